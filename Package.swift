@@ -1,0 +1,100 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Swift 6 language mode with explicit imports everywhere: what a module uses is what it names.
+let house: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdTLS = Target.Dependency.product(name: "HummingbirdTLS", package: "hummingbird")
+let hummingbirdTesting = Target.Dependency.product(name: "HummingbirdTesting", package: "hummingbird")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioFoundation = Target.Dependency.product(name: "NIOFoundationCompat", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let serviceLifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+
+func room(_ name: String, path: String? = nil, exclude: [String] = [], _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, path: path, exclude: exclude, swiftSettings: house)
+}
+
+func program(_ name: String, path: String? = nil, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies, path: path, swiftSettings: house)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: house)
+}
+
+let package = Package(
+    name: "godwit",
+    products: [
+        .executable(name: "godwit", targets: ["godwit"]),
+        .executable(name: "godwit-controller", targets: ["godwit-controller"]),
+        .executable(name: "godwit-agent", targets: ["godwit-agent"]),
+        .executable(name: "godwit-worker", targets: ["godwit-worker"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        // Without traits: with Hummingbird's default ones SwiftPM rebuilds it at about every other planning.
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+    ],
+    targets: [
+        room("Fleet"),
+        room("Placement", ["Fleet"]),
+        room("QMP", [nioCore, nioPosix, nioFoundation, logging]),
+        room("SQL", path: "Sources/SQL/Interface"),
+        room("SQLite", path: "Sources/SQL/SQLite", ["SQL", grdb]),
+        .target(name: "CSchema", path: "schema", exclude: ["sqlite"]),
+        room("Store", ["Fleet", "SQL", "CSchema", logging]),
+        room("Identity", [x509, crypto]),
+        room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioFoundation, nioHTTP1, nioSSL, logging]),
+        room("Agent", ["Fleet", "QMP", "AgentAPI", hummingbird, hummingbirdTLS, nioCore, nioSSL, subprocess, logging]),
+        room("Client", ["Fleet", asyncHTTPClient, nioCore, nioFoundation, nioHTTP1, nioSSL]),
+        room("Controller", ["Fleet", "Placement", "Store", "AgentAPI", "Client", hummingbird, hummingbirdTLS, nioSSL, logging]),
+        room("Engine", path: "workers/Engine", ["Fleet", "Store", logging]),
+        room("Live", path: "workers/Live", ["Fleet", "Placement", "Store", "AgentAPI", "Engine", logging]),
+        program("godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, yams]),
+        program("godwit-controller", ["Controller", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, logging]),
+        program("godwit-agent", ["Agent", "AgentAPI", argumentParser, serviceLifecycle, logging, yams]),
+        program(
+            "godwit-worker", path: "workers/godwit-worker",
+            ["Engine", "Live", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, logging]),
+
+        tests("FleetTests", ["Fleet"]),
+        tests("PlacementTests", ["Placement", "Fleet"]),
+        tests("QMPTests", ["QMP", subprocess]),
+        tests("SQLTests", ["SQL", "SQLite"]),
+        tests("StoreTests", ["Store", "SQLite", "SQL", "Fleet"]),
+        tests("IdentityTests", ["Identity", x509]),
+        tests("AgentTests", ["Agent", "AgentAPI", "Identity", "QMP", "Fleet", subprocess]),
+        tests("EngineTests", ["Engine", "Store", "SQLite", "Fleet"]),
+        tests("LiveTests", ["Live", "Engine", "Store", "SQLite", "AgentAPI", "Fleet"]),
+        tests("ControllerTests", ["Controller", "Client", "Store", "SQLite", "Fleet", hummingbird, hummingbirdTesting]),
+        tests("EndToEndTests", ["Client", "AgentAPI", "Fleet", "QMP", subprocess]),
+    ],
+    swiftLanguageModes: [.v6]
+)
