@@ -1,1 +1,125 @@
+/// A value that both engines can store.
+package enum SQLValue: Hashable, Sendable {
+    case null
+    case integer(Int64)
+    case real(Double)
+    case text(String)
+    case blob([UInt8])
+}
 
+/// One statement with its values bound, built by interpolation so that no value can become SQL text:
+/// `"SELECT name FROM hosts WHERE id = \(id)"`. Each driver writes its own placeholders (`?`, `$1`).
+package struct SQLStatement: Sendable, ExpressibleByStringInterpolation {
+    package enum Part: Hashable, Sendable {
+        case text(String)
+        case value(SQLValue)
+    }
+
+    package var parts: [Part]
+
+    package init(parts: [Part]) {
+        self.parts = parts
+    }
+
+    package init(stringLiteral value: String) {
+        self.parts = [.text(value)]
+    }
+
+    package init(stringInterpolation: Interpolation) {
+        self.parts = stringInterpolation.parts
+    }
+
+    package struct Interpolation: StringInterpolationProtocol {
+        var parts: [Part] = []
+
+        package init(literalCapacity: Int, interpolationCount: Int) {
+            parts.reserveCapacity(interpolationCount * 2 + 1)
+        }
+
+        package mutating func appendLiteral(_ literal: String) {
+            if !literal.isEmpty { parts.append(.text(literal)) }
+        }
+
+        package mutating func appendInterpolation(_ value: SQLValue) { parts.append(.value(value)) }
+        package mutating func appendInterpolation(_ value: String) { parts.append(.value(.text(value))) }
+        package mutating func appendInterpolation(_ value: String?) { parts.append(.value(value.map(SQLValue.text) ?? .null)) }
+        package mutating func appendInterpolation(_ value: Int64) { parts.append(.value(.integer(value))) }
+        package mutating func appendInterpolation(_ value: Int64?) { parts.append(.value(value.map(SQLValue.integer) ?? .null)) }
+        package mutating func appendInterpolation(_ value: Int) { parts.append(.value(.integer(Int64(value)))) }
+        package mutating func appendInterpolation(_ value: Bool) { parts.append(.value(.integer(value ? 1 : 0))) }
+        /// Another piece of SQL, with its own values.
+        package mutating func appendInterpolation(_ statement: SQLStatement) { parts.append(contentsOf: statement.parts) }
+    }
+}
+
+/// One row of a result, by column name.
+package struct SQLRow: Sendable {
+    package let columns: [String]
+    package let values: [SQLValue]
+
+    package init(columns: [String], values: [SQLValue]) {
+        self.columns = columns
+        self.values = values
+    }
+}
+
+/// A statement, a constraint or the connection failed.
+package struct SQLError: Error, Sendable, CustomStringConvertible {
+    package enum Code: Hashable, Sendable {
+        /// Unique, check or foreign-key constraint, with its name or the columns where the engine tells.
+        case constraint(String)
+        /// Another transaction stood in the way: the whole transaction may be tried again.
+        case conflict
+        /// No connection, or it broke: whether the transaction was committed is not known.
+        case connection
+        /// The disk is full, the file read-only or damaged.
+        case storage
+        /// The engine does not understand the statement, or a value has not the type asked for: a defect of ours.
+        case statement
+    }
+
+    package let code: Code
+    package let message: String
+
+    package init(_ code: Code, _ message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    package var description: String { "\(code): \(message)" }
+}
+
+/// A transaction under way.
+package protocol SQLTransaction: Sendable {
+    /// Runs a statement and returns its rows (also those of `RETURNING`).
+    func query(_ statement: SQLStatement) async throws -> [SQLRow]
+
+    /// Runs a statement and returns how many rows it changed.
+    @discardableResult
+    func execute(_ statement: SQLStatement) async throws -> Int
+}
+
+/// One of the two engines. Names what a statement must be written differently for; everything else is common SQL.
+package enum SQLDialect: Sendable {
+    case sqlite
+    case postgres
+}
+
+/// A database: the one interface that the store is written against.
+package protocol SQLDatabase: Sendable {
+    var dialect: SQLDialect { get }
+
+    /// Runs the body in one read-only transaction with a consistent view.
+    func read<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T
+
+    /// Runs the body in one durable read-write transaction: committed when it returns, rolled back when it throws. A transaction that
+    /// lost against another (``SQLError/Code/conflict``) is run again, so the body must have no effect outside of it.
+    func write<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T
+
+    /// A signal for each time that work may have become due by anybody's commit, in this process or another. Signals may be merged and
+    /// may come without cause; none is missed.
+    func changes() -> AsyncStream<Void>
+
+    /// Ends all connections, after the transactions under way.
+    func close() async
+}

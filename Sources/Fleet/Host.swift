@@ -1,0 +1,146 @@
+/// A machine that runs guests, as the store knows it.
+package struct Host: Hashable, Sendable, Codable {
+    package var id: HostID
+    package var name: String
+    /// The agent's address: `https://10.0.0.1:7070`.
+    package var agentURL: String
+    /// False: nothing new is placed here.
+    package var enabled: Bool
+    /// The end of what the agent's last answer proves: until then the host counts as online.
+    package var healthyUntil: Timestamp
+    /// What the agent told last; nil until it first answered.
+    package var facts: HostFacts?
+
+    package init(id: HostID, name: String, agentURL: String, enabled: Bool, healthyUntil: Timestamp, facts: HostFacts?) {
+        self.id = id
+        self.name = name
+        self.agentURL = agentURL
+        self.enabled = enabled
+        self.healthyUntil = healthyUntil
+        self.facts = facts
+    }
+
+    package func isOnline(at now: Timestamp) -> Bool { now < healthyUntil }
+}
+
+/// What a host is and has, as its agent measured it.
+package struct HostFacts: Hashable, Sendable, Codable {
+    package var architecture: String
+    /// `model name` of /proc/cpuinfo.
+    package var cpuModel: String
+    /// `microcode` of /proc/cpuinfo; empty where the kernel does not show it.
+    package var microcode: String
+    /// `uname -r`.
+    package var kernel: String
+    /// `7.2.22`.
+    package var qemuVersion: String
+    /// Versioned machine types that its QEMU offers.
+    package var machineTypes: [String]
+    /// Aliases (`pc`, `q35`) and the versioned type each stands for.
+    package var machineAliases: [String: String]
+    /// Names of the CPU models that its QEMU can run in full with the accelerator below.
+    package var guestCPUModels: [String]
+    /// What `auto` becomes here: the outcome of the KVM probe.
+    package var accelerator: Accelerator
+    /// Sentences an operator should read, such as why KVM is not used.
+    package var warnings: [String]
+    package var cpus: Int
+    package var memoryBytes: Int64
+    package var pageSizeBytes: Int64
+    package var storages: [Storage]
+    package var networks: [Network]
+    /// Guests on this host by the agent's own books.
+    package var guests: [GuestSummary]
+
+    package init(
+        architecture: String, cpuModel: String, microcode: String, kernel: String, qemuVersion: String, machineTypes: [String],
+        machineAliases: [String: String], guestCPUModels: [String], accelerator: Accelerator, warnings: [String], cpus: Int,
+        memoryBytes: Int64, pageSizeBytes: Int64, storages: [Storage], networks: [Network], guests: [GuestSummary]
+    ) {
+        self.architecture = architecture
+        self.cpuModel = cpuModel
+        self.microcode = microcode
+        self.kernel = kernel
+        self.qemuVersion = qemuVersion
+        self.machineTypes = machineTypes
+        self.machineAliases = machineAliases
+        self.guestCPUModels = guestCPUModels
+        self.accelerator = accelerator
+        self.warnings = warnings
+        self.cpus = cpus
+        self.memoryBytes = memoryBytes
+        self.pageSizeBytes = pageSizeBytes
+        self.storages = storages
+        self.networks = networks
+        self.guests = guests
+    }
+}
+
+/// Where disks live.
+package struct Storage: Hashable, Sendable, Codable {
+    package enum Kind: String, Sendable, Codable {
+        /// One host's own.
+        case local
+        /// Every host that lists it sees the same.
+        case shared
+    }
+
+    package var name: String
+    package var kind: Kind
+    package var capacityBytes: Int64
+    /// What the file system would still take.
+    package var freeBytes: Int64
+
+    package init(name: String, kind: Kind, capacityBytes: Int64, freeBytes: Int64) {
+        self.name = name
+        self.kind = kind
+        self.capacityBytes = capacityBytes
+        self.freeBytes = freeBytes
+    }
+}
+
+/// A layer-2 network that a host is attached to.
+package struct Network: Hashable, Sendable, Codable {
+    package enum Kind: String, Sendable, Codable {
+        /// Nics are taps on a bridge of the host.
+        case bridge
+        /// QEMU's user networking: guests reach out, nobody reaches in.
+        case user
+    }
+
+    package var name: String
+    package var kind: Kind
+
+    package init(name: String, kind: Kind) {
+        self.name = name
+        self.kind = kind
+    }
+}
+
+/// One guest as its agent sees it.
+package struct GuestSummary: Hashable, Sendable, Codable {
+    package enum Status: String, Sendable, Codable {
+        case stopped
+        /// Its vCPUs execute.
+        case running
+        /// QEMU is there, its vCPUs stand still.
+        case paused
+        /// A migration's target, waiting for its state or for the handover.
+        case incoming
+        /// A migration's source that handed over: it will not run again here.
+        case handedOver = "handed-over"
+    }
+
+    package var server: ServerID
+    package var status: Status
+    package var epoch: Epoch
+    /// QEMU's process, while there is one.
+    package var pid: Int32?
+
+    package init(server: ServerID, status: Status, epoch: Epoch, pid: Int32?) {
+        self.server = server
+        self.status = status
+        self.epoch = epoch
+        self.pid = pid
+    }
+}

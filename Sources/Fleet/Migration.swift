@@ -1,0 +1,189 @@
+/// The persisted task: one server, one mode, one life from `pending` to `ready` or `failed`.
+package struct Migration: Hashable, Sendable, Codable {
+    package var id: MigrationID
+    package var server: ServerID
+    package var mode: Mode
+    package var options: MigrationOptions
+    package var state: MigrationState
+    package var direction: Direction
+    /// The server's epoch under which it was claimed last.
+    package var epoch: Epoch
+    /// 1 from the first `scheduling` on; 0 before.
+    package var attempt: Int
+    package var maxAttempts: Int
+    package var source: HostID
+    /// Chosen in `scheduling`; nil before, and again once a failed attempt has been rolled back.
+    package var target: HostID?
+    /// Hosts left out of the next placement, each with why.
+    package var excluded: [HostID: Reason]
+    /// What the rollback under way is for, or why it failed.
+    package var reason: Reason?
+    /// Someone asked for it to end; whoever holds the lease sees it and rolls back.
+    package var cancelRequested: Bool
+    /// What it waits for, where nothing can be done now.
+    package var awaiting: String?
+    package var progress: Progress?
+    package var blackout: Blackout?
+    package var actor: String
+    package var createdAt: Timestamp
+    /// Not claimed before.
+    package var dueAt: Timestamp
+    package var finishedAt: Timestamp?
+
+    package init(
+        id: MigrationID, server: ServerID, mode: Mode, options: MigrationOptions, state: MigrationState = .pending,
+        direction: Direction = .forward, epoch: Epoch, attempt: Int = 0, maxAttempts: Int = 3, source: HostID, target: HostID? = nil,
+        excluded: [HostID: Reason] = [:], reason: Reason? = nil, cancelRequested: Bool = false, awaiting: String? = nil,
+        progress: Progress? = nil, blackout: Blackout? = nil, actor: String, createdAt: Timestamp, dueAt: Timestamp,
+        finishedAt: Timestamp? = nil
+    ) {
+        self.id = id
+        self.server = server
+        self.mode = mode
+        self.options = options
+        self.state = state
+        self.direction = direction
+        self.epoch = epoch
+        self.attempt = attempt
+        self.maxAttempts = maxAttempts
+        self.source = source
+        self.target = target
+        self.excluded = excluded
+        self.reason = reason
+        self.cancelRequested = cancelRequested
+        self.awaiting = awaiting
+        self.progress = progress
+        self.blackout = blackout
+        self.actor = actor
+        self.createdAt = createdAt
+        self.dueAt = dueAt
+        self.finishedAt = finishedAt
+    }
+}
+
+/// What the one who asked for a migration may set.
+package struct MigrationOptions: Hashable, Sendable, Codable {
+    /// The only host to be considered, by id. As in climc, a preference that cannot be met is a failure.
+    package var preferHost: HostID?
+    /// MB/s (10⁶ bytes a second) over disk and memory together; nil is without limit.
+    package var maxBandwidthMB: Int64?
+    package var skipCPUCheck: Bool
+    package var skipKernelCheck: Bool
+    /// The longest last pass that may be planned for, in milliseconds.
+    package var downtimeLimitMS: Int64
+
+    package init(
+        preferHost: HostID? = nil, maxBandwidthMB: Int64? = nil, skipCPUCheck: Bool = false, skipKernelCheck: Bool = false,
+        downtimeLimitMS: Int64 = 300
+    ) {
+        self.preferHost = preferHost
+        self.maxBandwidthMB = maxBandwidthMB
+        self.skipCPUCheck = skipCPUCheck
+        self.skipKernelCheck = skipKernelCheck
+        self.downtimeLimitMS = downtimeLimitMS
+    }
+}
+
+/// How far a migration is. Bytes; rates in bytes a second.
+package struct Progress: Hashable, Sendable, Codable {
+    package var diskTotal: Int64
+    package var diskDone: Int64
+    package var memoryTotal: Int64
+    /// Still to send in this round.
+    package var memoryRemaining: Int64
+    /// Sent over all rounds (QAPI MigrationStats.transferred).
+    package var memoryTransferred: Int64
+    package var rate: Int64
+    package var dirtyRate: Int64
+    /// Passes over memory (QAPI MigrationStats.dirty-sync-count).
+    package var round: Int64
+    /// Per cent of its time that auto-converge takes from the guest.
+    package var throttle: Int64
+    /// Milliseconds until the end by the present rates; nil when there is nothing to go by.
+    package var etaMS: Int64?
+
+    package init(
+        diskTotal: Int64 = 0, diskDone: Int64 = 0, memoryTotal: Int64 = 0, memoryRemaining: Int64 = 0, memoryTransferred: Int64 = 0,
+        rate: Int64 = 0, dirtyRate: Int64 = 0, round: Int64 = 0, throttle: Int64 = 0, etaMS: Int64? = nil
+    ) {
+        self.diskTotal = diskTotal
+        self.diskDone = diskDone
+        self.memoryTotal = memoryTotal
+        self.memoryRemaining = memoryRemaining
+        self.memoryTransferred = memoryTransferred
+        self.rate = rate
+        self.dirtyRate = dirtyRate
+        self.round = round
+        self.throttle = throttle
+        self.etaMS = etaMS
+    }
+}
+
+/// The time in which neither guest ran, split by what it went to. Microseconds, all on the source host's clock but for the
+/// parts that the target measured on its own (ownership, resume): no two clocks are ever subtracted from each other.
+package struct Blackout: Hashable, Sendable, Codable {
+    /// STOP of the source to pre-switchover: the last disk flush and what QEMU does before it asks.
+    package var lastPassUS: Int64
+    /// Ending the mirrors and the target's exports.
+    package var diskDrainUS: Int64
+    /// `migrate-continue` to `completed`: last dirty pages and device state.
+    package var deviceStateUS: Int64
+    /// The source's durable handover record, the call to the target, and the target's durable ownership record.
+    package var handoverUS: Int64
+    /// The target's `cont` until its RESUME.
+    package var resumeUS: Int64
+    /// STOP of the source until the source learnt that the target runs: at least as long as the guest stood still.
+    package var totalUS: Int64
+
+    package init(lastPassUS: Int64, diskDrainUS: Int64, deviceStateUS: Int64, handoverUS: Int64, resumeUS: Int64, totalUS: Int64) {
+        self.lastPassUS = lastPassUS
+        self.diskDrainUS = diskDrainUS
+        self.deviceStateUS = deviceStateUS
+        self.handoverUS = handoverUS
+        self.resumeUS = resumeUS
+        self.totalUS = totalUS
+    }
+}
+
+/// One row of a migration's history: a change of state, or of direction, kept for ever.
+package struct Transition: Hashable, Sendable, Codable {
+    package var sequence: Int64
+    package var migration: MigrationID
+    package var server: ServerID
+    package var at: Timestamp
+    package var from: MigrationState?
+    package var to: MigrationState
+    package var direction: Direction
+    package var attempt: Int
+    package var epoch: Epoch
+    package var source: HostID
+    package var target: HostID?
+    /// The worker or person it is owed to.
+    package var actor: String
+    package var step: String?
+    package var reason: Reason?
+    /// Numbers that belong to it: bytes, milliseconds, as JSON-ready names and values.
+    package var numbers: [String: Int64]
+
+    package init(
+        sequence: Int64, migration: MigrationID, server: ServerID, at: Timestamp, from: MigrationState?, to: MigrationState,
+        direction: Direction, attempt: Int, epoch: Epoch, source: HostID, target: HostID?, actor: String, step: String?,
+        reason: Reason?, numbers: [String: Int64]
+    ) {
+        self.sequence = sequence
+        self.migration = migration
+        self.server = server
+        self.at = at
+        self.from = from
+        self.to = to
+        self.direction = direction
+        self.attempt = attempt
+        self.epoch = epoch
+        self.source = source
+        self.target = target
+        self.actor = actor
+        self.step = step
+        self.reason = reason
+        self.numbers = numbers
+    }
+}

@@ -1,0 +1,74 @@
+/// Why something failed or was refused: a code for programs, a sentence for people.
+package struct Reason: Hashable, Sendable, Codable, CustomStringConvertible {
+    /// A short, stable word. Open for extension; these are the ones that Godwit itself gives.
+    package struct Code: Hashable, Sendable, Codable, CustomStringConvertible, ExpressibleByStringLiteral {
+        package let value: String
+
+        package init(_ value: String) {
+            self.value = value
+        }
+
+        package init(stringLiteral value: String) {
+            self.value = value
+        }
+
+        package init(from decoder: any Decoder) throws {
+            self.value = try decoder.singleValueContainer().decode(String.self)
+        }
+
+        package func encode(to encoder: any Encoder) throws {
+            var container = encoder.singleValueContainer()
+            try container.encode(value)
+        }
+
+        package var description: String { value }
+
+        /// Somebody asked for the migration to end.
+        package static let cancelled: Code = "cancelled"
+        /// No host passed every filter of placement.
+        package static let noHost: Code = "no-host"
+        /// The target cannot offer the CPU that the guest was given.
+        package static let incompatibleCPU: Code = "incompatible-cpu"
+        /// The two QEMUs cannot hand this guest to each other: machine type, version, accelerator or devices differ.
+        package static let incompatibleQEMU: Code = "incompatible-qemu"
+        /// The target host or its QEMU went away.
+        package static let targetLost: Code = "target-lost"
+        /// The source host or its agent could not be reached.
+        package static let sourceLost: Code = "source-lost"
+        /// The guest was dirtied faster than the link could carry it.
+        package static let didNotConverge: Code = "did-not-converge"
+        /// No byte moved for the stall deadline, or the migration took longer than its completion deadline.
+        package static let stalled: Code = "stalled"
+        /// A storage had no room left.
+        package static let diskFull: Code = "disk-full"
+        /// A disk could not be read or written.
+        package static let diskError: Code = "disk-error"
+        /// The host had not enough memory to start the guest.
+        package static let memoryShort: Code = "memory-short"
+        /// The streams between the hosts broke.
+        package static let connectionLost: Code = "connection-lost"
+        /// The source's guest ended by itself, or was no longer running when it should move.
+        package static let guestStopped: Code = "guest-stopped"
+        /// The switchover was not finished within its deadline and the source runs on.
+        package static let switchoverTimeout: Code = "switchover-timeout"
+        /// An order came with an epoch older than one already obeyed.
+        package static let staleEpoch: Code = "stale-epoch"
+        /// An agent answered something that no rule foresees.
+        package static let agentError: Code = "agent-error"
+        /// QEMU refused a command or died.
+        package static let qemuError: Code = "qemu-error"
+        /// Something asked for is not valid, or not supported.
+        package static let invalidRequest: Code = "invalid-request"
+    }
+
+    package let code: Code
+    /// A whole sentence for a person: what happened, to what, and where it helps, what to do.
+    package let message: String
+
+    package init(_ code: Code, _ message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    package var description: String { "\(code): \(message)" }
+}

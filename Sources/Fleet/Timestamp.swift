@@ -1,0 +1,48 @@
+package import Foundation
+
+/// A moment on the wall clock, in whole milliseconds since 1970-01-01T00:00:00Z.
+package struct Timestamp: Hashable, Comparable, Sendable, Codable, CustomStringConvertible {
+    package let milliseconds: Int64
+
+    package init(milliseconds: Int64) {
+        self.milliseconds = milliseconds
+    }
+
+    package init(from decoder: any Decoder) throws {
+        self.milliseconds = try decoder.singleValueContainer().decode(Int64.self)
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(milliseconds)
+    }
+
+    package static var now: Timestamp {
+        Timestamp(milliseconds: Int64((Date().timeIntervalSince1970 * 1000).rounded(.down)))
+    }
+
+    package var date: Date { Date(timeIntervalSince1970: Double(milliseconds) / 1000) }
+
+    package static func < (left: Timestamp, right: Timestamp) -> Bool { left.milliseconds < right.milliseconds }
+
+    package static func + (time: Timestamp, duration: Duration) -> Timestamp {
+        Timestamp(milliseconds: time.milliseconds + duration.inMilliseconds)
+    }
+
+    /// The span from an earlier to a later moment, in milliseconds.
+    package static func - (later: Timestamp, earlier: Timestamp) -> Int64 {
+        later.milliseconds - earlier.milliseconds
+    }
+
+    /// RFC 3339, in UTC, with milliseconds: `2026-03-01T12:00:00.123Z`.
+    package var description: String {
+        date.formatted(.iso8601.year().month().day().time(includingFractionalSeconds: true).timeZone(separator: .omitted))
+    }
+}
+
+extension Duration {
+    /// Whole milliseconds, rounded towards zero.
+    package var inMilliseconds: Int64 {
+        components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000
+    }
+}
