@@ -94,7 +94,7 @@ let package = Package(
         tests("EngineTests", ["Engine", "Store", "SQLite", "Fleet"]),
         tests("LiveTests", ["Live", "Engine", "Store", "SQLite", "AgentAPI", "Fleet"]),
         tests("ControllerTests", ["Controller", "Client", "Store", "SQLite", "Fleet", hummingbird, hummingbirdTesting]),
-        tests("EndToEndTests", ["Client", "AgentAPI", "Fleet", "QMP", subprocess]),
+        tests("EndToEndTests", ["Client", "Fleet", subprocess, nioCore, nioPosix]),
     ],
     swiftLanguageModes: [.v6]
 )
