@@ -21,6 +21,7 @@
  *   godwit.ip=10.0.2.15/24      address of eth0, `none` leaves it down
  *   godwit.gateway=10.0.2.2     default route, `none` for none
  *   godwit.poweroff_on_acpi=1   ACPI power button: 1 stops writing, syncs and powers off; 0 ignores it
+ *   godwit.cdrom=0              1: load the drivers of an IDE cdrom (`init` reads it; a SCSI one needs no parameter)
  *
  * Lines on ttyS0 (key=value, one space between, ended by \r\n; times in milliseconds; `sum` is the CRC-32 in hex of all that
  * stands before " sum="):
@@ -80,7 +81,7 @@ enum { PAGE = 4096, WORDS = PAGE / 8, STAMPS = 8, SCAN_BYTES = 1 << 20, MIB = 1 
 #define REGION_START ((uint64_t)MIB)
 
 struct settings {
-    long tick_ms, loop_ms, records_s, record_bytes, region_mb, dirty_mb_s, dirty_set_mb, still_mb, verify_mb_s, poweroff_on_acpi;
+    long tick_ms, loop_ms, records_s, record_bytes, region_mb, dirty_mb_s, dirty_set_mb, still_mb, verify_mb_s, poweroff_on_acpi, cdrom;
     char disk[64], beat[64], ip[32], gateway[32];
 };
 
@@ -181,6 +182,8 @@ static void console_open(void) {
         cfsetspeed(&t, B115200);
         tcsetattr(console_fd, TCSANOW, &t);
     }
+    /* What the firmware wrote last may not have ended its line. */
+    (void)!write(console_fd, "\r\n", 2);
 }
 
 /* ---- settings ---- */
@@ -202,7 +205,7 @@ static void setting(const char *name, const char *value) {
         {"record_bytes", &set.record_bytes, 512, 4096}, {"region_mb", &set.region_mb, 1, 1 << 20},
         {"dirty_mb_s", &set.dirty_mb_s, 0, 100000}, {"dirty_set_mb", &set.dirty_set_mb, 1, 1 << 20},
         {"still_mb", &set.still_mb, 0, 1 << 20}, {"verify_mb_s", &set.verify_mb_s, 1, 100000},
-        {"poweroff_on_acpi", &set.poweroff_on_acpi, 0, 1},
+        {"poweroff_on_acpi", &set.poweroff_on_acpi, 0, 1}, {"cdrom", &set.cdrom, 0, 1},
     };
     const struct { const char *name; char *text; size_t size; } texts[] = {
         {"disk", set.disk, sizeof set.disk}, {"beat", set.beat, sizeof set.beat}, {"ip", set.ip, sizeof set.ip},
@@ -475,10 +478,10 @@ static void *writer(void *argument) {
 }
 
 /* ---- memory ----
- * A page of the dirty set carries splitmix64(page * 512 + word) everywhere but in its STAMPS stamp words, which carry a mix of
- * page, generation and place. A page of the still set carries the same filling in full and is checked by a sum kept apart. */
+ * Every page carries splitmix64(page * 512 + word), but a page of the dirty set has in its STAMPS stamp words, one at the start
+ * of each eighth, a mix of page, generation and place. Sums of what is never written again are kept apart. */
 
-static uint64_t *dirty_set, *still_set, *still_sums;
+static uint64_t *dirty_set, *still_set, *sums;
 static uint32_t *generations;
 static uint64_t dirty_pages, still_pages;
 static pthread_mutex_t page_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -487,9 +490,11 @@ static uint64_t stamp(uint64_t page, uint32_t generation, int place) {
     return (page << 40 ^ (uint64_t)generation << 8 ^ (uint64_t)place) * 0x9e3779b97f4a7c15u | 1;
 }
 
-static uint64_t sum_of(const uint64_t *page) {
+/* Over the whole page (from 0) or over all but its stamp words (from 1). */
+static uint64_t sum_of(const uint64_t *page, int from) {
     uint64_t a = 0x243f6a8885a308d3u;
-    for (int i = 0; i < WORDS; i++) a = (a << 5 | a >> 59) + page[i];
+    for (int k = 0; k < STAMPS; k++)
+        for (int i = from; i < WORDS / STAMPS; i++) a = (a << 5 | a >> 59) + page[k * (WORDS / STAMPS) + i];
     return a;
 }
 
@@ -518,9 +523,9 @@ static void *pages_of(uint64_t bytes) {
 }
 
 static void memory_plan(void) {
-    /* Leave the kernel and the agent 12 MiB, and a sixteenth of the rest for tables and buffers. */
-    long room = memory_available_mb() - 12;
-    room -= room / 16;
+    /* The kernel and the agent keep 4 MiB, and an eighth of the rest for tables and buffers. */
+    long room = memory_available_mb() - 4;
+    room -= room / 8;
     if (room < 2) room = 2;
     if (set.dirty_set_mb > room) set.dirty_set_mb = room;
     if (set.still_mb > room - set.dirty_set_mb) set.still_mb = room - set.dirty_set_mb;
@@ -531,16 +536,17 @@ static bool memory_fill(void) {
     still_pages = (uint64_t)set.still_mb * MIB / PAGE;
     dirty_set = pages_of(dirty_pages * PAGE);
     generations = calloc(dirty_pages, sizeof *generations);
-    still_sums = calloc(still_pages + 1, sizeof *still_sums);
+    sums = calloc(dirty_pages + still_pages, sizeof *sums);
     still_set = still_pages ? pages_of(still_pages * PAGE) : NULL;
-    if (!dirty_set || !generations || !still_sums || (still_pages && !still_set)) return complain("no memory for the page sets"), false;
+    if (!dirty_set || !generations || !sums || (still_pages && !still_set)) return complain("no memory for the page sets"), false;
     for (uint64_t p = 0; p < dirty_pages; p++) {
         fill(dirty_set + p * WORDS, p);
+        sums[p] = sum_of(dirty_set + p * WORDS, 1);
         stamp_all(p);
     }
     for (uint64_t p = 0; p < still_pages; p++) {
         fill(still_set + p * WORDS, dirty_pages + p);
-        still_sums[p] = sum_of(still_set + p * WORDS);
+        sums[dirty_pages + p] = sum_of(still_set + p * WORDS, 0);
     }
     return true;
 }
@@ -568,19 +574,16 @@ static void *dirtier(void *argument) {
 }
 
 static void sweep_dirty(uint64_t page) {
-    const uint64_t *words = dirty_set + page * WORDS;
-    bool good = stamps_good(page);
-    for (uint64_t i = 0; good && i < WORDS; i++)
-        if (i % (WORDS / STAMPS) != 0) good = words[i] == splitmix64(page * WORDS + i);
-    if (good) return;
+    uint64_t *words = dirty_set + page * WORDS;
+    if (stamps_good(page) && sum_of(words, 1) == sums[page]) return;
     page_bad("dirty", page);
-    fill(dirty_set + page * WORDS, page);
+    fill(words, page);
     stamp_all(page);
 }
 
 static void sweep_still(uint64_t page) {
     uint64_t *words = still_set + page * WORDS;
-    if (sum_of(words) == still_sums[page]) return;
+    if (sum_of(words, 0) == sums[dirty_pages + page]) return;
     page_bad("still", page);
     fill(words, dirty_pages + page);
 }
