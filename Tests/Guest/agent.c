@@ -31,11 +31,13 @@
  *   GODWIT device boot=B name=vda bytes=N sum=X          a block device; `name=eth0 mac=M` a nic; also when one comes later
  *   GODWIT ready boot=B record=K uptime_ms=N sum=X       memory is filled, K records were found on the disk, ticks begin
  *   GODWIT tick=N boot=B uptime_ms=(CLOCK_BOOTTIME) mono_ms=(CLOCK_MONOTONIC) wall_ms=(CLOCK_REALTIME) record=K memerr=N
- *          sweeps=N dirtied_mb=N beat=N gap_ms=N gap_wall_ms=N sum=X
+ *          sweeps=N swept_mb=N dirtied_mb=N beat=N gap_ms=N gap_wall_ms=N sum=X
  *          tick counts from 1 without a hole. record: the last one durably on the disk, an acknowledgement. memerr: bad pages
- *          found since boot. sweeps: full verifications of all pages since boot. beat: the last heartbeat sent. gap_ms,
- *          gap_wall_ms: longest time between two turns of the loop since the tick before, by the guest's monotonic and wall
- *          clock, rounded up (both stand still while the guest is paused: only an observer outside sees a blackout).
+ *          found since boot. sweeps, swept_mb: full verifications of both sets, and MiB verified, since boot (once swept_mb
+ *          has grown by dirty_set_mb + still_mb after some instant, every page was verified after it). dirtied_mb: MiB
+ *          written in the dirty set since boot. beat: the last heartbeat sent. gap_ms, gap_wall_ms: longest time between two
+ *          turns of the loop since the tick before, by the guest's monotonic and wall clock, rounded up (both stand still
+ *          while the guest is paused: only an observer outside sees a blackout).
  *   GODWIT stop boot=B reason=acpi record=K memerr=N sum=X          the last line of a clean power-off
  *   GODWIT error boot=B text=... sum=X                              something is wrong, the text says what
  *
@@ -95,7 +97,7 @@ static uint8_t boot_bytes[16];
 static int console_fd = -1;
 static pthread_mutex_t console_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static _Atomic uint64_t last_record, memory_errors, sweeps, pages_dirtied, beats, gap_mono_ns, gap_wall_ns;
+static _Atomic uint64_t last_record, memory_errors, sweeps, pages_swept, pages_dirtied, beats, gap_mono_ns, gap_wall_ns;
 static atomic_bool stopping;
 
 /* ---- clocks, numbers, checksums ---- */
@@ -604,6 +606,7 @@ static void *sweeper(void *argument) {
             } else {
                 sweep_still(page - dirty_pages);
             }
+            atomic_fetch_add(&pages_swept, 1);
             if (++page < dirty_pages + still_pages) continue;
             page = 0;
             atomic_fetch_add(&sweeps, 1);
@@ -666,9 +669,9 @@ static void power_off(pthread_t writing, bool written) {
 static void tell_tick(uint64_t n) {
     uint64_t mono = atomic_exchange(&gap_mono_ns, 0), wall = atomic_exchange(&gap_wall_ns, 0);
     say("GODWIT tick=%" PRIu64 " boot=%s uptime_ms=%" PRIu64 " mono_ms=%" PRIu64 " wall_ms=%" PRIu64 " record=%" PRIu64 " memerr=%" PRIu64
-        " sweeps=%" PRIu64 " dirtied_mb=%" PRIu64 " beat=%" PRIu64 " gap_ms=%" PRIu64 " gap_wall_ms=%" PRIu64,
+        " sweeps=%" PRIu64 " swept_mb=%" PRIu64 " dirtied_mb=%" PRIu64 " beat=%" PRIu64 " gap_ms=%" PRIu64 " gap_wall_ms=%" PRIu64,
         n, boot, now_ms(CLOCK_BOOTTIME), now_ms(CLOCK_MONOTONIC), now_ms(CLOCK_REALTIME), atomic_load(&last_record),
-        atomic_load(&memory_errors), atomic_load(&sweeps), atomic_load(&pages_dirtied) * PAGE / MIB, atomic_load(&beats),
+        atomic_load(&memory_errors), atomic_load(&sweeps), atomic_load(&pages_swept) * PAGE / MIB, atomic_load(&pages_dirtied) * PAGE / MIB, atomic_load(&beats),
         (mono + 999999) / 1000000, (wall + 999999) / 1000000);
 }
 
