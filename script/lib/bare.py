@@ -290,14 +290,12 @@ class Run:
         with Beats() as beats:
             parameters = guest_parameters(self.options.memory_mb, self.options.dirty_mb_s, beats.port)
             source = self.launch("source", arguments_of(self.options, self.guest, self.source_disk, parameters))
-            if not beats.wait_for(2.0, 120):
-                raise Failure(f"the guest does not beat; its console ends with: {tail(source.log)}")
+            self.hear(source, beats, 2.0)
             target, figures = self.migrate(source, parameters)
             resumed_ns = int(figures.pop("resumed") * 1e9)
             stopped_ns = int(figures.pop("stopped") * 1e9)
             begun_ns = int(figures.pop("begun") * 1e9)
-            if not beats.wait_for(1.0, 30, since_ns=resumed_ns):
-                raise Failure(f"no heartbeat from the target; its console ends with: {tail(target.log)}")
+            self.hear(target, beats, 1.0, resumed_ns)
             around = beats.longest_gap(stopped_ns - 500_000_000, resumed_ns + 1_000_000_000)
             figures["blackout_ms"] = round(around["ms"], 1)
             before = beats.longest_gap(begun_ns, min(stopped_ns, around["from_ns"]) - 1)
@@ -305,6 +303,13 @@ class Run:
             if self.options.verify:
                 figures["proof"] = self.prove(target, beats, digest)
         return figures
+
+    def hear(self, machine, beats, seconds, since_ns=0):
+        """Waits until the guest has beaten for so long."""
+        end = time.monotonic() + 60
+        while not beats.wait_for(seconds, 0.5, since_ns):
+            if time.monotonic() > min(end, self.deadline) or machine.process.poll() is not None:
+                raise Failure(f"{machine.name}: no heartbeat; QEMU says: {machine.said()}; its console ends with: {tail(machine.log)}")
 
     def migrate(self, source, parameters):
         """From the first action to RESUME on the target. What follows is measured by nobody."""
