@@ -298,6 +298,7 @@ class Run:
             self.hear(target, beats, 1.0, resumed_ns)
             around = beats.longest_gap(stopped_ns - 500_000_000, resumed_ns + 1_000_000_000)
             figures["blackout_ms"] = round(around["ms"], 1)
+            figures["longest_gap_ms"] = round(beats.longest_gap(begun_ns, resumed_ns + 1_000_000_000)["ms"], 1)
             before = beats.longest_gap(begun_ns, min(stopped_ns, around["from_ns"]) - 1)
             figures["gap_before_stop_ms"] = round(before["ms"], 1)
             if self.options.verify:
