@@ -26,9 +26,10 @@ extension Store {
                 """
             ).map { try $0.text("id") }
             if ids.count < limit {
+                // The plus keeps the engine to the index that has the order: of the other one it would read and sort all that is due.
                 ids += try await transaction.query(
                     """
-                    SELECT id FROM migrations WHERE claimable = 1 AND due_at <= \(now)
+                    SELECT id FROM migrations WHERE claimable = 1 AND +due_at <= \(now)
                     ORDER BY priority DESC, due_at, id LIMIT \(limit - ids.count) \(dialect.lockFree)
                     """
                 ).map { try $0.text("id") }

@@ -21,6 +21,10 @@ final class SQLiteWatch: Sendable {
         self.path = path
     }
 
+    deinit {
+        state.withLock { $0.lookout?.0.stop() }
+    }
+
     func listen() -> AsyncStream<Void> {
         let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         state.withLock { state in
