@@ -115,7 +115,10 @@ struct Draft {
                     id: "\(before.id)-\(before.attempt)-source", kind: .source, migration: before.id, server: before.server,
                     host: before.source, attempt: before.attempt, epoch: before.epoch, dueAt: now))
         case .scheduleRetry(let attemptsMade):
-            change.migration.dueAt = now + retryDelay(attemptsMade)
+            // By the store's clock; the row's own time is for the eye until it is read again.
+            let delay = retryDelay(attemptsMade)
+            change.dueInMS = delay.inMilliseconds
+            change.migration.dueAt = now + delay
             change.migration.progress = nil
             change.releaseLease = true
         case .excludeTarget:
