@@ -5,7 +5,8 @@ import Store
 
 /// Has every local disk mirrored to the target, until both sides are equal and kept so.
 struct MirrorDisksStep: Step {
-    let name = "mirror-disks"
+    static let name = "mirror-disks"
+    var name: String { Self.name }
     let states: Set<MigrationState> = [.syncingDisk]
     let ground: Ground
 

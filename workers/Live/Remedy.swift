@@ -33,6 +33,9 @@ enum Remedies {
             Fault(
                 Reason(problem.reason.code, "\(host.name) refused the order: \(problem.reason.message)"),
                 remedy: end == .target ? .otherTarget : .none)
+        // In the way now, and gone later, such as what an earlier move left there.
+        case (.conflict, _): Fault(problem.reason, remedy: problem.reason.code == .guestStopped ? .none : .sameTarget)
+        case (.owned, .target): Fault(problem.reason, remedy: .otherTarget)
         default: fault(problem.reason, told: end)
         }
     }

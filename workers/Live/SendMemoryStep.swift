@@ -19,6 +19,12 @@ struct SendMemoryStep: Step {
             bandwidth: context.bandwidth, downtimeLimitMS: context.migration.options.downtimeLimitMS)
         let end = SourceEnd(ground: ground, source: source, context: context)
         do {
+            if !context.journal.contains(where: { $0.step == MirrorDisksStep.name }) {
+                // Nothing to mirror; the attempt begins at the source all the same.
+                let opening = MirrorOrder(
+                    epoch: context.epoch, key: context.key, target: prepared.endpoints, bandwidth: context.bandwidth)
+                _ = try await end.give { try await $0.mirror(context.server, opening) }
+            }
             let report = try await end.give { try await $0.sendMemory(context.server, order) }
             var following = try Following(
                 report, step: name, source: source, context: context, settings: ground.settings, memoryBytes: memoryBytes)

@@ -32,40 +32,44 @@ struct SourceEnd {
     /// *QEMU on host2 died*, not *broken pipe*.
     func fault(of report: OutgoingReport) async -> Fault {
         let reason = report.reason ?? Reason(.agentError, "\(source.host.name) ended the migration without a reason.")
-        let fault = Remedies.fault(reason, told: .source)
         switch reason.code {
-        case .guestStopped, .didNotConverge, .cancelled, .switchoverTimeout, .targetLost, .diskFull, .invalidRequest: return fault
-        default: return await targetsSide(of: reason) ?? fault
+        case .connectionLost, .qemuError, .agentError:
+            do {
+                if let fault = try await targetsSide(of: reason) { return fault }
+            } catch {
+                context.log.info("the target could not be asked for its side", metadata: ["error": "\(error)"])
+            }
+        default: break
         }
+        return Remedies.fault(reason, told: .source)
     }
 
-    private func targetsSide(of reason: Reason) async -> Fault? {
+    /// What the target has to say to that; nil when it knows nothing of it.
+    private func targetsSide(of reason: Reason) async throws -> Fault? {
+        let target = try await ground.target(context)
+        let (server, key, patience) = (context.server, context.key, context.settings.shortPatience)
         do {
-            let target = try await ground.target(context)
-            let (server, key) = (context.server, context.key)
-            do {
-                let report = try await target.ask(patience: context.settings.shortPatience) {
-                    try await $0.incoming(server, key, seen: 0, waitMS: 0)
-                }
-                guard report.phase == .failed else { return nil }
-                return Fault(
-                    report.reason ?? Reason(.targetLost, "QEMU on \(target.host.name) ended: \(reason.message)"), remedy: .otherTarget)
-            } catch let problem as AgentProblem {
-                switch problem.kind {
-                case .unreachable:
-                    return Fault(
-                        .targetLost, "\(target.host.name) cannot be reached, and \(source.host.name) says: \(reason.message)",
-                        remedy: .otherTarget)
-                case .notFound:
-                    return Fault(
-                        .targetLost, "\(target.host.name) has lost the guest that it prepared; \(source.host.name) says: \(reason.message)",
-                        remedy: .otherTarget)
-                case .invalid, .forbidden, .staleEpoch, .owned, .conflict, .failed: return nil
-                }
+            var report = try await target.ask(patience: patience) { try await $0.incoming(server, key, seen: 0, waitMS: 0) }
+            if report.phase == .prepared || report.phase == .received {
+                // It may not have seen it yet.
+                let seen = report.version
+                report = try await target.ask(patience: patience) { try await $0.incoming(server, key, seen: seen, waitMS: 500) }
             }
-        } catch {
-            context.log.info("the target could not be asked for its side", metadata: ["error": "\(error)"])
-            return nil
+            guard report.phase == .failed else { return nil }
+            guard let told = report.reason, told.code != .connectionLost else { return Fault(reason, remedy: .otherTarget) }
+            return Fault(Reason(told.code, "\(told.message) (\(target.host.name))"), remedy: .otherTarget)
+        } catch let problem as AgentProblem {
+            switch problem.kind {
+            case .unreachable:
+                return Fault(
+                    .targetLost, "\(target.host.name) cannot be reached, and \(source.host.name) says: \(reason.message)",
+                    remedy: .otherTarget)
+            case .notFound:
+                return Fault(
+                    .targetLost, "\(target.host.name) lost the guest that it had prepared; \(source.host.name) says: \(reason.message)",
+                    remedy: .otherTarget)
+            case .invalid, .forbidden, .staleEpoch, .owned, .conflict, .failed: return nil
+            }
         }
     }
 

@@ -8,8 +8,10 @@ import SQL
 import SQLite
 import ServiceLifecycle
 import Store
+import UnixSignals
 
 /// `godwit-worker`: parses, wires up, runs.
+@main
 struct WorkerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "godwit-worker",
