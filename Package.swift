@@ -25,6 +25,7 @@ let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let serviceLifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let swiftASN1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
@@ -77,14 +78,14 @@ let package = Package(
         room("Agent", ["Fleet", "QMP", "AgentAPI", hummingbird, hummingbirdTLS, nioCore, nioSSL, subprocess, logging]),
         room("Client", ["Fleet", asyncHTTPClient, nioCore, nioPosix, nioFoundation, nioHTTP1, nioSSL]),
         room("Controller", ["Fleet", "Placement", "Store", "AgentAPI", "Client", hummingbird, hummingbirdTLS, nioSSL, logging]),
-        room("Engine", path: "workers/Engine", ["Fleet", "Store", logging]),
+        room("Engine", path: "workers/Engine", ["Fleet", "Store", "AgentAPI", logging]),
         room("Live", path: "workers/Live", ["Fleet", "Placement", "Store", "AgentAPI", "Engine", logging]),
         program("godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, yams]),
         program("godwit-controller", ["Controller", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, logging]),
         program("godwit-agent", ["Agent", "AgentAPI", argumentParser, serviceLifecycle, logging, yams]),
         program(
             "godwit-worker", path: "workers/godwit-worker",
-            ["Engine", "Live", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, logging]),
+            ["Engine", "Live", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals, logging]),
 
         tests("FleetTests", ["Fleet"]),
         tests("PlacementTests", ["Placement", "Fleet"]),
@@ -93,8 +94,8 @@ let package = Package(
         tests("StoreTests", ["Store", "SQLite", "SQL", "Fleet"]),
         tests("IdentityTests", ["Identity", x509, crypto, swiftASN1, nioCore, nioSSL, subprocess]),
         tests("AgentTests", ["Agent", "AgentAPI", "Identity", "QMP", "Fleet", subprocess]),
-        tests("EngineTests", ["Engine", "Store", "SQLite", "Fleet"]),
-        tests("LiveTests", ["Live", "Engine", "Store", "SQLite", "AgentAPI", "Fleet"]),
+        tests("EngineTests", ["Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
+        tests("LiveTests", ["Live", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests("ControllerTests", ["Controller", "Client", "Store", "SQLite", "Fleet", hummingbird, hummingbirdTesting]),
         tests("EndToEndTests", ["Client", "Fleet", subprocess, nioCore, nioPosix]),
     ],

@@ -137,7 +137,7 @@ extension Store {
                     ELSE \(try migration.progress.map { try JSON.text($0) }) END,
                 attempt = \(migration.attempt), max_attempts = \(migration.maxAttempts), target_id = \(migration.target?.value),
                 excluded = \(try migration.excludedText), reason_code = \(migration.reason?.code.value),
-                reason_message = \(migration.reason?.message), awaiting = \(migration.awaiting),
+                reason_message = \(migration.reason?.message), remedy = \(migration.remedy?.rawValue), awaiting = \(migration.awaiting),
                 blackout = \(try migration.blackout.map { try JSON.text($0) }), due_at = \(due),
                 finished_at = \(migration.state.isFinished ? dialect.now : "NULL"),
                 claimable = \(isReleased && !migration.state.isFinished), active = \(!isReleased),

@@ -87,6 +87,8 @@ CREATE TABLE migrations (
     excluded TEXT NOT NULL CHECK (json_valid(excluded)),
     reason_code TEXT,
     reason_message TEXT,
+    -- What another try could change about the reason, for whoever ends the rollback.
+    remedy TEXT CHECK (remedy IS NULL OR remedy IN ('same-target', 'other-target', 'none')),
     cancel_requested INTEGER NOT NULL DEFAULT 0 CHECK (cancel_requested IN (0, 1)),
     awaiting TEXT,
     progress TEXT CHECK (progress IS NULL OR json_valid(progress)),
