@@ -25,6 +25,7 @@ let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let serviceLifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let swiftASN1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
@@ -76,11 +77,18 @@ let package = Package(
         room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioFoundation, nioHTTP1, nioSSL, logging]),
         room("Agent", ["Fleet", "QMP", "AgentAPI", hummingbird, hummingbirdTLS, nioCore, nioSSL, subprocess, logging]),
         room("Client", ["Fleet", asyncHTTPClient, nioCore, nioPosix, nioFoundation, nioHTTP1, nioSSL]),
-        room("Controller", ["Fleet", "Placement", "Store", "AgentAPI", "Client", hummingbird, hummingbirdTLS, nioSSL, logging]),
+        room(
+            "Controller",
+            [
+                "Fleet", "Placement", "Store", "AgentAPI", "Client", hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL,
+                serviceLifecycle, logging,
+            ]),
         room("Engine", path: "workers/Engine", ["Fleet", "Store", logging]),
         room("Live", path: "workers/Live", ["Fleet", "Placement", "Store", "AgentAPI", "Engine", logging]),
         program("godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, yams]),
-        program("godwit-controller", ["Controller", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, logging]),
+        program(
+            "godwit-controller",
+            ["Controller", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, nioSSL, serviceLifecycle, unixSignals, logging]),
         program("godwit-agent", ["Agent", "AgentAPI", argumentParser, serviceLifecycle, logging, yams]),
         program(
             "godwit-worker", path: "workers/godwit-worker",
@@ -95,7 +103,12 @@ let package = Package(
         tests("AgentTests", ["Agent", "AgentAPI", "Identity", "QMP", "Fleet", subprocess]),
         tests("EngineTests", ["Engine", "Store", "SQLite", "Fleet"]),
         tests("LiveTests", ["Live", "Engine", "Store", "SQLite", "AgentAPI", "Fleet"]),
-        tests("ControllerTests", ["Controller", "Client", "Store", "SQLite", "Fleet", hummingbird, hummingbirdTesting]),
+        tests(
+            "ControllerTests",
+            [
+                "Controller", "Client", "Store", "SQL", "SQLite", "Fleet", "AgentAPI", hummingbird, hummingbirdTesting, nioCore, nioPosix,
+                nioFoundation, nioSSL, serviceLifecycle, subprocess, logging,
+            ]),
         tests("EndToEndTests", ["Client", "Fleet", subprocess, nioCore, nioPosix]),
     ],
     swiftLanguageModes: [.v6]
