@@ -77,11 +77,18 @@ let package = Package(
         room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioFoundation, nioHTTP1, nioSSL, logging]),
         room("Agent", ["Fleet", "QMP", "AgentAPI", hummingbird, hummingbirdTLS, nioCore, nioSSL, subprocess, logging]),
         room("Client", ["Fleet", asyncHTTPClient, nioCore, nioPosix, nioFoundation, nioHTTP1, nioSSL]),
-        room("Controller", ["Fleet", "Placement", "Store", "AgentAPI", "Client", hummingbird, hummingbirdTLS, nioSSL, logging]),
+        room(
+            "Controller",
+            [
+                "Fleet", "Placement", "Store", "AgentAPI", "Client", hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL,
+                serviceLifecycle, logging,
+            ]),
         room("Engine", path: "workers/Engine", ["Fleet", "Store", "AgentAPI", logging]),
         room("Live", path: "workers/Live", ["Fleet", "Placement", "Store", "AgentAPI", "Engine", logging]),
         program("godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, yams]),
-        program("godwit-controller", ["Controller", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, logging]),
+        program(
+            "godwit-controller",
+            ["Controller", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, nioSSL, serviceLifecycle, unixSignals, logging]),
         program("godwit-agent", ["Agent", "AgentAPI", argumentParser, serviceLifecycle, logging, yams]),
         program(
             "godwit-worker", path: "workers/godwit-worker",
@@ -96,7 +103,12 @@ let package = Package(
         tests("AgentTests", ["Agent", "AgentAPI", "Identity", "QMP", "Fleet", subprocess]),
         tests("EngineTests", ["Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests("LiveTests", ["Live", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
-        tests("ControllerTests", ["Controller", "Client", "Store", "SQLite", "Fleet", hummingbird, hummingbirdTesting]),
+        tests(
+            "ControllerTests",
+            [
+                "Controller", "Client", "Store", "SQL", "SQLite", "Fleet", "AgentAPI", hummingbird, hummingbirdTesting, nioCore, nioPosix,
+                nioFoundation, nioSSL, serviceLifecycle, subprocess, logging,
+            ]),
         tests("EndToEndTests", ["Client", "Fleet", subprocess, nioCore, nioPosix]),
     ],
     swiftLanguageModes: [.v6]
