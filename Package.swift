@@ -65,7 +65,7 @@ let package = Package(
     targets: [
         room("Fleet"),
         room("Placement", ["Fleet"]),
-        room("QMP", [nioCore, nioPosix, nioFoundation, logging]),
+        room("QMP", [logging]),
         room("SQL", path: "Sources/SQL/Interface"),
         room("SQLite", path: "Sources/SQL/SQLite", ["SQL", grdb]),
         .target(name: "CSchema", path: "schema", exclude: ["sqlite"]),
@@ -86,7 +86,7 @@ let package = Package(
 
         tests("FleetTests", ["Fleet"]),
         tests("PlacementTests", ["Placement", "Fleet"]),
-        tests("QMPTests", ["QMP", subprocess]),
+        tests("QMPTests", ["QMP", subprocess, logging]),
         tests("SQLTests", ["SQL", "SQLite"]),
         tests("StoreTests", ["Store", "SQLite", "SQL", "Fleet"]),
         tests("IdentityTests", ["Identity", x509]),
