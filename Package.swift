@@ -23,7 +23,9 @@ let nioFoundation = Target.Dependency.product(name: "NIOFoundationCompat", packa
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let serviceLifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let swiftASN1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
@@ -49,6 +51,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -70,16 +73,18 @@ let package = Package(
         room("SQLite", path: "Sources/SQL/SQLite", ["SQL", grdb]),
         .target(name: "CSchema", path: "schema", exclude: ["sqlite"]),
         room("Store", ["Fleet", "SQL", "CSchema", logging]),
-        room("Identity", [x509, crypto]),
+        room("Identity", [x509, crypto, swiftASN1]),
         room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioFoundation, nioHTTP1, nioSSL, logging]),
-        room("Agent", ["Fleet", "QMP", "AgentAPI", hummingbird, hummingbirdTLS, nioCore, nioSSL, subprocess, logging]),
-        room("Client", ["Fleet", asyncHTTPClient, nioCore, nioFoundation, nioHTTP1, nioSSL]),
+        room(
+            "Agent", exclude: ["firmware.asm"],
+            ["Fleet", "QMP", "AgentAPI", hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL, subprocess, swiftASN1, x509, logging]),
+        room("Client", ["Fleet", asyncHTTPClient, nioCore, nioPosix, nioFoundation, nioHTTP1, nioSSL]),
         room("Controller", ["Fleet", "Placement", "Store", "AgentAPI", "Client", hummingbird, hummingbirdTLS, nioSSL, logging]),
         room("Engine", path: "workers/Engine", ["Fleet", "Store", logging]),
         room("Live", path: "workers/Live", ["Fleet", "Placement", "Store", "AgentAPI", "Engine", logging]),
         program("godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, yams]),
         program("godwit-controller", ["Controller", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, logging]),
-        program("godwit-agent", ["Agent", "AgentAPI", argumentParser, serviceLifecycle, logging, yams]),
+        program("godwit-agent", ["Agent", "AgentAPI", "Fleet", argumentParser, serviceLifecycle, unixSignals, logging, yams]),
         program(
             "godwit-worker", path: "workers/godwit-worker",
             ["Engine", "Live", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, logging]),
@@ -89,8 +94,8 @@ let package = Package(
         tests("QMPTests", ["QMP", subprocess, logging]),
         tests("SQLTests", ["SQL", "SQLite"]),
         tests("StoreTests", ["Store", "SQLite", "SQL", "Fleet"]),
-        tests("IdentityTests", ["Identity", x509]),
-        tests("AgentTests", ["Agent", "AgentAPI", "Identity", "QMP", "Fleet", subprocess]),
+        tests("IdentityTests", ["Identity", x509, crypto, swiftASN1, nioCore, nioSSL, subprocess]),
+        tests("AgentTests", ["Agent", "AgentAPI", "Identity", "QMP", "Fleet", subprocess, logging, serviceLifecycle]),
         tests("EngineTests", ["Engine", "Store", "SQLite", "Fleet"]),
         tests("LiveTests", ["Live", "Engine", "Store", "SQLite", "AgentAPI", "Fleet"]),
         tests("ControllerTests", ["Controller", "Client", "Store", "SQLite", "Fleet", hummingbird, hummingbirdTesting]),

@@ -1,0 +1,17 @@
+#include "schema.h"
+
+// #embed is of C23; the compiler takes it in every mode and would remark on it.
+#pragma clang diagnostic ignored "-Wc23-extensions"
+
+static const char sqlite_0001[] = {
+#embed "sqlite/0001_first.sql"
+};
+
+static const struct schema_step sqlite_steps[] = {
+    {1, "first", sqlite_0001, sizeof sqlite_0001},
+};
+
+const struct schema_step *schema_sqlite(size_t *count) {
+    *count = sizeof sqlite_steps / sizeof *sqlite_steps;
+    return sqlite_steps;
+}

@@ -16,8 +16,10 @@ package struct Migration: Hashable, Sendable, Codable {
     package var target: HostID?
     /// Hosts left out of the next placement, each with why.
     package var excluded: [HostID: Reason]
-    /// What the rollback under way is for, or why it failed.
+    /// What the rollback under way is for, or why it failed; while another attempt is made, what the one before failed of.
     package var reason: Reason?
+    /// What another try could change about the reason; nil unless it rolls back or failed.
+    package var remedy: Fault.Remedy?
     /// Someone asked for it to end; whoever holds the lease sees it and rolls back.
     package var cancelRequested: Bool
     /// What it waits for, where nothing can be done now.
@@ -33,9 +35,9 @@ package struct Migration: Hashable, Sendable, Codable {
     package init(
         id: MigrationID, server: ServerID, mode: Mode, options: MigrationOptions, state: MigrationState = .pending,
         direction: Direction = .forward, epoch: Epoch, attempt: Int = 0, maxAttempts: Int = 3, source: HostID, target: HostID? = nil,
-        excluded: [HostID: Reason] = [:], reason: Reason? = nil, cancelRequested: Bool = false, awaiting: String? = nil,
-        progress: Progress? = nil, blackout: Blackout? = nil, actor: String, createdAt: Timestamp, dueAt: Timestamp,
-        finishedAt: Timestamp? = nil
+        excluded: [HostID: Reason] = [:], reason: Reason? = nil, remedy: Fault.Remedy? = nil, cancelRequested: Bool = false,
+        awaiting: String? = nil, progress: Progress? = nil, blackout: Blackout? = nil, actor: String, createdAt: Timestamp,
+        dueAt: Timestamp, finishedAt: Timestamp? = nil
     ) {
         self.id = id
         self.server = server
@@ -50,6 +52,7 @@ package struct Migration: Hashable, Sendable, Codable {
         self.target = target
         self.excluded = excluded
         self.reason = reason
+        self.remedy = remedy
         self.cancelRequested = cancelRequested
         self.awaiting = awaiting
         self.progress = progress

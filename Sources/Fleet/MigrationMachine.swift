@@ -5,7 +5,9 @@
 /// ```
 /// Cold goes from `syncing-disk` straight to `switching`; live without local disks from `scheduling` to `syncing-memory`; rescue, and
 /// cold without local disks, from `scheduling` to `switching`. From every unfinished state a fault or a cancellation turns the
-/// direction to rollback, whose end leads to `scheduling` (another attempt) or `failed`.
+/// direction to rollback, whose end leads to `scheduling` (another attempt) or `failed`. One thing turns a rollback forward again: the
+/// finding that the target durably owns the server already. The two agents switch over without a worker, so a fault or a cancellation
+/// can come too late; from then on the source may not be continued, and `switching` is seen through.
 package struct MigrationMachine: Hashable, Sendable, Codable {
     package private(set) var mode: Mode
     package private(set) var state: MigrationState
@@ -48,6 +50,8 @@ package struct MigrationMachine: Hashable, Sendable, Codable {
         case targetOwns
         case failed(Fault)
         case cancelled
+        /// Going back, the target was found to own the server: there is no way back.
+        case targetFoundOwning
         /// Every compensation is done or recorded as a cleanup.
         case rolledBack
     }
@@ -96,6 +100,7 @@ package struct MigrationMachine: Hashable, Sendable, Codable {
         case .failed(let fault): return try turn(for: fault, event)
         case .cancelled:
             return try turn(for: Fault(.cancelled, "The migration was cancelled.", remedy: .none), event)
+        case .targetFoundOwning: return try turnForward(event)
         case .rolledBack: return try finishRollback(event)
         case .claimed, .placed, .disksSynced, .sourceStopped, .targetOwns: return try advance(event)
         }
@@ -145,6 +150,20 @@ package struct MigrationMachine: Hashable, Sendable, Codable {
             guard case .cancelled = event else { throw refusal(of: event) }
             self.fault = fault
             return [.record]
+        }
+    }
+
+    private mutating func turnForward(_ event: Event) throws(InvalidTransition) -> [Action] {
+        guard direction == .rollback else { throw refusal(of: event) }
+        switch (state, mode) {
+        // Leave to switch is given in syncing-memory, so the store may still say that.
+        case (.switching, _), (.syncingMemory, .live):
+            state = .switching
+            direction = .forward
+            fault = nil
+            return [.record]
+        default:
+            throw refusal(of: event)
         }
     }
 

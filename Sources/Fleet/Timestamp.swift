@@ -36,7 +36,11 @@ package struct Timestamp: Hashable, Comparable, Sendable, Codable, CustomStringC
 
     /// RFC 3339, in UTC, with milliseconds: `2026-03-01T12:00:00.123Z`.
     package var description: String {
-        date.formatted(.iso8601.year().month().day().time(includingFractionalSeconds: true).timeZone(separator: .omitted))
+        // Foundation would cut the fraction of a binary floating-point number and show a millisecond less.
+        let fraction = ((milliseconds % 1000) + 1000) % 1000
+        let whole = Date(timeIntervalSince1970: Double((milliseconds - fraction) / 1000)).formatted(.iso8601)
+        let digits = String(fraction)
+        return "\(whole.dropLast()).\(String(repeating: "0", count: 3 - digits.count))\(digits)Z"
     }
 }
 

@@ -19,6 +19,8 @@ package struct StoreError: Error, Sendable, CustomStringConvertible {
         package static let overbooked = Code("overbooked")
         /// The database is of a newer version of Godwit, or not Godwit's.
         package static let incompatible = Code("incompatible")
+        /// The change would break a rule that the database keeps, such as the order of the states: a defect of the caller.
+        package static let invalid = Code("invalid")
         /// The database cannot be reached or written now.
         package static let unavailable = Code("unavailable")
     }

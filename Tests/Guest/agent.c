@@ -21,6 +21,7 @@
  *   godwit.ip=10.0.2.15/24      address of eth0, `none` leaves it down
  *   godwit.gateway=10.0.2.2     default route, `none` for none
  *   godwit.poweroff_on_acpi=1   ACPI power button: 1 stops writing, syncs and powers off; 0 ignores it
+ *   godwit.cdrom=0              1: load the drivers of an IDE cdrom (`init` reads it; a SCSI one needs no parameter)
  *
  * Lines on ttyS0 (key=value, one space between, ended by \r\n; times in milliseconds; `sum` is the CRC-32 in hex of all that
  * stands before " sum="):
@@ -30,11 +31,13 @@
  *   GODWIT device boot=B name=vda bytes=N sum=X          a block device; `name=eth0 mac=M` a nic; also when one comes later
  *   GODWIT ready boot=B record=K uptime_ms=N sum=X       memory is filled, K records were found on the disk, ticks begin
  *   GODWIT tick=N boot=B uptime_ms=(CLOCK_BOOTTIME) mono_ms=(CLOCK_MONOTONIC) wall_ms=(CLOCK_REALTIME) record=K memerr=N
- *          sweeps=N dirtied_mb=N beat=N gap_ms=N gap_wall_ms=N sum=X
+ *          sweeps=N swept_mb=N dirtied_mb=N beat=N gap_ms=N gap_wall_ms=N sum=X
  *          tick counts from 1 without a hole. record: the last one durably on the disk, an acknowledgement. memerr: bad pages
- *          found since boot. sweeps: full verifications of all pages since boot. beat: the last heartbeat sent. gap_ms,
- *          gap_wall_ms: longest time between two turns of the loop since the tick before, by the guest's monotonic and wall
- *          clock, rounded up (both stand still while the guest is paused: only an observer outside sees a blackout).
+ *          found since boot. sweeps, swept_mb: full verifications of both sets, and MiB verified, since boot (once swept_mb
+ *          has grown by dirty_set_mb + still_mb after some instant, every page was verified after it). dirtied_mb: MiB
+ *          written in the dirty set since boot. beat: the last heartbeat sent. gap_ms, gap_wall_ms: longest time between two
+ *          turns of the loop since the tick before, by the guest's monotonic and wall clock, rounded up (both stand still
+ *          while the guest is paused: only an observer outside sees a blackout).
  *   GODWIT stop boot=B reason=acpi record=K memerr=N sum=X          the last line of a clean power-off
  *   GODWIT error boot=B text=... sum=X                              something is wrong, the text says what
  *
@@ -80,7 +83,7 @@ enum { PAGE = 4096, WORDS = PAGE / 8, STAMPS = 8, SCAN_BYTES = 1 << 20, MIB = 1 
 #define REGION_START ((uint64_t)MIB)
 
 struct settings {
-    long tick_ms, loop_ms, records_s, record_bytes, region_mb, dirty_mb_s, dirty_set_mb, still_mb, verify_mb_s, poweroff_on_acpi;
+    long tick_ms, loop_ms, records_s, record_bytes, region_mb, dirty_mb_s, dirty_set_mb, still_mb, verify_mb_s, poweroff_on_acpi, cdrom;
     char disk[64], beat[64], ip[32], gateway[32];
 };
 
@@ -94,7 +97,7 @@ static uint8_t boot_bytes[16];
 static int console_fd = -1;
 static pthread_mutex_t console_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static _Atomic uint64_t last_record, memory_errors, sweeps, pages_dirtied, beats, gap_mono_ns, gap_wall_ns;
+static _Atomic uint64_t last_record, memory_errors, sweeps, pages_swept, pages_dirtied, beats, gap_mono_ns, gap_wall_ns;
 static atomic_bool stopping;
 
 /* ---- clocks, numbers, checksums ---- */
@@ -181,6 +184,8 @@ static void console_open(void) {
         cfsetspeed(&t, B115200);
         tcsetattr(console_fd, TCSANOW, &t);
     }
+    /* What the firmware wrote last may not have ended its line. */
+    (void)!write(console_fd, "\r\n", 2);
 }
 
 /* ---- settings ---- */
@@ -202,7 +207,7 @@ static void setting(const char *name, const char *value) {
         {"record_bytes", &set.record_bytes, 512, 4096}, {"region_mb", &set.region_mb, 1, 1 << 20},
         {"dirty_mb_s", &set.dirty_mb_s, 0, 100000}, {"dirty_set_mb", &set.dirty_set_mb, 1, 1 << 20},
         {"still_mb", &set.still_mb, 0, 1 << 20}, {"verify_mb_s", &set.verify_mb_s, 1, 100000},
-        {"poweroff_on_acpi", &set.poweroff_on_acpi, 0, 1},
+        {"poweroff_on_acpi", &set.poweroff_on_acpi, 0, 1}, {"cdrom", &set.cdrom, 0, 1},
     };
     const struct { const char *name; char *text; size_t size; } texts[] = {
         {"disk", set.disk, sizeof set.disk}, {"beat", set.beat, sizeof set.beat}, {"ip", set.ip, sizeof set.ip},
@@ -475,10 +480,10 @@ static void *writer(void *argument) {
 }
 
 /* ---- memory ----
- * A page of the dirty set carries splitmix64(page * 512 + word) everywhere but in its STAMPS stamp words, which carry a mix of
- * page, generation and place. A page of the still set carries the same filling in full and is checked by a sum kept apart. */
+ * Every page carries splitmix64(page * 512 + word), but a page of the dirty set has in its STAMPS stamp words, one at the start
+ * of each eighth, a mix of page, generation and place. Sums of what is never written again are kept apart. */
 
-static uint64_t *dirty_set, *still_set, *still_sums;
+static uint64_t *dirty_set, *still_set, *sums;
 static uint32_t *generations;
 static uint64_t dirty_pages, still_pages;
 static pthread_mutex_t page_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -487,9 +492,11 @@ static uint64_t stamp(uint64_t page, uint32_t generation, int place) {
     return (page << 40 ^ (uint64_t)generation << 8 ^ (uint64_t)place) * 0x9e3779b97f4a7c15u | 1;
 }
 
-static uint64_t sum_of(const uint64_t *page) {
+/* Over the whole page (from 0) or over all but its stamp words (from 1). */
+static uint64_t sum_of(const uint64_t *page, int from) {
     uint64_t a = 0x243f6a8885a308d3u;
-    for (int i = 0; i < WORDS; i++) a = (a << 5 | a >> 59) + page[i];
+    for (int k = 0; k < STAMPS; k++)
+        for (int i = from; i < WORDS / STAMPS; i++) a = (a << 5 | a >> 59) + page[k * (WORDS / STAMPS) + i];
     return a;
 }
 
@@ -518,9 +525,9 @@ static void *pages_of(uint64_t bytes) {
 }
 
 static void memory_plan(void) {
-    /* Leave the kernel and the agent 12 MiB, and a sixteenth of the rest for tables and buffers. */
-    long room = memory_available_mb() - 12;
-    room -= room / 16;
+    /* The kernel and the agent keep 4 MiB, and an eighth of the rest for tables and buffers. */
+    long room = memory_available_mb() - 4;
+    room -= room / 8;
     if (room < 2) room = 2;
     if (set.dirty_set_mb > room) set.dirty_set_mb = room;
     if (set.still_mb > room - set.dirty_set_mb) set.still_mb = room - set.dirty_set_mb;
@@ -531,16 +538,17 @@ static bool memory_fill(void) {
     still_pages = (uint64_t)set.still_mb * MIB / PAGE;
     dirty_set = pages_of(dirty_pages * PAGE);
     generations = calloc(dirty_pages, sizeof *generations);
-    still_sums = calloc(still_pages + 1, sizeof *still_sums);
+    sums = calloc(dirty_pages + still_pages, sizeof *sums);
     still_set = still_pages ? pages_of(still_pages * PAGE) : NULL;
-    if (!dirty_set || !generations || !still_sums || (still_pages && !still_set)) return complain("no memory for the page sets"), false;
+    if (!dirty_set || !generations || !sums || (still_pages && !still_set)) return complain("no memory for the page sets"), false;
     for (uint64_t p = 0; p < dirty_pages; p++) {
         fill(dirty_set + p * WORDS, p);
+        sums[p] = sum_of(dirty_set + p * WORDS, 1);
         stamp_all(p);
     }
     for (uint64_t p = 0; p < still_pages; p++) {
         fill(still_set + p * WORDS, dirty_pages + p);
-        still_sums[p] = sum_of(still_set + p * WORDS);
+        sums[dirty_pages + p] = sum_of(still_set + p * WORDS, 0);
     }
     return true;
 }
@@ -568,19 +576,16 @@ static void *dirtier(void *argument) {
 }
 
 static void sweep_dirty(uint64_t page) {
-    const uint64_t *words = dirty_set + page * WORDS;
-    bool good = stamps_good(page);
-    for (uint64_t i = 0; good && i < WORDS; i++)
-        if (i % (WORDS / STAMPS) != 0) good = words[i] == splitmix64(page * WORDS + i);
-    if (good) return;
+    uint64_t *words = dirty_set + page * WORDS;
+    if (stamps_good(page) && sum_of(words, 1) == sums[page]) return;
     page_bad("dirty", page);
-    fill(dirty_set + page * WORDS, page);
+    fill(words, page);
     stamp_all(page);
 }
 
 static void sweep_still(uint64_t page) {
     uint64_t *words = still_set + page * WORDS;
-    if (sum_of(words) == still_sums[page]) return;
+    if (sum_of(words, 0) == sums[dirty_pages + page]) return;
     page_bad("still", page);
     fill(words, dirty_pages + page);
 }
@@ -601,6 +606,7 @@ static void *sweeper(void *argument) {
             } else {
                 sweep_still(page - dirty_pages);
             }
+            atomic_fetch_add(&pages_swept, 1);
             if (++page < dirty_pages + still_pages) continue;
             page = 0;
             atomic_fetch_add(&sweeps, 1);
@@ -663,9 +669,9 @@ static void power_off(pthread_t writing, bool written) {
 static void tell_tick(uint64_t n) {
     uint64_t mono = atomic_exchange(&gap_mono_ns, 0), wall = atomic_exchange(&gap_wall_ns, 0);
     say("GODWIT tick=%" PRIu64 " boot=%s uptime_ms=%" PRIu64 " mono_ms=%" PRIu64 " wall_ms=%" PRIu64 " record=%" PRIu64 " memerr=%" PRIu64
-        " sweeps=%" PRIu64 " dirtied_mb=%" PRIu64 " beat=%" PRIu64 " gap_ms=%" PRIu64 " gap_wall_ms=%" PRIu64,
+        " sweeps=%" PRIu64 " swept_mb=%" PRIu64 " dirtied_mb=%" PRIu64 " beat=%" PRIu64 " gap_ms=%" PRIu64 " gap_wall_ms=%" PRIu64,
         n, boot, now_ms(CLOCK_BOOTTIME), now_ms(CLOCK_MONOTONIC), now_ms(CLOCK_REALTIME), atomic_load(&last_record),
-        atomic_load(&memory_errors), atomic_load(&sweeps), atomic_load(&pages_dirtied) * PAGE / MIB, atomic_load(&beats),
+        atomic_load(&memory_errors), atomic_load(&sweeps), atomic_load(&pages_swept) * PAGE / MIB, atomic_load(&pages_dirtied) * PAGE / MIB, atomic_load(&beats),
         (mono + 999999) / 1000000, (wall + 999999) / 1000000);
 }
 

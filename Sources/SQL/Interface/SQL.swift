@@ -46,9 +46,20 @@ package struct SQLStatement: Sendable, ExpressibleByStringInterpolation {
         package mutating func appendInterpolation(_ value: Int64) { parts.append(.value(.integer(value))) }
         package mutating func appendInterpolation(_ value: Int64?) { parts.append(.value(value.map(SQLValue.integer) ?? .null)) }
         package mutating func appendInterpolation(_ value: Int) { parts.append(.value(.integer(Int64(value)))) }
+        package mutating func appendInterpolation(_ value: Int?) {
+            parts.append(.value(value.map { .integer(Int64($0)) } ?? .null))
+        }
         package mutating func appendInterpolation(_ value: Bool) { parts.append(.value(.integer(value ? 1 : 0))) }
         /// Another piece of SQL, with its own values.
         package mutating func appendInterpolation(_ statement: SQLStatement) { parts.append(contentsOf: statement.parts) }
+        /// Values with commas between them, for `IN (…)`. Never empty in SQL: no value becomes `NULL`, which is in nothing.
+        package mutating func appendInterpolation(list values: [String]) {
+            guard !values.isEmpty else { return appendLiteral("NULL") }
+            for (index, value) in values.enumerated() {
+                if index > 0 { appendLiteral(", ") }
+                appendInterpolation(value)
+            }
+        }
     }
 }
 
@@ -60,6 +71,54 @@ package struct SQLRow: Sendable {
     package init(columns: [String], values: [SQLValue]) {
         self.columns = columns
         self.values = values
+    }
+
+    /// The value of a column. Throws ``SQLError/Code/statement`` when the result has none of that name.
+    package func value(_ column: String) throws -> SQLValue {
+        guard let index = columns.firstIndex(of: column) else {
+            throw SQLError(.statement, "the result has no column \(column), only \(columns.joined(separator: ", "))")
+        }
+        return values[index]
+    }
+
+    /// A column that is never null. Throws ``SQLError/Code/statement`` when it holds something else, as all of these do.
+    package func integer(_ column: String) throws -> Int64 {
+        guard let value = try optionalInteger(column) else { throw mismatch(column, "an integer") }
+        return value
+    }
+
+    package func optionalInteger(_ column: String) throws -> Int64? {
+        switch try value(column) {
+        case .integer(let value): value
+        case .null: nil
+        case .real, .text, .blob: throw mismatch(column, "an integer or null")
+        }
+    }
+
+    package func text(_ column: String) throws -> String {
+        guard let value = try optionalText(column) else { throw mismatch(column, "text") }
+        return value
+    }
+
+    package func optionalText(_ column: String) throws -> String? {
+        switch try value(column) {
+        case .text(let value): value
+        case .null: nil
+        case .integer, .real, .blob: throw mismatch(column, "text or null")
+        }
+    }
+
+    /// A truth value, kept as 0 or 1.
+    package func flag(_ column: String) throws -> Bool {
+        switch try value(column) {
+        case .integer(0): false
+        case .integer(1): true
+        case .null, .integer, .real, .text, .blob: throw mismatch(column, "0 or 1")
+        }
+    }
+
+    private func mismatch(_ column: String, _ expected: String) -> SQLError {
+        SQLError(.statement, "column \(column) holds something else than \(expected)")
     }
 }
 
@@ -94,9 +153,13 @@ package protocol SQLTransaction: Sendable {
     /// Runs a statement and returns its rows (also those of `RETURNING`).
     func query(_ statement: SQLStatement) async throws -> [SQLRow]
 
-    /// Runs a statement and returns how many rows it changed.
+    /// Runs a statement and returns how many rows it changed (by itself, not by triggers). Of statements that insert, update and delete
+    /// nothing the number means nothing.
     @discardableResult
     func execute(_ statement: SQLStatement) async throws -> Int
+
+    /// Runs several statements without values, such as a schema, one after the other.
+    func script(_ text: String) async throws
 }
 
 /// One of the two engines. Names what a statement must be written differently for; everything else is common SQL.

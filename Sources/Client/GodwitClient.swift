@@ -1,0 +1,339 @@
+import AsyncHTTPClient
+package import Fleet
+import Foundation
+import NIOCore
+import NIOFoundationCompat
+import NIOHTTP1
+import NIOPosix
+import NIOSSL
+
+/// A client of the controller's API.
+///
+/// Servers and hosts are named by id or name, migrations by id or its unique beginning. Every method throws ``ClientError``.
+/// Must be shut down when done with; ``with(url:token:caFile:_:)`` does both.
+package struct GodwitClient: Sendable {
+    /// Without a slash at its end.
+    let base: String
+    let token: String
+    private let requests: HTTPClient
+    /// Has a read timeout: the controller says something at least every few seconds while events are awaited.
+    let streams: HTTPClient
+
+    /// How long an answer that only reads or records may take.
+    package static let ordinaryDeadline = Duration.seconds(30)
+    /// How long an answer may take that a host works for: copying an image, starting or stopping a guest.
+    package static let operationDeadline = Duration.seconds(600)
+    /// Silence on an event stream after which it counts as broken.
+    static let streamSilence = Duration.seconds(15)
+
+    /// - Parameters:
+    ///   - url: The controller's address, `https://127.0.0.1:7000`.
+    ///   - token: The bearer token.
+    ///   - caFile: PEM of the certificate authority that the controller's certificate is of; the system's when nil.
+    /// - Throws: ``ClientError`` `configuration` when the address is none or the file cannot be read.
+    package init(url: String, token: String, caFile: String? = nil) throws {
+        var base = url
+        while base.hasSuffix("/") { base.removeLast() }
+        guard let parsed = URL(string: base), let scheme = parsed.scheme, ["https", "http"].contains(scheme), parsed.host != nil else {
+            throw ClientError(.configuration, "“\(url)” is no address of a controller; give one such as https://127.0.0.1:7000.")
+        }
+        // A header must not be breakable by what a file or a shell variable held.
+        guard token.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
+            throw ClientError(.configuration, "The token holds a blank or a character that no token has; give it without line breaks.")
+        }
+        self.base = base
+        self.token = token
+        var tls = TLSConfiguration.makeClientConfiguration()
+        if let caFile {
+            do {
+                tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(caFile))
+            } catch {
+                throw ClientError(
+                    .configuration, "The CA file \(caFile) cannot be read as PEM; give the one of the controller's authority.", cause: error
+                )
+            }
+        }
+        var configuration = HTTPClient.Configuration(tlsConfiguration: tls, redirectConfiguration: .disallow)
+        configuration.timeout.connect = .seconds(5)
+        // A controller that is not there is told at once; who wants to wait for it asks again.
+        configuration.connectionPool.retryConnectionEstablishment = false
+        configuration.httpVersion = .http1Only
+        self.requests = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+        configuration.timeout.read = .milliseconds(Self.streamSilence.inMilliseconds)
+        self.streams = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }
+
+    package func shutdown() async throws {
+        try await requests.shutdown()
+        try await streams.shutdown()
+    }
+
+    /// Runs the body with a client and shuts that down after it.
+    package static func with<T: Sendable>(
+        url: String, token: String, caFile: String? = nil, _ body: (GodwitClient) async throws -> T
+    ) async throws -> T {
+        let client = try GodwitClient(url: url, token: token, caFile: caFile)
+        let result: T
+        do {
+            result = try await body(client)
+        } catch {
+            try await client.shutdown()
+            throw error
+        }
+        try await client.shutdown()
+        return result
+    }
+}
+
+// MARK: servers
+
+extension GodwitClient {
+    /// - Parameter search: Part of a name or id.
+    package func servers(search: String? = nil, host: String? = nil, status: ServerStatus? = nil) async throws -> Page<ServerView> {
+        try await get("/v1/servers", ["search": search, "host": host, "status": status?.rawValue])
+    }
+
+    package func server(_ reference: String) async throws -> ServerView {
+        try await get("/v1/servers/\(escaped(reference))")
+    }
+
+    /// Answers when the server is defined on its host, disks made.
+    package func createServer(_ request: CreateServerRequest) async throws -> ServerView {
+        try await send(.POST, "/v1/servers", body: request, deadline: Self.operationDeadline)
+    }
+
+    /// Answers when nothing of the server is left on its host.
+    package func deleteServer(_ reference: String) async throws {
+        _ = try await perform(.DELETE, "/v1/servers/\(escaped(reference))", body: nil, deadline: Self.operationDeadline)
+    }
+
+    /// Answers when the guest runs.
+    package func startServer(_ reference: String) async throws -> ServerView {
+        try await send(.POST, "/v1/servers/\(escaped(reference))/start", body: Nothing(), deadline: Self.operationDeadline)
+    }
+
+    /// Answers when the guest is off.
+    package func stopServer(_ reference: String, _ request: StopServerRequest = StopServerRequest()) async throws -> ServerView {
+        try await send(.POST, "/v1/servers/\(escaped(reference))/stop", body: request, deadline: Self.operationDeadline)
+    }
+
+    /// Answers with the accepted migration, `pending`; follow it with ``watchMigration(_:reconnectingFor:)``.
+    package func liveMigrate(_ reference: String, _ request: LiveMigrateRequest = LiveMigrateRequest()) async throws -> MigrationView {
+        try await send(.POST, "/v1/servers/\(escaped(reference))/live-migrate", body: request)
+    }
+}
+
+// MARK: hosts
+
+extension GodwitClient {
+    package func hosts() async throws -> Page<HostView> {
+        try await get("/v1/hosts")
+    }
+
+    package func host(_ reference: String) async throws -> HostView {
+        try await get("/v1/hosts/\(escaped(reference))")
+    }
+
+    /// Adds a host, or moves the host of that name to another agent address.
+    package func registerHost(_ request: RegisterHostRequest) async throws -> HostView {
+        try await send(.POST, "/v1/hosts", body: request)
+    }
+
+    package func enableHost(_ reference: String) async throws -> HostView {
+        try await send(.POST, "/v1/hosts/\(escaped(reference))/enable", body: Nothing())
+    }
+
+    /// Nothing new is placed there from now on.
+    package func disableHost(_ reference: String) async throws -> HostView {
+        try await send(.POST, "/v1/hosts/\(escaped(reference))/disable", body: Nothing())
+    }
+}
+
+// MARK: migrations
+
+/// Which migrations a list shows, newest first.
+package struct MigrationQuery: Hashable, Sendable {
+    /// Id or name.
+    package var server: String?
+    /// Id or name, as source or target.
+    package var host: String?
+    package var states: [MigrationState]
+    /// 1 to 1000; the controller's default (20) when nil.
+    package var limit: Int?
+    /// ``Page/next`` of the page before.
+    package var before: String?
+
+    package init(
+        server: String? = nil, host: String? = nil, states: [MigrationState] = [], limit: Int? = nil, before: String? = nil
+    ) {
+        self.server = server
+        self.host = host
+        self.states = states
+        self.limit = limit
+        self.before = before
+    }
+}
+
+extension GodwitClient {
+    package func migrations(_ query: MigrationQuery = MigrationQuery()) async throws -> Page<MigrationView> {
+        let states = query.states.isEmpty ? nil : query.states.map(\.rawValue).joined(separator: ",")
+        return try await get(
+            "/v1/migrations",
+            [
+                "server": query.server, "host": query.host, "state": states, "limit": query.limit.map(String.init),
+                "before": query.before,
+            ])
+    }
+
+    package func migration(_ reference: String) async throws -> MigrationView {
+        try await get("/v1/migrations/\(escaped(reference))")
+    }
+
+    /// A migration's story, oldest first.
+    package func history(of reference: String) async throws -> Page<TransitionView> {
+        try await get("/v1/migrations/\(escaped(reference))/history")
+    }
+
+    /// The migration as it is now and then each time it moved, up to and with its end (`ready` or `failed`).
+    ///
+    /// A broken connection, such as by a controller that restarts, is made again for as long as `reconnectingFor` since it last worked;
+    /// after that the sequence throws ``ClientError`` `unreachable`.
+    package func watchMigration(_ reference: String, reconnectingFor patience: Duration = .seconds(60)) -> MigrationEvents {
+        MigrationEvents(client: self, path: "/v1/migrations/\(escaped(reference))/events", patience: patience)
+    }
+
+    package func cleanups() async throws -> Page<CleanupView> {
+        try await get("/v1/cleanups")
+    }
+
+    /// Whether the controller is up; needs no token.
+    package func health() async throws -> HealthView {
+        try await get("/healthz")
+    }
+}
+
+// MARK: requests
+
+/// The body `{}`.
+private struct Nothing: Encodable {}
+
+extension GodwitClient {
+    private func get<Answer: Decodable>(_ path: String, _ query: KeyValuePairs<String, String?> = [:]) async throws -> Answer {
+        let pairs = query.compactMap { name, value in value.map { "\(name)=\(escaped($0))" } }
+        let target = pairs.isEmpty ? path : "\(path)?\(pairs.joined(separator: "&"))"
+        return try decode(try await perform(.GET, target, body: nil, deadline: Self.ordinaryDeadline), of: target)
+    }
+
+    private func send<Answer: Decodable>(
+        _ method: HTTPMethod, _ path: String, body: some Encodable, deadline: Duration = GodwitClient.ordinaryDeadline
+    ) async throws -> Answer {
+        let bytes: Data
+        do {
+            bytes = try JSONEncoder().encode(body)
+        } catch {
+            throw ClientError(.configuration, "The request to \(base)\(path) cannot be written as JSON.", cause: error)
+        }
+        return try decode(try await perform(method, path, body: bytes, deadline: deadline), of: path)
+    }
+
+    private func perform(_ method: HTTPMethod, _ path: String, body: Data?, deadline: Duration) async throws -> ByteBuffer {
+        var request = request(method, path)
+        if let body {
+            request.headers.add(name: "content-type", value: "application/json")
+            request.body = .bytes(body)
+        }
+        do {
+            let response = try await requests.execute(request, timeout: .milliseconds(deadline.inMilliseconds))
+            let answer = try await response.body.collect(upTo: 64 << 20)
+            guard (200..<300).contains(response.status.code) else { throw problem(response.status, answer) }
+            return answer
+        } catch {
+            throw translated(error, deadline: deadline)
+        }
+    }
+
+    func request(_ method: HTTPMethod, _ path: String) -> HTTPClientRequest {
+        var request = HTTPClientRequest(url: base + path)
+        request.method = method
+        request.headers.add(name: "authorization", value: "Bearer \(token)")
+        request.headers.add(name: "user-agent", value: "godwit")
+        return request
+    }
+
+    private func decode<Answer: Decodable>(_ answer: ByteBuffer, of path: String) throws -> Answer {
+        do {
+            return try JSONDecoder().decode(Answer.self, from: answer)
+        } catch {
+            throw ClientError(
+                .unexpectedAnswer,
+                "What \(base)\(path) answered is not what this version of godwit reads; use the controller's own version.",
+                cause: error)
+        }
+    }
+
+    func problem(_ status: HTTPResponseStatus, _ body: ByteBuffer) -> ClientError {
+        if let problem = try? JSONDecoder().decode(Problem.self, from: body) { return ClientError(problem) }
+        return ClientError(
+            .unexpectedAnswer, "\(base) answered \(status.code) \(status.reasonPhrase) and no reason; it may not be a Godwit controller.")
+    }
+
+    func translated(_ error: any Error, deadline: Duration) -> any Error {
+        switch error {
+        case is ClientError, is CancellationError:
+            return error
+        case let error as HTTPClientError where error == .deadlineExceeded || error == .readTimeout:
+            return ClientError(
+                .deadline,
+                "The controller at \(base) gave no answer within \(deadline.components.seconds) s; what was asked may still be under way.",
+                cause: error)
+        case let error as HTTPClientError where error == .cancelled:
+            return CancellationError()
+        case let error as NIOSSLError:
+            return untrusted(error)
+        case let error as NIOSSLExtraError:
+            return untrusted(error)
+        default:
+            return ClientError(
+                .unreachable,
+                "The controller at \(base) cannot be reached (\(reason(error))); check the address and that godwit-controller runs there.",
+                cause: error)
+        }
+    }
+
+    private func untrusted(_ error: any Error) -> ClientError {
+        ClientError(
+            .unreachable,
+            "The controller at \(base) could not prove who it is (\(error)); give the CA file of its authority and the name in its certificate.",
+            cause: error)
+    }
+
+    /// The first cause in words, without the types that wrap it.
+    private func reason(_ error: any Error) -> String {
+        switch error {
+        case let error as NIOConnectionError:
+            if let first = error.connectionErrors.first?.error { return self.reason(first) }
+            return "host \(error.host) is not known"
+        case let error as IOError:
+            return String(cString: strerror(error.errnoCode))
+        case let error as HTTPClientError where error == .connectTimeout:
+            return "no connection in time"
+        case let error as HTTPClientError where error == .remoteConnectionClosed:
+            return "it closed the connection"
+        default:
+            return "\(error)"
+        }
+    }
+
+    /// As one segment of a path or one value of a query (RFC 3986, unreserved characters).
+    private func escaped(_ text: String) -> String {
+        text.utf8.map { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+                UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
+                String(UnicodeScalar(byte))
+            default:
+                "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+            }
+        }.joined()
+    }
+}

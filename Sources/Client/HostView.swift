@@ -1,0 +1,121 @@
+package import Fleet
+
+/// A host as the API shows it. What only its agent knows is nil until that has answered once.
+package struct HostView: Hashable, Sendable, Codable {
+    package enum Status: String, Sendable, Codable, CaseIterable {
+        /// Its agent answered lately.
+        case online
+        case offline
+    }
+
+    package var id: String
+    package var name: String
+    package var status: Status
+    package var enabled: Bool
+    package var agentURL: String
+    package var architecture: String?
+    package var cpuModel: String?
+    package var microcode: String?
+    package var kernel: String?
+    package var qemuVersion: String?
+    package var machineTypes: [String]?
+    package var accelerator: Accelerator?
+    package var cpus: Int?
+    /// vCPUs of servers placed here and of migrations on their way here.
+    package var vcpusTaken: Int
+    /// MiB.
+    package var memoryTotalMB: Int64?
+    /// MiB of servers placed here and of migrations on their way here.
+    package var memoryTakenMB: Int64
+    package var storages: [StorageView]
+    package var networks: [NetworkView]
+    /// How many guests its agent has.
+    package var guests: Int?
+    /// Unfinished migrations into this host.
+    package var inboundMigrations: Int
+    package var warnings: [String]
+
+    package init(
+        id: String, name: String, status: Status, enabled: Bool, agentURL: String, architecture: String? = nil, cpuModel: String? = nil,
+        microcode: String? = nil, kernel: String? = nil, qemuVersion: String? = nil, machineTypes: [String]? = nil,
+        accelerator: Accelerator? = nil, cpus: Int? = nil, vcpusTaken: Int = 0, memoryTotalMB: Int64? = nil, memoryTakenMB: Int64 = 0,
+        storages: [StorageView] = [], networks: [NetworkView] = [], guests: Int? = nil, inboundMigrations: Int = 0,
+        warnings: [String] = []
+    ) {
+        self.id = id
+        self.name = name
+        self.status = status
+        self.enabled = enabled
+        self.agentURL = agentURL
+        self.architecture = architecture
+        self.cpuModel = cpuModel
+        self.microcode = microcode
+        self.kernel = kernel
+        self.qemuVersion = qemuVersion
+        self.machineTypes = machineTypes
+        self.accelerator = accelerator
+        self.cpus = cpus
+        self.vcpusTaken = vcpusTaken
+        self.memoryTotalMB = memoryTotalMB
+        self.memoryTakenMB = memoryTakenMB
+        self.storages = storages
+        self.networks = networks
+        self.guests = guests
+        self.inboundMigrations = inboundMigrations
+        self.warnings = warnings
+    }
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case id, name, status, enabled
+        case agentURL = "agent_url"
+        case architecture
+        case cpuModel = "cpu_model"
+        case microcode, kernel
+        case qemuVersion = "qemu_version"
+        case machineTypes = "machine_types"
+        case accelerator, cpus
+        case vcpusTaken = "vcpus_taken"
+        case memoryTotalMB = "memory_total_mb"
+        case memoryTakenMB = "memory_taken_mb"
+        case storages, networks, guests
+        case inboundMigrations = "inbound_migrations"
+        case warnings
+    }
+}
+
+/// A storage that a host has or sees.
+package struct StorageView: Hashable, Sendable, Codable {
+    package var name: String
+    package var kind: Storage.Kind
+    package var capacityBytes: Int64
+    /// What the file system would still take.
+    package var freeBytes: Int64
+    /// What migrations on their way here will still write.
+    package var reservedBytes: Int64
+
+    package init(name: String, kind: Storage.Kind, capacityBytes: Int64, freeBytes: Int64, reservedBytes: Int64) {
+        self.name = name
+        self.kind = kind
+        self.capacityBytes = capacityBytes
+        self.freeBytes = freeBytes
+        self.reservedBytes = reservedBytes
+    }
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case name, kind
+        case capacityBytes = "capacity_bytes"
+        case freeBytes = "free_bytes"
+        case reservedBytes = "reserved_bytes"
+    }
+}
+
+/// A network that a host is attached to.
+package struct NetworkView: Hashable, Sendable, Codable {
+    package var name: String
+    package var kind: Network.Kind
+
+    package init(name: String, kind: Network.Kind) {
+        self.name = name
+        self.kind = kind
+    }
+}

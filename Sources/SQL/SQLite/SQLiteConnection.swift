@@ -1,0 +1,115 @@
+import Dispatch
+import Foundation
+import GRDB
+import SQL
+
+/// One connection, whose statements run one after the other on its own Dispatch queue.
+final class SQLiteConnection: Sendable {
+    enum Role: Hashable, Sendable {
+        case writer
+        case reader(Int)
+        /// Looks for commits of others, outside of any transaction.
+        case watcher
+    }
+
+    private let queue: DatabaseQueue
+
+    private init(_ queue: DatabaseQueue) {
+        self.queue = queue
+    }
+
+    static func open(path: String, role: Role) async throws -> SQLiteConnection {
+        try await withCheckedThrowingContinuation { continuation in
+            DispatchQueue.global().async {
+                do {
+                    let queue = try DatabaseQueue(path: path, configuration: configuration(for: role))
+                    if role == .writer { try queue.writeWithoutTransaction(setUp) }
+                    continuation.resume(returning: SQLiteConnection(queue))
+                } catch {
+                    continuation.resume(throwing: SQLError(opening: path, failed: error))
+                }
+            }
+        }
+    }
+
+    private static func configuration(for role: Role) -> Configuration {
+        var configuration = Configuration()
+        configuration.label = "godwit.sqlite.\(role)"
+        configuration.allowsUnsafeTransactions = true
+        configuration.busyMode = .callback(waitForLock)
+        if role != .writer {
+            configuration.prepareDatabase { try $0.execute(sql: "PRAGMA query_only = 1") }
+        }
+        return configuration
+    }
+
+    /// SQLite's own busy timeout soon sleeps 100 ms at a time, far longer than any of our transactions takes. This asks every
+    /// 0.2 to 2 ms, for 5 s in all. It runs on the connection's queue, which has nothing else to do.
+    @Sendable private static func waitForLock(tries: Int) -> Bool {
+        guard tries < 2_500 else { return false }
+        usleep(UInt32(min(200 * (tries + 1), 2_000)))
+        return true
+    }
+
+    /// Settings that GRDB's own set-up would undo, hence after it; those that change the file only where the file is ours.
+    private static func setUp(_ database: Database) throws {
+        let tables = try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_schema") ?? 0
+        var application = try Int64.fetchOne(database, sql: "PRAGMA application_id") ?? 0
+        if tables == 0, application == 0 {
+            try database.execute(sql: "PRAGMA application_id = \(SQLiteDatabase.applicationID)")
+            application = SQLiteDatabase.applicationID
+        }
+        if application == SQLiteDatabase.applicationID {
+            let mode = try String.fetchOne(database, sql: "PRAGMA journal_mode = WAL") ?? "none"
+            guard mode == "wal" else {
+                throw SQLError(
+                    .storage, "SQLite keeps the journal mode \(mode) instead of WAL: the file system may not allow shared memory")
+            }
+            // After a large batch the log is cut back to this, in bytes.
+            try database.execute(sql: "PRAGMA journal_size_limit = 67108864")
+        }
+        try database.execute(sql: "PRAGMA synchronous = FULL")
+    }
+
+    /// Runs the body on the connection's queue. Cancelling the task does not end it.
+    func run<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
+        try await withCheckedThrowingContinuation { continuation in
+            queue.asyncWriteWithoutTransaction { database in
+                do {
+                    continuation.resume(returning: try body(database))
+                } catch let error as DatabaseError {
+                    continuation.resume(throwing: SQLError(error))
+                } catch {
+                    continuation.resume(throwing: error)
+                }
+            }
+        }
+    }
+
+    /// Runs the body in a snapshot of its own.
+    func reading<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T {
+        try await run { try $0.beginTransaction(.deferred) }
+        let transaction = SQLiteTransaction(self)
+        let outcome = await Result { try await body(transaction) }
+        transaction.end()
+        try await run { if $0.isInsideTransaction { try $0.rollback() } }
+        return try outcome.get()
+    }
+
+    /// Ends the connection after what runs on it.
+    func close() async {
+        await withCheckedContinuation { continuation in
+            DispatchQueue.global().async { [queue] in
+                // Fails only while a statement is open, and none outlives its turn on the queue; the file is safe in any case.
+                do { try queue.close() } catch { assertionFailure("SQLite did not close: \(error)") }
+                continuation.resume()
+            }
+        }
+    }
+}
+
+extension Result where Failure == any Error {
+    init(_ body: () async throws -> Success) async {
+        do { self = .success(try await body()) } catch { self = .failure(error) }
+    }
+}

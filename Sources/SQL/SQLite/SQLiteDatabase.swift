@@ -1,0 +1,73 @@
+package import SQL
+
+/// Godwit's embedded store: one SQLite file that any number of processes of one machine share.
+///
+/// One connection writes, in transactions that take the write lock at their start and are synced to disk before anyone hears of them;
+/// a few others read, each transaction in its own snapshot. Every statement runs on its connection's Dispatch queue.
+package final class SQLiteDatabase: SQLDatabase {
+    /// Marks a file as Godwit's (`PRAGMA application_id`): "Godw". The settings of a file that is somebody else's are left alone.
+    static let applicationID: Int64 = 0x47_6f_64_77
+    private static let readerCount = 3
+    private static let tries = 3
+
+    private let writer: SQLiteWriter
+    private let readers: Pool<SQLiteConnection>
+    private let watch: SQLiteWatch
+
+    package var dialect: SQLDialect { .sqlite }
+
+    private init(writer: SQLiteConnection, readers: [SQLiteConnection], watcher: SQLiteConnection) {
+        let watch = SQLiteWatch(watcher)
+        self.writer = SQLiteWriter(writer, onCommit: { watch.signal() })
+        self.readers = Pool(readers)
+        self.watch = watch
+    }
+
+    /// Opens the file, and creates it where there is none (its folder must exist).
+    ///
+    /// - Throws: ``SQLError`` `storage` when the file cannot be opened or is no database, `conflict` when another process keeps it locked.
+    package static func open(path: String) async throws -> SQLiteDatabase {
+        // Two processes that create the same file at the same moment can refuse each other the switch to WAL.
+        try await retrying(tries: 10) {
+            let writer = try await SQLiteConnection.open(path: path, role: .writer)
+            var readers: [SQLiteConnection] = []
+            for number in 1...readerCount {
+                readers.append(try await SQLiteConnection.open(path: path, role: .reader(number)))
+            }
+            let watcher = try await SQLiteConnection.open(path: path, role: .watcher)
+            return SQLiteDatabase(writer: writer, readers: readers, watcher: watcher)
+        }
+    }
+
+    package func read<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T {
+        try await Self.retrying(tries: Self.tries) {
+            let connection = try await readers.take()
+            defer { readers.give(connection) }
+            return try await connection.reading(body)
+        }
+    }
+
+    package func write<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T {
+        try await Self.retrying(tries: Self.tries) { try await writer.write(body) }
+    }
+
+    package func changes() -> AsyncStream<Void> { watch.listen() }
+
+    package func close() async {
+        await watch.close()
+        await writer.close()
+        for connection in await readers.drain() { await connection.close() }
+    }
+
+    /// Runs the body again, after a short while of random length, when it lost against another transaction.
+    private static func retrying<T>(tries: Int, _ body: () async throws -> T) async throws -> T {
+        for attempt in 1..<tries {
+            do {
+                return try await body()
+            } catch let error as SQLError where error.code == .conflict {
+                try await Task.sleep(for: .milliseconds(Int.random(in: 1...10) * attempt))
+            }
+        }
+        return try await body()
+    }
+}

@@ -1,0 +1,74 @@
+import CSchema
+import Foundation
+import SQL
+
+/// All that differs between the two engines. Everything else in this room is SQL that both understand.
+struct Dialect: Sendable {
+    /// The store's clock: milliseconds since 1970, as an integer expression.
+    let now: SQLStatement
+    /// Whether the database has any table: one row with a column `found`, 0 or 1.
+    let hasTables: SQLStatement
+    /// Whether it has the table of schema versions: likewise.
+    let hasVersions: SQLStatement
+    /// Ends a `SELECT` whose rows must stay as they are until the transaction's end. SQLite's writers are alone anyway.
+    let lock: SQLStatement
+    /// The same, leaving out rows that another transaction holds.
+    let lockFree: SQLStatement
+    /// The schema's steps, from number 1 on.
+    let schema: [SchemaStep]
+
+    init(_ engine: SQLDialect) {
+        switch engine {
+        case .sqlite:
+            // `unixepoch('subsec')` would give NULL before SQLite 3.42.
+            now = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
+            hasTables = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~') AS found"
+            hasVersions = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'schema_versions') AS found"
+            lock = ""
+            lockFree = ""
+            schema = SchemaStep.embedded(schema_sqlite)
+        case .postgres:
+            now = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+            hasTables = """
+                SELECT CASE WHEN EXISTS (SELECT 1 FROM information_schema.tables WHERE table_schema = current_schema())
+                    THEN 1 ELSE 0 END AS found
+                """
+            hasVersions = "SELECT CASE WHEN to_regclass('schema_versions') IS NULL THEN 0 ELSE 1 END AS found"
+            lock = "FOR UPDATE"
+            lockFree = "FOR UPDATE SKIP LOCKED"
+            schema = []
+        }
+    }
+}
+
+/// A rule of the database whose breach means something to a caller, by the names that the engines report.
+enum Rule {
+    case oneUnfinishedMigration
+    case serverNameUnique
+    case serverIDUnique
+
+    private var names: Set<String> {
+        switch self {
+        case .oneUnfinishedMigration: ["migrations.server_id", "migrations_unfinished"]
+        case .serverNameUnique: ["servers.name", "servers_name_key"]
+        case .serverIDUnique: ["servers.id", "servers_pkey"]
+        }
+    }
+
+    /// Whether an error says that this rule would have been broken.
+    func isBroken(by error: SQLError) -> Bool {
+        if case .constraint(let name) = error.code { names.contains(name) } else { false }
+    }
+}
+
+extension SchemaStep {
+    fileprivate static func embedded(_ table: (UnsafeMutablePointer<Int>) -> UnsafePointer<schema_step>?) -> [SchemaStep] {
+        var count = 0
+        guard let steps = table(&count) else { return [] }
+        return UnsafeBufferPointer(start: steps, count: count).map { step in
+            SchemaStep(
+                number: Int(step.number), name: String(cString: step.name),
+                text: String(decoding: UnsafeRawBufferPointer(start: step.text, count: step.length), as: UTF8.self))
+        }
+    }
+}

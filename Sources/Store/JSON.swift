@@ -1,0 +1,20 @@
+import Foundation
+
+/// Values of Fleet kept as JSON text in a column.
+enum JSON {
+    static func text(_ value: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+
+    static func value<T: Decodable>(_ type: T.Type, _ text: String) throws -> T {
+        do {
+            return try JSONDecoder().decode(type, from: Data(text.utf8))
+        } catch {
+            throw StoreError(
+                .incompatible, "The database holds a \(type) that this Godwit cannot read; it may have been written by a newer one.",
+                cause: error)
+        }
+    }
+}

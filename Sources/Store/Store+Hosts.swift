@@ -1,0 +1,132 @@
+package import Fleet
+import SQL
+
+extension Store {
+    /// Adds a host, or moves the host of that name to another agent address.
+    package func registerHost(name: String, agentURL: String) async throws -> Host {
+        try await write { transaction in
+            let rows = try await transaction.query(
+                """
+                INSERT INTO hosts (id, name, agent_url, enabled, healthy_until, created_at)
+                VALUES (\(HostID.unique().value), \(name), \(agentURL), 1, 0, \(dialect.now))
+                ON CONFLICT (name) DO UPDATE SET agent_url = excluded.agent_url
+                RETURNING \(Host.columns)
+                """)
+            return try Host(only(rows))
+        }
+    }
+
+    /// In the order of their names.
+    package func hosts() async throws -> [Host] {
+        try await read { try await $0.query("SELECT \(Host.columns) FROM hosts ORDER BY name").map(Host.init) }
+    }
+
+    /// By id or name. Throws `notFound`.
+    package func host(_ reference: String) async throws -> Host {
+        let rows = try await read { transaction in
+            try await transaction.query("SELECT \(Host.columns) FROM hosts WHERE id = \(reference) OR name = \(reference)")
+        }
+        let hosts = try rows.map(Host.init)
+        guard let host = hosts.first(where: { $0.id.value == reference }) ?? hosts.first else { throw Self.noHost(reference) }
+        return host
+    }
+
+    package func setHostEnabled(_ host: HostID, _ enabled: Bool) async throws -> Host {
+        try await write { transaction in
+            let rows = try await transaction.query(
+                "UPDATE hosts SET enabled = \(enabled) WHERE id = \(host.value) RETURNING \(Host.columns)")
+            guard let row = rows.first else { throw Self.noHost(host.value) }
+            return try Host(row)
+        }
+    }
+
+    /// What an agent just told, and how long (milliseconds from the store's now) it proves the host alive.
+    package func recordHealth(of host: HostID, facts: HostFacts, validForMS: Int64) async throws {
+        let text = try JSON.text(facts)
+        let capacity = Overcommit.standard
+        try await write { transaction in
+            let changed = try await transaction.execute(
+                """
+                UPDATE hosts SET facts = \(text), vcpus_capacity = \(capacity.vcpus(of: facts)),
+                    memory_capacity = \(capacity.memoryBytes(of: facts)), healthy_until = \(dialect.now) + \(validForMS)
+                WHERE id = \(host.value)
+                """)
+            guard changed == 1 else { throw Self.noHost(host.value) }
+            for storage in facts.storages {
+                try await transaction.execute(
+                    """
+                    INSERT INTO storages (host_id, name, kind, capacity, free)
+                    VALUES (\(host.value), \(storage.name), \(storage.kind.rawValue), \(storage.capacityBytes), \(storage.freeBytes))
+                    ON CONFLICT (host_id, name) DO UPDATE
+                    SET kind = excluded.kind, capacity = excluded.capacity, free = excluded.free
+                    """)
+            }
+            try await transaction.execute(
+                "DELETE FROM storages WHERE host_id = \(host.value) AND \(notNamed(facts.storages.map(\.name)))")
+            for network in facts.networks {
+                try await transaction.execute(
+                    """
+                    INSERT INTO networks (host_id, name, kind) VALUES (\(host.value), \(network.name), \(network.kind.rawValue))
+                    ON CONFLICT (host_id, name) DO UPDATE SET kind = excluded.kind
+                    """)
+            }
+            try await transaction.execute(
+                "DELETE FROM networks WHERE host_id = \(host.value) AND \(notNamed(facts.networks.map(\.name)))")
+        }
+    }
+
+    /// All hosts with what is promised of each: the input of placement, in one consistent view.
+    package func hostLoads() async throws -> [HostLoad] {
+        try await read { transaction in
+            var loads: [HostLoad] = []
+            let rows = try await transaction.query(
+                """
+                SELECT \(Host.columns),
+                    (SELECT COALESCE(SUM(s.vcpus), 0) FROM servers s WHERE s.host_id = hosts.id)
+                        + (SELECT COALESCE(SUM(r.vcpus), 0) FROM reservations r WHERE r.host_id = hosts.id) AS vcpus_taken,
+                    (SELECT COALESCE(SUM(s.memory), 0) FROM servers s WHERE s.host_id = hosts.id)
+                        + (SELECT COALESCE(SUM(r.memory), 0) FROM reservations r WHERE r.host_id = hosts.id) AS memory_taken,
+                    (SELECT COUNT(*) FROM reservations r WHERE r.host_id = hosts.id) AS inbound
+                FROM hosts ORDER BY name
+                """)
+            // What others reserved on a shared storage counts on every host that sees it.
+            var reserved: [HostID: [String: Int64]] = [:]
+            let storages = try await transaction.query(
+                """
+                SELECT s.host_id, s.name, s.free - r.bytes AS reserved
+                FROM storages s JOIN storage_rooms r ON r.host_id = s.host_id AND r.name = s.name
+                WHERE r.bytes < s.free
+                """)
+            for row in storages {
+                reserved[HostID(try row.text("host_id")), default: [:]][try row.text("name")] = try row.integer("reserved")
+            }
+            for row in rows {
+                let host = try Host(row)
+                loads.append(
+                    HostLoad(
+                        host: host, vcpusTaken: Int(try row.integer("vcpus_taken")), memoryTakenBytes: try row.integer("memory_taken"),
+                        storageReservedBytes: reserved[host.id] ?? [:], inboundMigrations: Int(try row.integer("inbound"))))
+            }
+            return loads
+        }
+    }
+
+    private func notNamed(_ names: [String]) -> SQLStatement {
+        names.isEmpty ? "1 = 1" : "name NOT IN (\(list: names))"
+    }
+
+    static func noHost(_ reference: String) -> StoreError {
+        StoreError(.notFound, "There is no host \(reference).")
+    }
+}
+
+extension Host {
+    static let columns: SQLStatement = "id, name, agent_url, enabled, healthy_until, facts"
+
+    init(_ row: SQLRow) throws {
+        self.init(
+            id: HostID(try row.text("id")), name: try row.text("name"), agentURL: try row.text("agent_url"),
+            enabled: try row.flag("enabled"), healthyUntil: Timestamp(milliseconds: try row.integer("healthy_until")),
+            facts: try row.optionalText("facts").map { try JSON.value(HostFacts.self, $0) })
+    }
+}

@@ -1,0 +1,179 @@
+package import Fleet
+import SQL
+
+/// Which migrations a list shows, newest first.
+package struct MigrationFilter: Sendable {
+    package var server: ServerID?
+    /// As source or target.
+    package var host: HostID?
+    package var states: Set<MigrationState>?
+    package var limit: Int
+    /// Only those older than this one (keyset page).
+    package var before: MigrationID?
+    package init(
+        server: ServerID? = nil, host: HostID? = nil, states: Set<MigrationState>? = nil, limit: Int = 20, before: MigrationID? = nil
+    ) {
+        self.server = server
+        self.host = host
+        self.states = states
+        self.limit = limit
+        self.before = before
+    }
+}
+
+extension Store {
+    /// Accepts a migration: `pending`, its first history row, the server's status `start_migrate`, in one transaction.
+    /// Throws `notFound`, `busy` (an unfinished migration, by the unique index), `wrongStatus` (live needs `running`, cold `ready`).
+    package func submitMigration(
+        server: ServerID, mode: Mode, options: MigrationOptions, maxAttempts: Int, actor: String
+    ) async throws -> Migration {
+        let optionsText = try JSON.text(options)
+        return try await write { transaction in
+            let rows = try await transaction.query(
+                "SELECT name, status, host_id, epoch, \(dialect.now) AS now FROM servers WHERE id = \(server.value) \(dialect.lock)")
+            guard let row = rows.first else { throw Self.noServer(server.value) }
+            let name = try row.text("name")
+            try await requireNoMigration(of: server, named: name, in: transaction)
+            try Self.require(try row.word("status"), allows: mode, of: name)
+            let id: MigrationID = OrderedID.make(at: try row.time("now"))
+            do {
+                let migration = try Migration(
+                    only(
+                        await transaction.query(
+                            """
+                            INSERT INTO migrations (id, server_id, mode, options, state, direction, epoch, attempt, max_attempts, source_id,
+                                excluded, actor, claimable, active, created_at, due_at)
+                            VALUES (\(id.value), \(server.value), \(mode.rawValue), \(optionsText), \(MigrationState.pending.rawValue),
+                                \(Direction.forward.rawValue), \(try row.integer("epoch")), 0, \(maxAttempts), \(try row.text("host_id")),
+                                '{}', \(actor), 1, 0, \(dialect.now), \(dialect.now))
+                            RETURNING \(Migration.columns)
+                            """)))
+                try await record(MigrationChange.HistoryNote(from: nil, actor: actor), of: migration, in: transaction)
+                try await transaction.execute(
+                    """
+                    UPDATE servers SET status = \(ServerStatus.startMigrate.rawValue), note_code = NULL, note_message = NULL
+                    WHERE id = \(server.value)
+                    """)
+                return migration
+            } catch let error as SQLError where Rule.oneUnfinishedMigration.isBroken(by: error) {
+                throw StoreError(.busy, "Server \(name) has an unfinished migration. Wait for its end, or cancel it.", cause: error)
+            }
+        }
+    }
+
+    /// Asks for a migration to end: whoever holds it sees that at its next renewal, and a waiting one is due at once.
+    /// Returns the row as it is now, which for a finished one is unchanged. Throws `notFound`.
+    package func requestCancel(_ migration: MigrationID) async throws -> Migration {
+        try await write { transaction in
+            try await transaction.execute(
+                """
+                UPDATE migrations SET cancel_requested = 1, due_at = CASE WHEN claimable = 1 THEN \(dialect.now) ELSE due_at END
+                WHERE id = \(migration.value) AND finished_at IS NULL AND cancel_requested = 0
+                """)
+            let rows = try await transaction.query("SELECT \(Migration.columns) FROM migrations WHERE id = \(migration.value)")
+            guard let row = rows.first else { throw Self.noMigration(migration.value) }
+            return try Migration(row)
+        }
+    }
+
+    /// By id or unique beginning of an id. Throws `notFound`, and `nameTaken` for a beginning that several have.
+    package func migration(_ reference: String) async throws -> Migration {
+        let reference = reference.lowercased()
+        guard !reference.isEmpty, reference.allSatisfy({ $0.isHexDigit || $0 == "-" }) else { throw Self.noMigration(reference) }
+        let rows = try await read { transaction in
+            // The tilde comes after all that ids are made of.
+            try await transaction.query(
+                "SELECT \(Migration.columns) FROM migrations WHERE id >= \(reference) AND id < \(reference + "~") ORDER BY id LIMIT 2")
+        }
+        guard let row = rows.first else { throw Self.noMigration(reference) }
+        guard try rows.count == 1 || row.text("id") == reference else {
+            throw StoreError(.nameTaken, "More than one migration's id begins with \(reference). Give more of it.")
+        }
+        return try Migration(row)
+    }
+
+    /// Newest first.
+    package func migrations(_ filter: MigrationFilter) async throws -> [Migration] {
+        var conditions: [SQLStatement] = []
+        if let server = filter.server { conditions.append("server_id = \(server.value)") }
+        if let states = filter.states {
+            conditions.append("state IN (\(list: states.map(\.rawValue).sorted()))")
+            // Leads to the index of the unfinished.
+            if states.allSatisfy({ !$0.isFinished }) { conditions.append("finished_at IS NULL") }
+        }
+        if let before = filter.before { conditions.append("id < \(before.value)") }
+        let limit = max(0, filter.limit)
+        func page(_ more: [SQLStatement]) -> SQLStatement {
+            "SELECT \(Migration.columns) FROM migrations WHERE \(.all(conditions + more)) ORDER BY id DESC LIMIT \(limit)"
+        }
+        // A host in either role: two index scans, each with its own limit. No migration is in both, since its target is not its source.
+        let query: SQLStatement =
+            if let host = filter.host {
+                """
+                SELECT \(Migration.columns) FROM (
+                    SELECT * FROM (\(page(["source_id = \(host.value)"]))) AS leaving
+                    UNION ALL SELECT * FROM (\(page(["target_id = \(host.value)"]))) AS coming
+                ) AS both_ways ORDER BY id DESC LIMIT \(limit)
+                """
+            } else {
+                page([])
+            }
+        return try await read { try await $0.query(query).map(Migration.init) }
+    }
+
+    /// In the order in which the steps were begun.
+    package func journal(of migration: MigrationID) async throws -> [JournalEntry] {
+        try await read { transaction in
+            try await transaction.query(
+                """
+                SELECT attempt, step, position, status, output FROM steps WHERE migration_id = \(migration.value)
+                ORDER BY attempt, position, step
+                """
+            ).map(JournalEntry.init)
+        }
+    }
+
+    /// A migration's story, oldest first.
+    package func history(of migration: MigrationID) async throws -> [Transition] {
+        try await read { transaction in
+            try await transaction.query(
+                "SELECT \(Transition.columns) FROM transitions WHERE migration_id = \(migration.value) ORDER BY seq"
+            ).map(Transition.init)
+        }
+    }
+
+    // MARK: for several queries
+
+    static func noMigration(_ reference: String) -> StoreError {
+        StoreError(.notFound, "There is no migration \(reference).")
+    }
+
+    /// Writes the history row of what a migration has just become.
+    func record(_ note: MigrationChange.HistoryNote, of migration: Migration, in transaction: any SQLTransaction) async throws {
+        try await transaction.execute(
+            """
+            INSERT INTO transitions (migration_id, server_id, at, from_state, to_state, direction, attempt, epoch, source_id, target_id,
+                actor, step, reason_code, reason_message, numbers)
+            VALUES (\(migration.id.value), \(migration.server.value), \(dialect.now), \(note.from?.rawValue), \(migration.state.rawValue),
+                \(migration.direction.rawValue), \(migration.attempt), \(migration.epoch.value), \(migration.source.value),
+                \(migration.target?.value), \(note.actor), \(note.step), \(note.reason?.code.value), \(note.reason?.message),
+                \(note.numbers.isEmpty ? "{}" : try JSON.text(note.numbers)))
+            """)
+    }
+
+    private static func require(_ status: ServerStatus, allows mode: Mode, of name: String) throws {
+        if status.isOperation {
+            throw StoreError(.busy, "Server \(name) is \(status.rawValue). Wait until that is over.")
+        }
+        switch (mode, status) {
+        case (.live, .running), (.cold, .ready), (.rescue, .running), (.rescue, .ready):
+            return
+        case (.live, _):
+            throw StoreError(.wrongStatus, "Server \(name) is \(status.rawValue); a live migration needs it running.")
+        case (.cold, _):
+            throw StoreError(.wrongStatus, "Server \(name) is \(status.rawValue); a cold migration needs it ready, that is, stopped.")
+        case (.rescue, _):
+            throw StoreError(.wrongStatus, "Server \(name) is \(status.rawValue); a rescue needs it running or ready.")
+        }
+    }
+}
