@@ -641,7 +641,7 @@ static bool power_pressed(struct pollfd *fds, int n) {
 /* ---- main ---- */
 
 static pthread_t start(void *(*body)(void *), void *argument, int realtime) {
-    pthread_t thread;
+    pthread_t thread = pthread_self();
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, 128 * 1024);

@@ -30,6 +30,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, HERE)
+sys.dont_write_bytecode = True
 from beat import Beats  # noqa: E402
 
 MIB = 1 << 20
@@ -59,9 +60,7 @@ def load_script(path):
     loader = importlib.machinery.SourceFileLoader(os.path.basename(path).replace("-", "_"), path)
     spec = importlib.util.spec_from_loader(loader.name, loader)
     module = importlib.util.module_from_spec(spec)
-    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     loader.exec_module(module)
-    sys.dont_write_bytecode = written
     return module
 
 
@@ -104,47 +103,71 @@ def make_disk(path, disk_gb, data_mb):
     return digest.hexdigest()
 
 
+# ---- processes ----
+
+SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+
+
+def child_begins():
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def spawn(command, output, keep):
+    """Starts a process and hands it to `keep` before any signal can unwind the caller: none is started and forgotten."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, preexec_fn=child_begins
+        )
+        keep(process)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def run(*command):
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode != 0:
-        raise Failure(f"{command[0]} failed: {done.stdout.strip()}")
+    started = []
+    try:
+        spawn(command, subprocess.PIPE, started.append)
+        output, _ = started[0].communicate()
+    except BaseException:
+        for process in started:
+            process.kill()
+            process.wait()
+        raise
+    if started[0].returncode != 0:
+        raise Failure(f"{command[0]} failed: {output.decode(errors='replace').strip()}")
 
 
 # ---- QEMU ----
 
 
-def die_with_parent():
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 class QEMU:
     """One QEMU process and its monitor. Events are kept with the process's own time stamps, seconds since the epoch."""
 
-    def __init__(self, name, folder, arguments, deadline):
-        self.name, self.deadline, self.events, self._data, self._serial = name, deadline, [], b"", 0
+    def __init__(self, name, folder, deadline):
+        self.name, self.deadline, self.process, self.events, self._data, self._serial = name, deadline, None, [], b"", 0
         self.log = os.path.join(folder, f"{name}.console")
-        path = os.path.join(folder, f"{name}.qmp")
+        self._path = os.path.join(folder, f"{name}.qmp")
         self._socket = socket.socket(socket.AF_UNIX)
-        self.errors = open(os.path.join(folder, f"{name}.stderr"), "wb+")
-        self.process = subprocess.Popen(
-            ["qemu-system-x86_64", *arguments, "-serial", f"file:{self.log}", "-qmp", f"unix:{path},server=on,wait=off"],
-            stdin=subprocess.DEVNULL,
-            stdout=self.errors,
-            stderr=self.errors,
-            preexec_fn=die_with_parent,
-        )
-        while self._socket.connect_ex(path) != 0:
+        self._errors = open(os.path.join(folder, f"{name}.stderr"), "wb+")
+
+    def start(self, arguments):
+        """Starts the process, waits for its monitor and enters command mode."""
+        monitor = ["-serial", f"file:{self.log}", "-qmp", f"unix:{self._path},server=on,wait=off"]
+        spawn(["qemu-system-x86_64", *arguments, *monitor], self._errors, lambda process: setattr(self, "process", process))
+        while self._socket.connect_ex(self._path) != 0:
             if self.process.poll() is not None:
-                raise Failure(f"{name} QEMU ended: {self.said()}")
+                raise Failure(f"{self.name} QEMU ended: {self.said()}")
             self.check_time("its monitor socket")
             time.sleep(0.002)
         self._message("its greeting")
         self.command("qmp_capabilities")
 
     def said(self):
-        self.errors.seek(0)
-        return self.errors.read().decode(errors="replace").strip()
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace").strip()
 
     def check_time(self, what):
         if time.monotonic() > self.deadline:
@@ -156,7 +179,10 @@ class QEMU:
             self.check_time(what)
             if not select.select([self._socket], [], [], 0.2)[0]:
                 continue
-            more = self._socket.recv(65536)
+            try:
+                more = self._socket.recv(65536)
+            except ConnectionError:
+                more = b""
             if not more:
                 raise Failure(f"{self.name} QEMU closed its monitor waiting for {what}: {self.said()}")
             self._data += more
@@ -170,7 +196,10 @@ class QEMU:
     def command(self, name, /, **arguments):
         self._serial += 1
         request = {"execute": name, "id": self._serial, "arguments": {k.replace("_", "-"): v for k, v in arguments.items()}}
-        self._socket.sendall(json.dumps(request).encode())
+        try:
+            self._socket.sendall(json.dumps(request).encode())
+        except ConnectionError as error:
+            raise Failure(f"{self.name} QEMU is gone at {name}: {self.said()}") from error
         while True:
             message = self._message(f"the reply to {name}")
             if message.get("id") == self._serial:
@@ -200,11 +229,12 @@ class QEMU:
         )
 
     def end(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+        if self.process:
+            if self.process.poll() is None:
+                self.process.kill()
+            self.process.wait()
         self._socket.close()
-        self.errors.close()
+        self._errors.close()
 
 
 def arguments_of(options, guest, disk, parameters):
@@ -243,38 +273,44 @@ class Run:
         self.target_disk = os.path.join(self.folder, "target.qcow2")
 
     def launch(self, name, arguments):
-        # Named before it is made: what its start leaves is ended, too.
-        machine = QEMU.__new__(QEMU)
+        machine = QEMU(name, self.folder, self.deadline)
         self.machines.append(machine)
-        machine.__init__(name, self.folder, arguments, self.deadline)
+        machine.start(arguments)
         return machine
 
     def close(self):
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         for machine in self.machines:
-            if hasattr(machine, "process"):
-                machine.end()
-        shutil.rmtree(self.folder, ignore_errors=True)
+            machine.end()
+        shutil.rmtree(self.folder)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def whole(self):
         digest = make_disk(self.source_disk, self.options.disk_gb, self.options.disk_data_mb)
         with Beats() as beats:
             parameters = guest_parameters(self.options.memory_mb, self.options.dirty_mb_s, beats.port)
             source = self.launch("source", arguments_of(self.options, self.guest, self.source_disk, parameters))
-            if not beats.wait_for(2.0, 120):
-                raise Failure(f"the guest does not beat; its console ends with: {tail(source.log)}")
+            self.hear(source, beats, 2.0)
             target, figures = self.migrate(source, parameters)
             resumed_ns = int(figures.pop("resumed") * 1e9)
             stopped_ns = int(figures.pop("stopped") * 1e9)
             begun_ns = int(figures.pop("begun") * 1e9)
-            if not beats.wait_for(1.0, 30, since_ns=resumed_ns):
-                raise Failure(f"no heartbeat from the target; its console ends with: {tail(target.log)}")
+            self.hear(target, beats, 1.0, resumed_ns)
             around = beats.longest_gap(stopped_ns - 500_000_000, resumed_ns + 1_000_000_000)
             figures["blackout_ms"] = round(around["ms"], 1)
+            figures["longest_gap_ms"] = round(beats.longest_gap(begun_ns, resumed_ns + 1_000_000_000)["ms"], 1)
             before = beats.longest_gap(begun_ns, min(stopped_ns, around["from_ns"]) - 1)
             figures["gap_before_stop_ms"] = round(before["ms"], 1)
             if self.options.verify:
                 figures["proof"] = self.prove(target, beats, digest)
         return figures
+
+    def hear(self, machine, beats, seconds, since_ns=0):
+        """Waits until the guest has beaten for so long."""
+        end = time.monotonic() + 60
+        while not beats.wait_for(seconds, 0.5, since_ns):
+            if time.monotonic() > min(end, self.deadline) or machine.process.poll() is not None:
+                raise Failure(f"{machine.name}: no heartbeat; QEMU says: {machine.said()}; its console ends with: {tail(machine.log)}")
 
     def migrate(self, source, parameters):
         """From the first action to RESUME on the target. What follows is measured by nobody."""

@@ -6,6 +6,7 @@ Blackout: the longest gap between the guest's heartbeats around the switchover, 
 its migration. Absolute times depend on the machine; the ratios are what counts.
 """
 import argparse
+import datetime
 import glob
 import hashlib
 import json
@@ -96,10 +97,14 @@ class Fleet:
                 if not beats.wait_for(1.0, 30, since_ns=ended_ns):
                     raise bare.Failure("no heartbeat from the target")
                 migration = self.ask("migration-list", "--server", name)[0]
+                # The window of bare.py: from half a second before the source stopped to a second after the target ran.
+                finished_ns = int(datetime.datetime.fromisoformat(migration["finished_at"]).timestamp() * 1e9)
+                stopped_ns = finished_ns - migration["blackout"]["total_us"] * 1000
                 figures = {
                     "total_s": migration["total_ms"] / 1000,
                     "command_s": (ended_ns - begun_ns) / 1e9,
-                    "blackout_ms": beats.longest_gap(begun_ns, ended_ns + 1_000_000_000)["ms"],
+                    "blackout_ms": beats.longest_gap(stopped_ns - 500_000_000, finished_ns + 1_000_000_000)["ms"],
+                    "longest_gap_ms": beats.longest_gap(begun_ns, ended_ns + 1_000_000_000)["ms"],
                     "stop_to_resume_ms": migration["blackout"]["total_us"] / 1000,
                 }
                 self.prove(name, options, beats, digest)
