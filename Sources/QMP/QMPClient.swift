@@ -66,7 +66,8 @@ package final class QMPClient: Sendable {
                 let version: QEMUVersion
                 let capabilities: [String]?
             }
-            let QMP: Body
+            let body: Body
+            enum CodingKeys: String, CodingKey { case body = "QMP" }
         }
         let message = try await converse(.greeting, "greeting", [:], patience: patience, until: end)
         let greeting: Greeting
@@ -75,14 +76,14 @@ package final class QMPClient: Sendable {
         } catch {
             throw QMPError(.protocolViolation, "the peer at \(path) greets in a way that is not QMP's: \(error)")
         }
-        let outOfBand = enableOOB && greeting.QMP.capabilities?.contains("oob") == true
+        let outOfBand = enableOOB && greeting.body.capabilities?.contains("oob") == true
         try await converse(.inBand, "qmp_capabilities", outOfBand ? ["enable": ["oob"]] : [:], patience: patience, until: end)
         core.withLock { core in
-            core.version = greeting.QMP.version
+            core.version = greeting.body.version
             core.isOutOfBandEnabled = outOfBand
         }
         logger.debug(
-            "attached to QEMU", metadata: ["version": .stringConvertible(greeting.QMP.version), "oob": .stringConvertible(outOfBand)])
+            "attached to QEMU", metadata: ["version": .stringConvertible(greeting.body.version), "oob": .stringConvertible(outOfBand)])
     }
 
     /// The release that greeted.

@@ -46,6 +46,9 @@ struct Session {
     private let prefix: String
     private var waiting: [Request] = []
     private var flights: [ID: Flight] = [:]
+    /// The greeting, when it came before anybody asked for it.
+    private var greeting: JSONValue?
+    private var isGreeted = false
     private var end: QMPError?
 
     init(path: String, prefix: String) {
@@ -71,14 +74,14 @@ struct Session {
 
     mutating func submit(_ request: Request) -> [Action] {
         if let end {
-            return [
-                .finish(
-                    request.id,
-                    .failure(QMPError(.connectionClosed, "\(request.command) was not sent: \(end.message)", command: request.command)))
-            ]
+            let error =
+                request.kind == .greeting
+                ? end : QMPError(.connectionClosed, "\(request.command) was not sent: \(end.message)", command: request.command)
+            return [.finish(request.id, .failure(error))]
         }
         switch request.kind {
         case .greeting:
+            if let greeting { return [.finish(request.id, .success(greeting))] }
             flights[request.id] = Flight(request: request)
             return []
         case .outOfBand:
@@ -126,8 +129,11 @@ struct Session {
             throw violation("\(error): \(excerpt(line))")
         }
         if message["QMP"] != nil {
-            guard let flight = flights.first(where: { $0.value.request.kind == .greeting }) else { throw violation("a second greeting") }
-            return finish(flight.key, .success(message))
+            guard !isGreeted else { throw violation("a second greeting") }
+            isGreeted = true
+            if let flight = flights.first(where: { $0.value.request.kind == .greeting }) { return finish(flight.key, .success(message)) }
+            greeting = message
+            return []
         }
         if let name = message["event"]?.string {
             return [.publish(QMPEvent(name: name, data: message["data"] ?? [:], timestamp: Self.timestamp(message["timestamp"])))]

@@ -36,19 +36,22 @@ extension JSONValue {
     private static func write(_ string: String, to text: inout [UInt8]) {
         let hexadecimal = Array("0123456789abcdef".utf8)
         text.append(UInt8(ascii: "\""))
-        for byte in string.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+        let plain: [UInt8] = Array(string.utf8)
+        var start = plain.startIndex
+        for (index, byte) in plain.enumerated()
+        where byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte == 0x7f {
+            text.append(contentsOf: plain[start..<index])
+            start = index + 1
+            if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") {
                 text.append(UInt8(ascii: "\\"))
                 text.append(byte)
-            case 0..<0x20, 0x7f:
+            } else {
                 text.append(contentsOf: "\\u00".utf8)
                 text.append(hexadecimal[Int(byte >> 4)])
                 text.append(hexadecimal[Int(byte & 15)])
-            default:
-                text.append(byte)
             }
         }
+        text.append(contentsOf: plain[start...])
         text.append(UInt8(ascii: "\""))
     }
 }
