@@ -55,13 +55,28 @@ final class GuestProcess: Sendable {
     static func find(_ paths: GuestPaths, logger: Logger) async throws -> GuestProcess? {
         guard let pid = readPID(paths), let start = startTime(pid, paths) else { return nil }
         do {
-            async let monitor = QMPClient.connect(path: paths.monitor, logger: logger)
-            async let rescue = QMPClient.connect(path: paths.rescue, enableOOB: true, logger: logger)
+            async let monitor = connect(paths.monitor, outOfBand: false, logger)
+            async let rescue = connect(paths.rescue, outOfBand: true, logger)
             return GuestProcess(pid: pid, startTime: start, paths: paths, monitor: try await monitor, rescue: try await rescue)
         } catch {
             guard startTime(pid, paths) != nil else { return nil }
             throw AgentProblem(
                 .failed, .qemuError, "QEMU of server \(paths.server) is there (pid \(pid)) and its monitor does not answer: \(error)")
+        }
+    }
+
+    /// A QEMU that has just begun to listen may greet twice, and have forgotten the first client's negotiation then: the next connection is sound.
+    private static func connect(_ path: String, outOfBand: Bool, _ logger: Logger) async throws -> QMPClient {
+        var tries = 0
+        while true {
+            tries += 1
+            do {
+                let client = try await QMPClient.connect(path: path, enableOOB: outOfBand, logger: logger)
+                _ = try await client.queryStatus()
+                return client
+            } catch let error as QMPError where tries < 5 && (error.code == .protocolViolation || error.code == .command) {
+                logger.debug("QEMU's monitor was not ready", metadata: ["problem": "\(error)"])
+            }
         }
     }
 
