@@ -75,7 +75,9 @@ let package = Package(
         room("Store", ["Fleet", "SQL", "CSchema", logging]),
         room("Identity", [x509, crypto, swiftASN1]),
         room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioFoundation, nioHTTP1, nioSSL, logging]),
-        room("Agent", ["Fleet", "QMP", "AgentAPI", hummingbird, hummingbirdTLS, nioCore, nioSSL, subprocess, logging]),
+        room(
+            "Agent", exclude: ["firmware.asm"],
+            ["Fleet", "QMP", "AgentAPI", hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL, subprocess, swiftASN1, x509, logging]),
         room("Client", ["Fleet", asyncHTTPClient, nioCore, nioPosix, nioFoundation, nioHTTP1, nioSSL]),
         room(
             "Controller",
@@ -89,7 +91,7 @@ let package = Package(
         program(
             "godwit-controller",
             ["Controller", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, nioSSL, serviceLifecycle, unixSignals, logging]),
-        program("godwit-agent", ["Agent", "AgentAPI", argumentParser, serviceLifecycle, logging, yams]),
+        program("godwit-agent", ["Agent", "AgentAPI", "Fleet", argumentParser, serviceLifecycle, unixSignals, logging, yams]),
         program(
             "godwit-worker", path: "workers/godwit-worker",
             ["Engine", "Live", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals, logging]),
@@ -100,7 +102,7 @@ let package = Package(
         tests("SQLTests", ["SQL", "SQLite"]),
         tests("StoreTests", ["Store", "SQLite", "SQL", "Fleet"]),
         tests("IdentityTests", ["Identity", x509, crypto, swiftASN1, nioCore, nioSSL, subprocess]),
-        tests("AgentTests", ["Agent", "AgentAPI", "Identity", "QMP", "Fleet", subprocess]),
+        tests("AgentTests", ["Agent", "AgentAPI", "Identity", "QMP", "Fleet", subprocess, logging, serviceLifecycle]),
         tests("EngineTests", ["Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests("LiveTests", ["Live", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests(

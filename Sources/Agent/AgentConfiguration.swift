@@ -1,0 +1,219 @@
+package import AgentAPI
+package import Fleet
+import Foundation
+
+/// What the operator tells an agent, as read from its YAML file. Keys that it does not know are refused, so that a misspelt one cannot
+/// pass in silence.
+package struct AgentConfiguration: Hashable, Sendable, Codable {
+    /// The host's name; the certificate's is `agent/` and this.
+    package var name: String
+    package var listen: Listen
+    /// Address on which this host takes the streams of disks and memory as a target; where it listens when nil.
+    package var migrationAddress: String?
+    /// Descriptions, epochs, records, logs: what must survive.
+    package var stateDirectory: String
+    /// Sockets; short, since the path of a unix socket has at most 107 bytes.
+    package var runDirectory: String
+    package var storages: [StoragePath]
+    package var networks: [NetworkAttachment]
+    package var tls: TLSFiles
+    package var qemu: String
+    package var qemuImg: String
+    /// Folder of OVMF's images, for servers with UEFI.
+    package var firmwareDirectory: String
+    package var accelerator: Accelerator
+
+    package struct Listen: Hashable, Sendable, Codable {
+        package var address: String
+        /// 0 takes one from the kernel.
+        package var port: Int
+
+        package init(address: String, port: Int) {
+            self.address = address
+            self.port = port
+        }
+    }
+
+    /// A folder that holds disks of this host alone.
+    package struct StoragePath: Hashable, Sendable, Codable {
+        package var name: String
+        package var path: String
+
+        package init(name: String, path: String) {
+            self.name = name
+            self.path = path
+        }
+    }
+
+    package struct NetworkAttachment: Hashable, Sendable, Codable {
+        package var name: String
+        package var kind: Network.Kind
+        /// The bridge's interface, for that kind.
+        package var bridge: String?
+
+        package init(name: String, kind: Network.Kind, bridge: String? = nil) {
+            self.name = name
+            self.kind = kind
+            self.bridge = bridge
+        }
+    }
+
+    package struct TLSFiles: Hashable, Sendable, Codable {
+        package var authority: String
+        package var certificate: String
+        package var key: String
+
+        package init(authority: String, certificate: String, key: String) {
+            self.authority = authority
+            self.certificate = certificate
+            self.key = key
+        }
+
+        package var mutualTLS: MutualTLS { MutualTLS(authorityPath: authority, certificatePath: certificate, keyPath: key) }
+    }
+
+    package init(
+        name: String, listen: Listen, migrationAddress: String? = nil, stateDirectory: String, runDirectory: String,
+        storages: [StoragePath], networks: [NetworkAttachment] = [], tls: TLSFiles, qemu: String = "qemu-system-x86_64",
+        qemuImg: String = "qemu-img", firmwareDirectory: String = "/usr/share/OVMF", accelerator: Accelerator = .auto
+    ) {
+        self.name = name
+        self.listen = listen
+        self.migrationAddress = migrationAddress
+        self.stateDirectory = stateDirectory
+        self.runDirectory = runDirectory
+        self.storages = storages
+        self.networks = networks
+        self.tls = tls
+        self.qemu = qemu
+        self.qemuImg = qemuImg
+        self.firmwareDirectory = firmwareDirectory
+        self.accelerator = accelerator
+    }
+
+    private enum CodingKeys: String, CodingKey, CaseIterable {
+        case name, listen, migrationAddress, stateDirectory, runDirectory, storages, networks, tls, qemu, qemuImg, firmwareDirectory,
+            accelerator
+    }
+
+    package init(from decoder: any Decoder) throws {
+        try decoder.refuseKeys(except: CodingKeys.allCases.map(\.rawValue))
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(
+            name: try values.decode(String.self, forKey: .name),
+            listen: try values.decode(Listen.self, forKey: .listen),
+            migrationAddress: try values.decodeIfPresent(String.self, forKey: .migrationAddress),
+            stateDirectory: try values.decode(String.self, forKey: .stateDirectory),
+            runDirectory: try values.decode(String.self, forKey: .runDirectory),
+            storages: try values.decode([StoragePath].self, forKey: .storages),
+            networks: try values.decodeIfPresent([NetworkAttachment].self, forKey: .networks) ?? [],
+            tls: try values.decode(TLSFiles.self, forKey: .tls),
+            qemu: try values.decodeIfPresent(String.self, forKey: .qemu) ?? "qemu-system-x86_64",
+            qemuImg: try values.decodeIfPresent(String.self, forKey: .qemuImg) ?? "qemu-img",
+            firmwareDirectory: try values.decodeIfPresent(String.self, forKey: .firmwareDirectory) ?? "/usr/share/OVMF",
+            accelerator: try values.decodeIfPresent(Accelerator.self, forKey: .accelerator) ?? .auto)
+    }
+
+    /// The longest folder name under which every socket's path still fits.
+    private static let longestRunDirectory = 107 - HostPaths.longestSocketName - 1
+
+    /// - Throws: ``AgentProblem`` of kind `invalid` with what is wrong and how to mend it.
+    package func validate() throws {
+        func refuse(_ message: String) -> AgentProblem { AgentProblem(.invalid, .invalidRequest, message) }
+        if name.isEmpty { throw refuse("the agent's `name` is empty: give the host's name") }
+        if !(0...65535).contains(listen.port) { throw refuse("`listen.port` \(listen.port) is no port: give 0 to 65535") }
+        for (key, path) in [("stateDirectory", stateDirectory), ("runDirectory", runDirectory)]
+            + storages.map({ ("storages: \($0.name)", $0.path) })
+        where !path.hasPrefix("/") {
+            throw refuse("`\(key)` is \"\(path)\": give an absolute path")
+        }
+        if runDirectory.utf8.count > Self.longestRunDirectory {
+            throw refuse(
+                "`runDirectory` \(runDirectory) has \(runDirectory.utf8.count) bytes, and the path of a unix socket must stay under 108: give a folder of at most \(Self.longestRunDirectory) bytes"
+            )
+        }
+        for names in [storages.map(\.name), networks.map(\.name)] where Set(names).count != names.count {
+            throw refuse("a name stands twice among \(names.joined(separator: ", ")): give each its own")
+        }
+        for network in networks where network.kind == .bridge && (network.bridge ?? "").isEmpty {
+            throw refuse("network \(network.name) is of kind bridge: give the interface as `bridge`")
+        }
+    }
+}
+
+/// A key of which nothing is known beforehand.
+private struct AnyKey: CodingKey {
+    let stringValue: String
+    let intValue: Int? = nil
+    init?(stringValue: String) { self.stringValue = stringValue }
+    init?(intValue: Int) { nil }
+}
+
+extension Decoder {
+    func refuseKeys(except known: [String]) throws {
+        let keys = try container(keyedBy: AnyKey.self).allKeys.map(\.stringValue)
+        let unknown = keys.filter { !known.contains($0) }.sorted()
+        guard unknown.isEmpty else {
+            throw DecodingError.dataCorrupted(
+                DecodingError.Context(
+                    codingPath: codingPath,
+                    debugDescription: "unknown key \(unknown.joined(separator: ", ")); known are \(known.joined(separator: ", "))"))
+        }
+    }
+}
+
+extension AgentConfiguration.Listen {
+    package init(from decoder: any Decoder) throws {
+        let text = try decoder.singleValueContainer().decode(String.self)
+        guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]) else {
+            throw DecodingError.dataCorrupted(
+                DecodingError.Context(
+                    codingPath: decoder.codingPath,
+                    debugDescription: "\"\(text)\" is no address with a port: write 127.0.0.1:7070 or [::1]:7070"))
+        }
+        self.init(address: text[..<colon].trimmingCharacters(in: CharacterSet(charactersIn: "[]")), port: port)
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(authority)
+    }
+
+    /// As it stands in a URL: `127.0.0.1:7070`, `[::1]:7070`.
+    package var authority: String { address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)" }
+}
+
+extension AgentConfiguration.StoragePath {
+    private enum CodingKeys: String, CodingKey, CaseIterable { case name, path }
+
+    package init(from decoder: any Decoder) throws {
+        try decoder.refuseKeys(except: CodingKeys.allCases.map(\.rawValue))
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(name: try values.decode(String.self, forKey: .name), path: try values.decode(String.self, forKey: .path))
+    }
+}
+
+extension AgentConfiguration.NetworkAttachment {
+    private enum CodingKeys: String, CodingKey, CaseIterable { case name, kind, bridge }
+
+    package init(from decoder: any Decoder) throws {
+        try decoder.refuseKeys(except: CodingKeys.allCases.map(\.rawValue))
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(
+            name: try values.decode(String.self, forKey: .name), kind: try values.decode(Network.Kind.self, forKey: .kind),
+            bridge: try values.decodeIfPresent(String.self, forKey: .bridge))
+    }
+}
+
+extension AgentConfiguration.TLSFiles {
+    private enum CodingKeys: String, CodingKey, CaseIterable { case authority, certificate, key }
+
+    package init(from decoder: any Decoder) throws {
+        try decoder.refuseKeys(except: CodingKeys.allCases.map(\.rawValue))
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(
+            authority: try values.decode(String.self, forKey: .authority),
+            certificate: try values.decode(String.self, forKey: .certificate),
+            key: try values.decode(String.self, forKey: .key))
+    }
+}

@@ -1,0 +1,195 @@
+import AgentAPI
+import Fleet
+import Foundation
+import HTTPTypes
+package import Hummingbird
+import HummingbirdTLS
+package import Logging
+import NIOCore
+import NIOFoundationCompat
+import NIOSSL
+
+/// The agent's API over HTTPS: it only reads requests, asks the agent, and writes answers.
+package enum AgentServer {
+    /// - Parameter listening: called with the address once it listens.
+    package static func application(
+        _ agent: HostAgent, configuration: AgentConfiguration, logger: Logger, listening: @escaping @Sendable (String) async -> Void
+    ) throws -> some ApplicationProtocol {
+        let listen = configuration.listen
+        return Application(
+            router: router(agent),
+            server: try .tls(.http1(), tlsConfiguration: configuration.tls.mutualTLS.server()),
+            configuration: ApplicationConfiguration(address: .hostname(listen.address, port: listen.port), serverName: "godwit-agent"),
+            onServerRunning: { channel in
+                let address = AgentConfiguration.Listen(address: listen.address, port: channel.localAddress?.port ?? listen.port)
+                await listening("https://\(address.authority)")
+            }, logger: logger)
+    }
+
+    struct Context: RequestContext {
+        var coreContext: CoreRequestContextStorage
+        let channel: any Channel
+
+        init(source: Source) {
+            self.coreContext = CoreRequestContextStorage(source: source)
+            self.channel = source.channel
+        }
+
+        /// - Throws: ``AgentProblem`` of kind `forbidden` when the certificate is none of Godwit's roles.
+        func peer() async throws -> PeerIdentity {
+            guard let certificate = try await channel.nioSSL_peerCertificate().get(), let peer = try PeerIdentity(certificate) else {
+                throw AgentProblem(.forbidden, .invalidRequest, "the certificate shown names no worker, controller or agent")
+            }
+            return peer
+        }
+    }
+
+    /// One request on its way through.
+    private struct Call {
+        let request: Request
+        let context: Context
+        let peer: PeerIdentity
+
+        var server: ServerID {
+            get throws { ServerID(try context.parameters.require("server")) }
+        }
+
+        func order<Order: Decodable>(_ type: Order.Type) async throws -> Order {
+            let body = try await request.body.collect(upTo: 4 << 20)
+            do {
+                return try JSONDecoder().decode(type, from: body)
+            } catch {
+                throw AgentProblem(.invalid, .invalidRequest, "the order's body is not understood: \(error)")
+            }
+        }
+
+        private func number(_ name: String) throws -> Int64 {
+            let text = request.uri.queryParameters[Substring(name)].map(String.init) ?? "0"
+            guard let number = Int64(text), number >= 0 else {
+                throw AgentProblem(.invalid, .invalidRequest, "`\(name)` is \"\(text)\": give a number")
+            }
+            return number
+        }
+
+        var key: AttemptKey {
+            get throws {
+                guard let migration = request.uri.queryParameters["migration"] else {
+                    throw AgentProblem(.invalid, .invalidRequest, "`migration` is missing")
+                }
+                return AttemptKey(migration: MigrationID(String(migration)), attempt: Int(try number("attempt")))
+            }
+        }
+
+        var seen: Int64 { get throws { try number("seen") } }
+
+        /// A minute at most, so that a client that left is noticed.
+        var waitMS: Int64 { get throws { min(60_000, try number("wait_ms")) } }
+    }
+
+    private static func router(_ agent: HostAgent) -> Router<Context> {
+        let router = Router(context: Context.self)
+        router.get("/v1/host") { request, context in
+            await answer(request, context) { _ in try await agent.host() }
+        }
+        let guest = router.group("/v1/guests/:server")
+        guest.get { request, context in
+            await answer(request, context) { try await agent.guest($0.server) }
+        }
+        guest.put { request, context in
+            await obey(request, context) { try await agent.define($0.server, $0.order(DefineOrder.self)) }
+        }
+        guest.post("start") { request, context in
+            await obey(request, context) { try await agent.start($0.server, $0.order(StartOrder.self)) }
+        }
+        guest.post("stop") { request, context in
+            await obey(request, context) { try await agent.stop($0.server, $0.order(StopOrder.self)) }
+        }
+        guest.post("delete") { request, context in
+            await obey(request, context) {
+                try await agent.delete($0.server, $0.order(DeleteOrder.self))
+                return Nothing()
+            }
+        }
+        guest.post("discard") { request, context in
+            await obey(request, context) {
+                try await agent.discard($0.server, $0.order(DiscardOrder.self))
+                return Nothing()
+            }
+        }
+        routeOutgoing(guest.group("outgoing"), agent)
+        routeIncoming(guest.group("incoming"), agent)
+        return router
+    }
+
+    private static func routeOutgoing(_ routes: RouterGroup<Context>, _ agent: HostAgent) {
+        routes.get { request, context in
+            await answer(request, context) { try await agent.outgoing($0.server, $0.key, seen: $0.seen, waitMS: $0.waitMS) }
+        }
+        routes.put("disks") { request, context in
+            await obey(request, context) { try await agent.mirror($0.server, $0.order(MirrorOrder.self)) }
+        }
+        routes.put("memory") { request, context in
+            await obey(request, context) { try await agent.sendMemory($0.server, $0.order(MemoryOrder.self)) }
+        }
+        routes.post("abort") { request, context in
+            await obey(request, context) { try await agent.abort($0.server, $0.order(AbortOrder.self)) }
+        }
+    }
+
+    private static func routeIncoming(_ routes: RouterGroup<Context>, _ agent: HostAgent) {
+        routes.get { request, context in
+            await answer(request, context) { try await agent.incoming($0.server, $0.key, seen: $0.seen, waitMS: $0.waitMS) }
+        }
+        routes.put { request, context in
+            await obey(request, context) { try await agent.prepare($0.server, $0.order(PrepareOrder.self)) }
+        }
+        routes.post("refuse") { request, context in
+            await obey(request, context) { try await agent.refuse($0.server, $0.order(RefuseOrder.self)) }
+        }
+        routes.post("handover") { request, context in
+            await answer(request, context) { call in
+                let order = try await call.order(HandoverOrder.self)
+                guard call.peer.role != .agent || call.peer.name == order.source else {
+                    throw AgentProblem(.forbidden, .invalidRequest, "agent/\(call.peer.name) hands over what is \(order.source)'s")
+                }
+                return try await agent.handOver(call.server, order)
+            }
+        }
+    }
+
+    private struct Nothing: Encodable {}
+
+    /// An order of a worker or controller.
+    private static func obey<Reply: Encodable>(
+        _ request: Request, _ context: Context, _ body: (Call) async throws -> Reply
+    ) async -> Response {
+        await answer(request, context) { call in
+            try call.peer.requireOrders()
+            return try await body(call)
+        }
+    }
+
+    private static func answer<Reply: Encodable>(
+        _ request: Request, _ context: Context, _ body: (Call) async throws -> Reply
+    ) async -> Response {
+        do {
+            let call = Call(request: request, context: context, peer: try await context.peer())
+            return response(.ok, "application/json", try JSONEncoder().encode(try await body(call)))
+        } catch {
+            let problem =
+                error as? AgentProblem
+                ?? AgentProblem(.failed, error is CancellationError ? .agentError : .qemuError, "the agent could not do it: \(error)")
+            context.logger.info(
+                "refused",
+                metadata: [
+                    "path": .string(request.uri.path), "kind": .string(problem.kind.rawValue), "reason": .stringConvertible(problem.reason),
+                ])
+            let document = (try? problem.document()) ?? Data()
+            return response(HTTPResponse.Status(code: problem.status), "application/problem+json", document)
+        }
+    }
+
+    private static func response(_ status: HTTPResponse.Status, _ type: String, _ body: Data) -> Response {
+        Response(status: status, headers: [.contentType: type], body: ResponseBody(byteBuffer: ByteBuffer(data: body)))
+    }
+}

@@ -1,0 +1,100 @@
+import AgentAPI
+import Fleet
+import Foundation
+import Glibc
+
+/// Small files that must be there after a power cut, whole, in their old form or in their new one.
+enum DurableFile {
+    /// Replaces the file. When it returns, the new content is on the disk.
+    /// - Throws: ``AgentProblem``; the old content may then stand or not, but never half of one.
+    static func write(_ bytes: Data, to path: String) throws {
+        let draft = path + ".new"
+        let file = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw failure("create", draft) }
+        do {
+            defer { close(file) }
+            try bytes.withUnsafeBytes { buffer in
+                var done = 0
+                while done < buffer.count {
+                    let count = Glibc.write(file, buffer.baseAddress.map { $0 + done }, buffer.count - done)
+                    if count < 0 && errno == EINTR { continue }
+                    guard count > 0 else { throw failure("write", draft) }
+                    done += count
+                }
+            }
+            guard fsync(file) == 0 else { throw failure("sync", draft) }
+        }
+        guard rename(draft, path) == 0 else { throw failure("replace", path) }
+        try syncFolder(of: path)
+    }
+
+    /// Nil when there is no such file.
+    static func read(_ path: String) throws -> Data? {
+        do {
+            return try Data(contentsOf: URL(fileURLWithPath: path))
+        } catch CocoaError.fileReadNoSuchFile {
+            return nil
+        } catch {
+            throw AgentProblem(.failed, .agentError, "\(path) cannot be read: \(error.localizedDescription)")
+        }
+    }
+
+    /// Has the file gone, durably.
+    static func remove(_ path: String) throws {
+        guard unlink(path) == 0 || errno == ENOENT else { throw failure("remove", path) }
+        try syncFolder(of: path)
+    }
+
+    static func makeFolder(_ path: String, mode: Int = 0o700) throws {
+        do {
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: NSNumber(value: mode)])
+        } catch {
+            throw AgentProblem(.failed, .agentError, "the folder \(path) cannot be made: \(error.localizedDescription)")
+        }
+    }
+
+    /// Makes the names in the folder of `path` durable.
+    static func syncFolder(of path: String) throws {
+        let folder = (path as NSString).deletingLastPathComponent
+        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            if errno == ENOENT { return }
+            throw failure("open", folder)
+        }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw failure("sync", folder) }
+    }
+
+    private static func failure(_ verb: String, _ path: String) -> AgentProblem {
+        let problem = errno
+        let code: Reason.Code = problem == ENOSPC || problem == EDQUOT ? .diskFull : .agentError
+        return AgentProblem(.failed, code, "cannot \(verb) \(path): \(systemMessage(problem))")
+    }
+}
+
+/// What the C library calls that error number.
+func systemMessage(_ number: Int32) -> String {
+    POSIXErrorCode(rawValue: number).map { POSIXError($0).localizedDescription } ?? "error \(number)"
+}
+
+/// A lock that a process holds by keeping a file open; the kernel lets go of it when the process ends, however it ends.
+final class ProcessLock: Sendable {
+    private let descriptor: Int32
+
+    /// - Throws: ``AgentProblem`` of kind `conflict` when another one holds it.
+    init(_ path: String, holder: String) throws {
+        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else {
+            throw AgentProblem(.failed, .agentError, "the lock \(path) cannot be opened: \(systemMessage(errno))")
+        }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            close(descriptor)
+            throw AgentProblem(.conflict, "locked", "\(holder) holds \(path) already: end that one first, or give another folder")
+        }
+    }
+
+    deinit {
+        close(descriptor)
+    }
+}

@@ -1,0 +1,371 @@
+import AgentAPI
+import Fleet
+import Foundation
+import Glibc
+import Logging
+import QMP
+
+/// Orders about migrations.
+extension Guest {
+    /// Drives on what stands in the record.
+    func resumeMigrations(adopted: Bool) async {
+        let record = record
+        if let outgoing = record.outgoing { await drive(outgoing, adopted: adopted) }
+        if let incoming = record.incoming {
+            let waits = incoming.phase == .prepared || incoming.phase == .received
+            var listener: StreamSocket?
+            if waits, let endpoints = incoming.endpoints, process != nil {
+                do {
+                    listener = try StreamSocket.listen(endpoints.address, port: endpoints.memoryPort)
+                } catch {
+                    logger.error("memory cannot be listened for again", metadata: ["problem": "\(error)"])
+                }
+            }
+            await drive(incoming, listener: listener)
+        }
+    }
+
+    private func drive(_ record: OutgoingRecord, adopted: Bool) async {
+        let disks = self.record.description?.disks.map(\.name) ?? []
+        let driver = Outgoing(record, of: self, process: process, disks: disks, adopted: adopted)
+        outgoing = driver
+        await driver.start()
+    }
+
+    private func drive(_ record: IncomingRecord, listener: StreamSocket?) async {
+        let driver = Incoming(record, of: self, process: process, listener: listener)
+        incoming = driver
+        await driver.start()
+    }
+
+    func endMigrations() async {
+        await outgoing?.stop()
+        await incoming?.stop()
+        outgoing = nil
+        incoming = nil
+    }
+
+    // MARK: The source's end
+
+    func mirror(_ order: MirrorOrder) async throws -> OutgoingReport {
+        try await obey(order.epoch) {
+            if let known = record.outgoing, known.key == order.key {
+                try await renew(order.epoch, order.key, bandwidth: order.bandwidth, leave: nil, target: order.target)
+                return try outgoingNow(order.key)
+            }
+            let guest = try requireHome()
+            if let other = record.outgoing, !other.isOver {
+                throw AgentProblem(
+                    .conflict, .invalidRequest,
+                    "migration \(other.key.migration), attempt \(other.key.attempt), takes server \(server) away already: abort that one first"
+                )
+            }
+            guard let process, process.isAlive, try await process.monitor.queryStatus().running else {
+                throw AgentProblem(.conflict, .guestStopped, "server \(guest.name) does not run and cannot be migrated live")
+            }
+            let begun = OutgoingRecord(
+                epoch: order.epoch, key: order.key, phase: .mirroring, target: order.target, bandwidth: order.bandwidth)
+            try await ledger.change { $0.outgoing = begun }
+            await outgoing?.stop()
+            await drive(begun, adopted: false)
+            return try outgoingNow(order.key)
+        }
+    }
+
+    func sendMemory(_ order: MemoryOrder) async throws -> OutgoingReport {
+        try await obey(order.epoch) {
+            guard record.outgoing?.key == order.key else {
+                throw AgentProblem(.conflict, .invalidRequest, "the disks of this attempt are not mirrored: order that first")
+            }
+            let leave = OutgoingRecord.Leave(targetAgentURL: order.targetAgentURL, downtimeLimitMS: order.downtimeLimitMS)
+            try await renew(order.epoch, order.key, bandwidth: order.bandwidth, leave: leave, target: order.target)
+            return try outgoingNow(order.key)
+        }
+    }
+
+    /// Takes what an order says anew about an attempt that is under way.
+    private func renew(_ epoch: Epoch, _ key: AttemptKey, bandwidth: Int64?, leave: OutgoingRecord.Leave?, target: Endpoints) async throws {
+        try await ledger.change { record in
+            guard var outgoing = record.outgoing, outgoing.key == key, !outgoing.isOver else { return }
+            outgoing.epoch = epoch
+            outgoing.bandwidth = bandwidth
+            outgoing.target = target
+            if let leave { outgoing.leave = leave }
+            record.outgoing = outgoing
+        }
+        outgoing?.bell.ring()
+    }
+
+    /// The report of an attempt, under the epoch that stands now.
+    private func outgoingNow(_ key: AttemptKey) throws -> OutgoingReport {
+        guard let outgoing, outgoing.key == key else {
+            throw AgentProblem(
+                .notFound, .invalidRequest, "attempt \(key.attempt) of migration \(key.migration) does not take server \(server) from here")
+        }
+        var report = outgoing.watched.value
+        report.epoch = record.outgoing?.epoch ?? report.epoch
+        return report
+    }
+
+    func abort(_ order: AbortOrder) async throws -> OutgoingReport {
+        try await obey(order.epoch) {
+            guard let known = record.outgoing, known.key == order.key else {
+                if let other = record.outgoing, !other.isOver, other.phase == .handedOver {
+                    throw AgentProblem(.conflict, .invalidRequest, "another attempt took server \(server) away")
+                }
+                return OutgoingReport(
+                    epoch: order.epoch, key: order.key, phase: .aborted, version: Timestamp.microseconds, progress: Fleet.Progress())
+            }
+            try await ledger.change { record in
+                guard var outgoing = record.outgoing, outgoing.key == order.key else { return }
+                switch outgoing.phase {
+                case .aborted, .failed: return
+                case .confirmed: throw AgentProblem(.owned, .invalidRequest, "the target runs the guest: there is nothing left to abort")
+                case .handedOver:
+                    guard order.targetRefused else {
+                        throw AgentProblem(
+                            .owned, .invalidRequest,
+                            "the guest was handed over: it comes back only when the target has refused it, or is proven dead")
+                    }
+                    // From here on QEMU's answers decide: it has completed, so that `cont` is what is left.
+                    outgoing.phase = .memory
+                    record.tenure = .home
+                case .mirroring, .mirrored, .memory, .switching: break
+                }
+                outgoing.epoch = order.epoch
+                if outgoing.unwinding == nil { outgoing.unwinding = OutgoingRecord.Unwinding(phase: .aborted, reason: nil) }
+                record.outgoing = outgoing
+            }
+            // The driver may have ended, or wait for a target that is not there.
+            if outgoing == nil || known.phase == .handedOver {
+                await outgoing?.stop()
+                if let now = record.outgoing { await drive(now, adopted: true) }
+            }
+            guard let driver = outgoing else { return try outgoingNow(order.key) }
+            if driver.watched.value.phase != .switching { await driver.yank(memory: false) }
+            driver.bell.ring()
+            let report = await driver.watched.wait(until: .now.advanced(by: .seconds(40))) {
+                [.aborted, .failed, .confirmed].contains($0.phase)
+            }
+            guard report.phase == .aborted || report.phase == .failed else {
+                throw AgentProblem(.failed, .agentError, "the migration is not off yet: it is in phase \(report.phase.rawValue); ask again")
+            }
+            return try outgoingNow(order.key)
+        }
+    }
+
+    func outgoingReport(_ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport {
+        let first = try outgoingNow(key)
+        guard first.version <= seen, waitMS > 0, let driver = outgoing else { return first }
+        _ = await driver.watched.wait(until: .now.advanced(by: .milliseconds(waitMS))) { $0.version > seen }
+        return try outgoingNow(key)
+    }
+
+    // MARK: The target's end
+
+    func prepare(_ order: PrepareOrder) async throws -> IncomingReport {
+        try await obey(order.epoch) {
+            if record.refused.contains(order.key) {
+                throw AgentProblem(
+                    .conflict, .invalidRequest, "this host has refused attempt \(order.key.attempt) of migration \(order.key.migration)")
+            }
+            if let known = record.incoming, known.key == order.key {
+                try await ledger.change { $0.incoming?.epoch = order.epoch }
+                return try incomingNow(order.key)
+            }
+            switch record.tenure {
+            case .home: throw AgentProblem(.owned, .invalidRequest, "server \(server) is on host \(host.configuration.name) already")
+            case .handedOver:
+                throw AgentProblem(.conflict, .invalidRequest, "what server \(server) left here when it moved away is not cleaned up yet")
+            case .awaited: try await dropIncoming()
+            case .none: break
+            }
+            try host.check(order.description)
+            try await makeTarget(order)
+            return try incomingNow(order.key)
+        }
+    }
+
+    private func makeTarget(_ order: PrepareOrder) async throws {
+        let guest = order.description
+        let available = HostProbe.availableMemory
+        guard guest.memoryBytes <= available else {
+            throw AgentProblem(
+                .failed, .memoryShort,
+                "server \(guest.name) needs \(guest.memoryBytes >> 20) MiB and host \(host.configuration.name) has \(available >> 20) MiB left"
+            )
+        }
+        for (storage, disks) in Dictionary(grouping: guest.disks, by: \.storage) {
+            let folder = (try paths.diskFolder(on: storage) as NSString).deletingLastPathComponent
+            try DiskImages.checkRoom(for: disks.reduce(0) { $0 + $1.sizeBytes }, in: folder, storage: storage)
+        }
+        let begun = IncomingRecord(epoch: order.epoch, key: order.key, phase: .prepared, source: order.source)
+        try await ledger.change { record in
+            record.tenure = .awaited
+            record.desired = .stopped
+            record.description = guest
+            record.warnings = []
+            record.incoming = begun
+            record.outgoing = nil
+        }
+        do {
+            try removeFiles(of: guest)
+            for disk in guest.disks { try await host.images.ensure(disk, at: try paths.disk(disk), from: nil) }
+            try makeVariables(for: guest)
+            let process = try await launch(guest, for: .incoming)
+            let (endpoints, listener) = try await open(process, guest)
+            try await ledger.change { $0.incoming?.endpoints = endpoints }
+            if let ready = record.incoming { await drive(ready, listener: listener) }
+        } catch {
+            logger.warning("the target cannot be prepared", metadata: ["problem": "\(error)"])
+            let reason = (error as? AgentProblem)?.reason ?? Reason(.qemuError, "the target cannot be prepared: \(error)")
+            try await ledger.change {
+                $0.incoming?.phase = .failed
+                $0.incoming?.reason = reason
+            }
+            try await process?.end()
+            release()
+            if let failed = record.incoming { await drive(failed, listener: nil) }
+            throw AgentProblem(.failed, reason)
+        }
+    }
+
+    /// Opens the target's ends of the streams: an NBD server with an export a disk, and the port for memory.
+    private func open(_ process: GuestProcess, _ guest: GuestDescription) async throws -> (Endpoints, StreamSocket) {
+        let monitor = process.monitor
+        let known = try await monitor.migrateCapabilityNames()
+        let wanted = ["events", "return-path", "late-block-activate"]
+        guard known.isSuperset(of: wanted) else {
+            throw AgentProblem(
+                .failed, .incompatibleQEMU,
+                "QEMU \(monitor.version) lacks \(wanted.filter { !known.contains($0) }.joined(separator: ", ")): a newer one is needed")
+        }
+        // late-block-activate: the disks become the guest's own at `cont`, so that the exports need not be gone before the source has ended.
+        try await monitor.migrateSetCapabilities(Dictionary(uniqueKeysWithValues: wanted.map { ($0, true) }))
+        var nbdPort = 0
+        if !guest.disks.isEmpty {
+            let listener = try StreamSocket.listen(host.migrationAddress, port: 0)
+            nbdPort = listener.port
+            try await monitor.sendDescriptor(listener.descriptor, name: "nbd-listener")
+            try await monitor.nbdServerStart(["type": "fd", "data": ["str": "nbd-listener"]])
+            for disk in guest.disks {
+                try await monitor.blockExportAdd(id: "export-\(disk.name)", nodeName: disk.name, name: disk.name, writable: true)
+            }
+        }
+        let listener = try StreamSocket.listen(host.migrationAddress, port: 0)
+        return (Endpoints(address: host.migrationAddress, nbdPort: nbdPort, memoryPort: listener.port), listener)
+    }
+
+    /// Gives up an attempt that was prepared here, durably, and removes what it made.
+    private func dropIncoming() async throws {
+        try await ledger.change { record in
+            guard var incoming = record.incoming else { return }
+            guard incoming.phase != .owned, incoming.phase != .running else {
+                throw AgentProblem(.owned, .invalidRequest, "this host owns server \(record.server)")
+            }
+            if !record.refused.contains(incoming.key) { record.refused.append(incoming.key) }
+            if incoming.phase != .failed { incoming.phase = .refused }
+            record.incoming = incoming
+        }
+        await incoming?.stop()
+        incoming = nil
+        if let process, process.isAlive { try await process.end() }
+        release()
+        if let guest = record.description { try removeFiles(of: guest) }
+        try await ledger.change { $0.forget() }
+    }
+
+    func handOver(_ order: HandoverOrder) async throws -> IncomingReport {
+        guard let known = record.incoming, known.key == order.key else {
+            if record.refused.contains(order.key) {
+                throw AgentProblem(
+                    .conflict, .invalidRequest, "this host has refused attempt \(order.key.attempt) of migration \(order.key.migration)")
+            }
+            throw AgentProblem(
+                .notFound, .invalidRequest, "attempt \(order.key.attempt) of migration \(order.key.migration) is not awaited here")
+        }
+        guard known.source == order.source else {
+            throw AgentProblem(.forbidden, .invalidRequest, "server \(server) comes from \(known.source), not from \(order.source)")
+        }
+        guard let incoming else {
+            throw AgentProblem(.conflict, .targetLost, "nothing waits for the guest here")
+        }
+        _ = try await incoming.take(order)
+        return try incomingNow(order.key)
+    }
+
+    func refuse(_ order: RefuseOrder) async throws -> IncomingReport {
+        try await obey(order.epoch) {
+            try await ledger.change { record in
+                if var incoming = record.incoming, incoming.key == order.key {
+                    guard incoming.phase != .owned, incoming.phase != .running else {
+                        throw AgentProblem(.owned, .invalidRequest, "this host owns server \(record.server) and may have run it")
+                    }
+                    incoming.phase = .refused
+                    incoming.epoch = order.epoch
+                    record.incoming = incoming
+                }
+                if !record.refused.contains(order.key) { record.refused.append(order.key) }
+            }
+            if record.incoming?.key == order.key {
+                await incoming?.stop()
+                if let process, process.isAlive { try await process.end() }
+                release()
+                if let refused = record.incoming { await drive(refused, listener: nil) }
+            }
+            return try incomingNow(order.key)
+        }
+    }
+
+    private func incomingNow(_ key: AttemptKey) throws -> IncomingReport {
+        if let incoming, incoming.key == key {
+            var report = incoming.watched.value
+            report.epoch = record.incoming?.epoch ?? report.epoch
+            return report
+        }
+        if let known = record.incoming, known.key == key { return Incoming.report(known) }
+        guard record.refused.contains(key) else {
+            throw AgentProblem(
+                .notFound, .invalidRequest, "attempt \(key.attempt) of migration \(key.migration) does not bring server \(server) here")
+        }
+        return IncomingReport(epoch: record.epoch, key: key, phase: .refused, version: Timestamp.microseconds)
+    }
+
+    func incomingReport(_ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> IncomingReport {
+        let first = try incomingNow(key)
+        guard first.version <= seen, waitMS > 0, let driver = incoming, driver.key == key else { return first }
+        _ = await driver.watched.wait(until: .now.advanced(by: .milliseconds(waitMS))) { $0.version > seen }
+        return try incomingNow(key)
+    }
+
+    // MARK: Both ends
+
+    func discard(_ order: DiscardOrder) async throws {
+        try await obey(order.epoch) {
+            switch order.end {
+            case .source: try await discardSource(order)
+            case .target:
+                guard record.incoming?.key == order.key else { return }
+                guard record.incoming?.phase == .refused || record.incoming?.phase == .failed else {
+                    throw AgentProblem(.conflict, .invalidRequest, "the target has not refused the guest: it may run here")
+                }
+                try await dropIncoming()
+            }
+        }
+    }
+
+    private func discardSource(_ order: DiscardOrder) async throws {
+        guard let known = record.outgoing, known.key == order.key else { return }
+        guard known.phase == .confirmed || known.phase == .handedOver else {
+            throw AgentProblem(.owned, .invalidRequest, "server \(server) was not handed over: it runs here, or may")
+        }
+        if let process, process.isAlive, try await process.monitor.queryStatus().running {
+            throw AgentProblem(.owned, .invalidRequest, "server \(server) runs here against its record: nothing is removed")
+        }
+        await endMigrations()
+        if let process, process.isAlive { try await process.end() }
+        release()
+        if let guest = record.description { try removeFiles(of: guest) }
+        try await ledger.change { $0.forget() }
+    }
+}

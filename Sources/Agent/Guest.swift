@@ -1,0 +1,323 @@
+import AgentAPI
+import Fleet
+import Foundation
+import Glibc
+import Logging
+import QMP
+
+/// One server on this host: its record, its QEMU, and the ends of migrations that bring or take it.
+///
+/// Orders pass one at a time; reports do not wait for them.
+actor Guest {
+    nonisolated let server: ServerID
+    nonisolated let paths: GuestPaths
+    nonisolated let host: HostContext
+    nonisolated let ledger: Ledger
+    nonisolated let logger: Logger
+    private let turnstile = Turnstile()
+    private(set) var process: GuestProcess?
+    private var watch: Task<Void, Never>?
+    var outgoing: Outgoing?
+    var incoming: Incoming?
+    private var isClosed = false
+
+    /// - Parameter record: what stands on the disk, or a new one.
+    init(_ record: GuestRecord, host: HostContext) {
+        self.server = record.server
+        self.paths = host.paths.of(record.server)
+        self.host = host
+        self.ledger = Ledger(path: paths.record, record: record)
+        var logger = host.logger
+        logger[metadataKey: "server"] = .stringConvertible(record.server)
+        self.logger = logger
+    }
+
+    var record: GuestRecord { ledger.record }
+
+    /// Takes up what an earlier agent left: its QEMU, and the migrations under way.
+    func restore() async {
+        do {
+            adopt(try await GuestProcess.find(paths, logger: logger))
+        } catch {
+            logger.error("a guest cannot be attached to", metadata: ["problem": "\(error)"])
+        }
+        await resumeMigrations(adopted: true)
+    }
+
+    /// Leaves QEMU to itself and ends what the agent does about it.
+    func close() async {
+        isClosed = true
+        watch?.cancel()
+        await outgoing?.stop()
+        await incoming?.stop()
+        process?.leave()
+        await watch?.value
+    }
+
+    // MARK: Orders
+
+    /// Passes an order: in its turn, with its epoch obeyed and on the disk before anything is done.
+    func obey<Result>(_ epoch: Epoch, _ body: () async throws -> Result) async throws -> Result {
+        try await turnstile.pass {
+            try await ledger.change { try $0.admit(epoch) }
+            return try await body()
+        }
+    }
+
+    func define(_ order: DefineOrder) async throws -> GuestReport {
+        try await obey(order.epoch) {
+            let images = try await look(at: order.images, for: order.description)
+            var wish = order.description
+            for index in wish.disks.indices where wish.disks[index].sizeBytes == 0 {
+                guard let image = images[wish.disks[index].name] else {
+                    throw AgentProblem(
+                        .invalid, .invalidRequest, "disk \(wish.disks[index].name) has neither a size nor an image: give one of them")
+                }
+                wish.disks[index].sizeBytes = (image.look.virtualSize + 511) / 512 * 512
+            }
+            let (guest, warnings) = try host.pin(wish)
+            try refuseUnlessFree(for: guest)
+            try await makeFiles(for: guest, images: images)
+            try await ledger.change { record in
+                record.tenure = .home
+                record.description = guest
+                record.warnings = warnings
+            }
+            return try await report()
+        }
+    }
+
+    private func look(
+        at images: [String: String], for guest: GuestDescription
+    ) async throws -> [String: (path: String, look: DiskImages.Image)] {
+        var result: [String: (path: String, look: DiskImages.Image)] = [:]
+        for (name, path) in images {
+            guard let disk = guest.disks.first(where: { $0.name == name }) else {
+                throw AgentProblem(.invalid, .invalidRequest, "there is an image for \(name), which is no disk of the server")
+            }
+            let look = try await host.images.inspect(image: path)
+            guard disk.sizeBytes == 0 || disk.sizeBytes >= look.virtualSize else {
+                throw AgentProblem(
+                    .invalid, .invalidRequest,
+                    "\(path) has \(look.virtualSize) bytes and does not fit on disk \(name) of \(disk.sizeBytes) bytes: make the disk larger"
+                )
+            }
+            result[name] = (path, look)
+        }
+        return result
+    }
+
+    private func refuseUnlessFree(for guest: GuestDescription) throws {
+        switch record.tenure {
+        case .none: return
+        case .home where record.description == guest: return
+        case .home: throw AgentProblem(.conflict, .invalidRequest, "server \(server) is defined here in another way: delete it first")
+        case .awaited: throw AgentProblem(.conflict, .invalidRequest, "a migration brings server \(server) here")
+        case .handedOver: throw AgentProblem(.owned, .invalidRequest, "server \(server) was handed over to another host")
+        }
+    }
+
+    /// Makes the disks and what else the guest keeps here. Leaves nothing behind when it fails, unless the guest was here before.
+    private func makeFiles(for guest: GuestDescription, images: [String: (path: String, look: DiskImages.Image)]) async throws {
+        let isNew = record.tenure == .none
+        do {
+            for disk in guest.disks {
+                let path = try paths.disk(disk)
+                let folder = try paths.diskFolder(on: disk.storage)
+                let image = images[disk.name]
+                if access(path, F_OK) != 0 {
+                    try DiskImages.checkRoom(
+                        for: image?.look.actualSize ?? 1 << 20, in: (folder as NSString).deletingLastPathComponent, storage: disk.storage)
+                }
+                try await host.images.ensure(disk, at: path, from: image)
+            }
+            try makeVariables(for: guest)
+        } catch {
+            if isNew { try removeFiles(of: guest) }
+            throw error
+        }
+    }
+
+    /// The firmware's variables, from OVMF's template. A target's are overwritten by QEMU with those of the source: it carries them as memory.
+    func makeVariables(for guest: GuestDescription) throws {
+        guard guest.firmware == .uefi, access(paths.nvram, F_OK) != 0 else { return }
+        let template = try host.firmware().variables
+        guard let bytes = try DurableFile.read(template) else {
+            throw AgentProblem(.failed, .agentError, "\(template) is gone")
+        }
+        try DurableFile.write(bytes, to: paths.nvram)
+    }
+
+    /// Has nothing of the guest left here but its record.
+    func removeFiles(of guest: GuestDescription) throws {
+        for storage in Set(guest.disks.map(\.storage)) { try DiskImages.removeFolder(try paths.diskFolder(on: storage)) }
+        for path in [paths.nvram, paths.console, paths.log, paths.pid, paths.monitor, paths.rescue] { unlink(path) }
+        try DurableFile.syncFolder(of: paths.record)
+    }
+
+    func start(_ order: StartOrder) async throws -> GuestReport {
+        try await obey(order.epoch) {
+            let guest = try requireHome()
+            try await ledger.change { $0.desired = .running }
+            if let process, process.isAlive {
+                let state = try await process.monitor.queryStatus()
+                if ["prelaunch", "paused", "io-error"].contains(state.status) { try await process.monitor.cont() }
+            } else {
+                let available = HostProbe.availableMemory
+                guard guest.memoryBytes <= available else {
+                    throw AgentProblem(
+                        .failed, .memoryShort,
+                        "server \(guest.name) needs \(guest.memoryBytes >> 20) MiB and host \(host.configuration.name) has \(available >> 20) MiB left"
+                    )
+                }
+                let process = try await launch(guest, for: .boot)
+                try await process.monitor.cont()
+            }
+            return try await report()
+        }
+    }
+
+    func stop(_ order: StopOrder) async throws -> GuestReport {
+        try await obey(order.epoch) {
+            _ = try requireHome()
+            if let outgoing = record.outgoing, !outgoing.isOver {
+                throw AgentProblem(.conflict, .invalidRequest, "a migration takes server \(server) away: cancel it first")
+            }
+            try await ledger.change { $0.desired = .stopped }
+            if let process, process.isAlive {
+                if order.graceMS > 0, try await process.monitor.queryStatus().running {
+                    try await process.monitor.systemPowerdown()
+                    _ = await process.waitForEnd(until: .now.advanced(by: .milliseconds(order.graceMS)))
+                }
+                try await process.end()
+            }
+            release()
+            return try await report()
+        }
+    }
+
+    func delete(_ order: DeleteOrder) async throws {
+        try await obey(order.epoch) {
+            switch record.tenure {
+            case .none: return
+            case .awaited: throw AgentProblem(.conflict, .invalidRequest, "a migration brings server \(server) here: cancel it first")
+            case .handedOver:
+                throw AgentProblem(.owned, .invalidRequest, "server \(server) was handed over to another host: it is deleted there")
+            case .home: break
+            }
+            guard process?.isAlive != true else {
+                throw AgentProblem(.conflict, .invalidRequest, "server \(server) runs: stop it first")
+            }
+            await endMigrations()
+            if let guest = record.description { try removeFiles(of: guest) }
+            try await ledger.change { $0.forget() }
+        }
+    }
+
+    /// - Throws: ``AgentProblem`` when the guest is not this host's to run.
+    func requireHome() throws -> GuestDescription {
+        switch record.tenure {
+        case .home:
+            if let description = record.description { return description }
+        case .none: break
+        case .awaited: throw AgentProblem(.conflict, .invalidRequest, "server \(server) is on its way here and not this host's to run yet")
+        case .handedOver:
+            throw AgentProblem(.owned, .invalidRequest, "server \(server) was handed over to another host and shall not run here")
+        }
+        throw AgentProblem(.notFound, .invalidRequest, "server \(server) is not defined on host \(host.configuration.name)")
+    }
+
+    // MARK: QEMU
+
+    /// Starts the guest's QEMU; it stands still.
+    func launch(_ guest: GuestDescription, for purpose: CommandLine.Purpose) async throws -> GuestProcess {
+        var diskPaths: [String: String] = [:]
+        for disk in guest.disks { diskPaths[disk.name] = try paths.disk(disk) }
+        let around = CommandLine.Surroundings(
+            paths: paths, diskPaths: diskPaths, directDisks: Set(diskPaths.filter { DiskImages.takesDirectIO($0.value) }.keys),
+            attachments: host.attachments(of: guest), firmwareCode: guest.firmware == .uefi ? try host.firmware().code : nil)
+        let process = try await GuestProcess.spawn(
+            host.configuration.qemu, CommandLine.arguments(guest, around, for: purpose), paths: paths, logger: logger)
+        do {
+            try await host.connectTaps(of: guest)
+        } catch {
+            try await process.end()
+            throw error
+        }
+        adopt(process)
+        return process
+    }
+
+    private func adopt(_ process: GuestProcess?) {
+        self.process = process
+        watch?.cancel()
+        guard let process else { return }
+        watch = Task { [weak self] in
+            await process.monitor.closed()
+            guard !Task.isCancelled else { return }
+            await self?.monitorClosed(of: process)
+        }
+    }
+
+    /// QEMU has ended, or its monitor alone is gone: then another connection is made.
+    private func monitorClosed(of lost: GuestProcess) async {
+        guard lost === process, !isClosed else { return }
+        if await lost.waitForEnd(until: .now.advanced(by: .seconds(2))) {
+            if lost === process { release() }
+            return
+        }
+        lost.leave()
+        while lost === process, !isClosed, lost.isAlive {
+            do {
+                let found = try await GuestProcess.find(paths, logger: logger)
+                guard lost === process, !isClosed else { return }
+                await outgoing?.stop()
+                await incoming?.stop()
+                adopt(found)
+                await resumeMigrations(adopted: true)
+                return
+            } catch {
+                logger.warning("QEMU's monitor does not answer", metadata: ["problem": "\(error)"])
+                await Bell().wait(after: 0, until: .now.advanced(by: .seconds(1)))
+            }
+        }
+        if lost === process { release() }
+    }
+
+    /// Lets go of a QEMU that has ended.
+    func release() {
+        process?.leave()
+        process = nil
+        for path in [paths.pid, paths.monitor, paths.rescue] { unlink(path) }
+        outgoing?.bell.ring()
+        incoming?.bell.ring()
+    }
+
+    // MARK: Reports
+
+    func summary() async -> GuestSummary? {
+        let record = record
+        guard record.tenure != .none else { return nil }
+        let pid = process.flatMap { $0.isAlive ? $0.pid : nil }
+        return GuestSummary(server: server, status: await status(record), epoch: record.epoch, pid: pid)
+    }
+
+    private func status(_ record: GuestRecord) async -> GuestSummary.Status {
+        if record.tenure == .handedOver { return .handedOver }
+        guard let process, process.isAlive else { return .stopped }
+        if record.tenure == .awaited { return .incoming }
+        do {
+            return try await process.monitor.queryStatus(deadline: .seconds(2)).running ? .running : .paused
+        } catch {
+            // A monitor that hangs belongs to a guest that does; one that closed, to a guest that is gone.
+            return process.isAlive ? .paused : .stopped
+        }
+    }
+
+    func report() async throws -> GuestReport {
+        guard let description = record.description, let summary = await summary() else {
+            throw AgentProblem(.notFound, .invalidRequest, "server \(server) is not on host \(host.configuration.name)")
+        }
+        return GuestReport(summary: summary, description: description, consoleLog: paths.console, warnings: record.warnings)
+    }
+}

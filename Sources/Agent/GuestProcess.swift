@@ -1,0 +1,155 @@
+import AgentAPI
+import Fleet
+import Foundation
+import Glibc
+import Logging
+import QMP
+
+/// A QEMU that is there, with both its monitors.
+///
+/// It is told from any other process by its pid, the time the kernel says that one started, and the pid file's path on its command line.
+final class GuestProcess: Sendable {
+    let pid: Int32
+    private let startTime: UInt64
+    private let paths: GuestPaths
+    let monitor: QMPClient
+    /// Connected for out-of-band execution, for `yank` alone.
+    let rescue: QMPClient
+
+    private init(pid: Int32, startTime: UInt64, paths: GuestPaths, monitor: QMPClient, rescue: QMPClient) {
+        self.pid = pid
+        self.startTime = startTime
+        self.paths = paths
+        self.monitor = monitor
+        self.rescue = rescue
+    }
+
+    /// Starts QEMU; it waits for `cont` or for a migration.
+    /// - Throws: ``AgentProblem`` with what QEMU wrote when it would not start.
+    static func spawn(_ qemu: String, _ arguments: [String], paths: GuestPaths, logger: Logger) async throws -> GuestProcess {
+        for path in [paths.monitor, paths.rescue, paths.pid] { unlink(path) }
+        do {
+            let outcome = try await Program.run(qemu, arguments, deadline: .seconds(40))
+            guard outcome.status == 0 else {
+                // With -D the messages of a QEMU that got that far are in its log.
+                let log = FileManager.default.contents(atPath: paths.log).map { String(decoding: $0.suffix(600), as: UTF8.self) } ?? ""
+                let told = (outcome.error.isEmpty ? log : outcome.error).trimmingCharacters(in: .whitespacesAndNewlines)
+                throw AgentProblem(.failed, Self.code(told), "QEMU did not start (status \(outcome.status)): \(told)")
+            }
+            guard let process = try await find(paths, logger: logger) else {
+                throw AgentProblem(.failed, .qemuError, "QEMU started and ended at once: see \(paths.log)")
+            }
+            return process
+        } catch {
+            if let pid = readPID(paths), let start = startTime(pid, paths) { await end(pid, start, paths) }
+            throw error
+        }
+    }
+
+    private static func code(_ told: String) -> Reason.Code {
+        told.contains("annot allocate memory") || told.contains("cannot set up guest memory") ? .memoryShort : .qemuError
+    }
+
+    /// Finds the QEMU that an earlier agent started; nil when it is there no more.
+    /// - Throws: ``AgentProblem`` when it is there and its monitor does not answer.
+    static func find(_ paths: GuestPaths, logger: Logger) async throws -> GuestProcess? {
+        guard let pid = readPID(paths), let start = startTime(pid, paths) else { return nil }
+        do {
+            async let monitor = connect(paths.monitor, outOfBand: false, logger)
+            async let rescue = connect(paths.rescue, outOfBand: true, logger)
+            return GuestProcess(pid: pid, startTime: start, paths: paths, monitor: try await monitor, rescue: try await rescue)
+        } catch {
+            guard startTime(pid, paths) != nil else { return nil }
+            throw AgentProblem(
+                .failed, .qemuError, "QEMU of server \(paths.server) is there (pid \(pid)) and its monitor does not answer: \(error)")
+        }
+    }
+
+    /// A QEMU that has just begun to listen may greet twice, and have forgotten the first client's negotiation then: the next connection is sound.
+    private static func connect(_ path: String, outOfBand: Bool, _ logger: Logger) async throws -> QMPClient {
+        var tries = 0
+        while true {
+            tries += 1
+            do {
+                let client = try await QMPClient.connect(path: path, enableOOB: outOfBand, logger: logger)
+                _ = try await client.queryStatus()
+                return client
+            } catch let error as QMPError where tries < 5 && (error.code == .protocolViolation || error.code == .command) {
+                logger.debug("QEMU's monitor was not ready", metadata: ["problem": "\(error)"])
+            }
+        }
+    }
+
+    private static func readPID(_ paths: GuestPaths) -> Int32? {
+        FileManager.default.contents(atPath: paths.pid).flatMap {
+            Int32(String(decoding: $0, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines))
+        }
+    }
+
+    /// When the process started, in clock ticks since boot; nil when there is no such process, it is a zombie, or another one has the pid now.
+    private static func startTime(_ pid: Int32, _ paths: GuestPaths) -> UInt64? {
+        guard let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline"),
+            line.split(separator: 0).contains(where: { $0.elementsEqual(paths.pid.utf8) }),
+            let status = FileManager.default.contents(atPath: "/proc/\(pid)/stat")
+        else { return nil }
+        // The second field is the name in parentheses and may hold anything.
+        guard let end = status.lastIndex(of: UInt8(ascii: ")")) else { return nil }
+        let fields = String(decoding: status[end...].dropFirst(2), as: UTF8.self).split(separator: " ")
+        guard fields.count > 19, fields[0] != "Z", fields[0] != "X" else { return nil }
+        return UInt64(fields[19])
+    }
+
+    var isAlive: Bool { Self.startTime(pid, paths) == startTime }
+
+    /// Leaves its monitors to another client; the guest does not notice.
+    func leave() {
+        monitor.close()
+        rescue.close()
+    }
+
+    /// Waits for the process to be gone.
+    func waitForEnd(until deadline: ContinuousClock.Instant) async -> Bool {
+        await Self.gone(pid, startTime, paths, until: deadline)
+    }
+
+    private static func gone(_ pid: Int32, _ start: UInt64, _ paths: GuestPaths, until deadline: ContinuousClock.Instant) async -> Bool {
+        while startTime(pid, paths) == start {
+            if ContinuousClock.now >= deadline { return false }
+            // When cancelled the sleep returns at once, and so does this.
+            do { try await Task.sleep(for: .milliseconds(5)) } catch { return false }
+        }
+        return true
+    }
+
+    /// Ends it as if the power had been cut: by its monitor, and where that does not answer, by SIGKILL.
+    func end() async throws {
+        do {
+            try await monitor.quit(deadline: .seconds(2))
+        } catch let error as QMPError where error.code == .connectionClosed {
+            // It ended before it answered, or had ended before.
+        } catch is QMPError {
+            await Self.end(pid, startTime, paths)
+        }
+        if await waitForEnd(until: .now.advanced(by: .seconds(3))) { return }
+        await Self.end(pid, startTime, paths)
+        guard !isAlive else {
+            throw AgentProblem(.failed, .qemuError, "QEMU of server \(paths.server) (pid \(pid)) does not end, not even when killed")
+        }
+    }
+
+    private static func end(_ pid: Int32, _ start: UInt64, _ paths: GuestPaths) async {
+        guard startTime(pid, paths) == start else { return }
+        kill(pid, SIGKILL)
+        _ = await gone(pid, start, paths, until: .now.advanced(by: .seconds(10)))
+    }
+
+    /// Nanoseconds that the threads have executed (`/proc/…/schedstat`); 0 for those that are gone.
+    func executed(threads: [Int]) -> UInt64 {
+        threads.reduce(0) { sum, thread in
+            let text = FileManager.default.contents(atPath: "/proc/\(pid)/task/\(thread)/schedstat").map {
+                String(decoding: $0, as: UTF8.self)
+            }
+            return sum + (text?.split(separator: " ").first.flatMap { UInt64($0) } ?? 0)
+        }
+    }
+}

@@ -1,0 +1,177 @@
+import AgentAPI
+import Dispatch
+import Fleet
+import Foundation
+import Synchronization
+
+/// All that an agent must remember of a server, in one file, so that what belongs together changes together.
+///
+/// It outlives the guest: the epoch and the refusals bind for ever.
+struct GuestRecord: Hashable, Sendable, Codable {
+    /// Whose the guest is, as far as this host is concerned.
+    enum Tenure: String, Sendable, Codable {
+        /// There is no guest of the server here.
+        case none
+        /// It is this host's to run.
+        case home
+        /// A migration brings it here; it must not run yet.
+        case awaited
+        /// A migration took it away: it shall not run here.
+        case handedOver = "handed-over"
+    }
+
+    enum Desire: String, Sendable, Codable {
+        case stopped
+        case running
+    }
+
+    var server: ServerID
+    var epoch: Epoch = .none
+    var tenure: Tenure = .none
+    var desired: Desire = .stopped
+    var description: GuestDescription?
+    var warnings: [String] = []
+    var incoming: IncomingRecord?
+    var outgoing: OutgoingRecord?
+    /// Attempts whose guest this host has promised never to run.
+    var refused: [AttemptKey] = []
+
+    init(server: ServerID) {
+        self.server = server
+    }
+
+    /// The rule of epochs: whoever comes with an older one than was obeyed before is refused; a newer one is kept.
+    mutating func admit(_ order: Epoch) throws {
+        guard order >= epoch else {
+            throw AgentProblem(
+                .staleEpoch, .staleEpoch,
+                "server \(server) is held under epoch \(epoch) here, and this order comes with \(order): somebody newer is at work")
+        }
+        epoch = order
+    }
+
+    /// Takes away everything but what binds for ever.
+    mutating func forget() {
+        tenure = .none
+        desired = .stopped
+        description = nil
+        warnings = []
+        incoming = nil
+        outgoing = nil
+    }
+}
+
+/// The target's end of an attempt, as it is on the disk.
+struct IncomingRecord: Hashable, Sendable, Codable {
+    var epoch: Epoch
+    var key: AttemptKey
+    /// Only `prepared`, `owned`, `refused` and `failed` are written before they are acted on; the others QEMU itself knows.
+    var phase: IncomingReport.Phase
+    /// Name of the source host.
+    var source: String
+    var endpoints: Endpoints?
+    var reason: Reason?
+    var ownershipUS: Int64?
+    var resumeUS: Int64?
+    var vcpuProgressMS: Int64?
+}
+
+/// The source's end of an attempt, as it is on the disk.
+struct OutgoingRecord: Hashable, Sendable, Codable {
+    /// The leave to send memory and to switch.
+    struct Leave: Hashable, Sendable, Codable {
+        var targetAgentURL: String
+        var downtimeLimitMS: Int64
+    }
+
+    /// The way back to a source that runs, and what is told at its end.
+    struct Unwinding: Hashable, Sendable, Codable {
+        /// `aborted` or `failed`.
+        var phase: OutgoingReport.Phase
+        var reason: Reason?
+    }
+
+    var epoch: Epoch
+    var key: AttemptKey
+    /// `switching` is never written: QEMU itself knows it.
+    var phase: OutgoingReport.Phase
+    var target: Endpoints
+    var bandwidth: Int64?
+    var leave: Leave?
+    var unwinding: Unwinding?
+    var reason: Reason?
+    var blackout: Blackout?
+    var timeline = SwitchTimeline()
+    var progress = Fleet.Progress()
+    var events: [String] = []
+
+    /// Nothing will change any more.
+    var isOver: Bool { phase == .confirmed || phase == .aborted || phase == .failed }
+}
+
+/// The moments of a switchover on the source host's clock, in microseconds since 1970.
+struct SwitchTimeline: Hashable, Sendable, Codable {
+    var stopped: Int64?
+    var preSwitchover: Int64?
+    var continued: Int64?
+    var completed: Int64?
+
+    /// The parts of the blackout, once the target's answer is here.
+    func blackout(answered: Int64, resumeUS: Int64) -> Blackout? {
+        guard let stopped, let preSwitchover, let continued, let completed else { return nil }
+        return Blackout(
+            lastPassUS: preSwitchover - stopped, diskDrainUS: continued - preSwitchover, deviceStateUS: completed - continued,
+            handoverUS: max(0, answered - completed - resumeUS), resumeUS: resumeUS, totalUS: answered - stopped)
+    }
+}
+
+/// Keeps one server's record: every change is on the disk before anybody sees it.
+final class Ledger: Sendable {
+    private let path: String
+    private let queue: DispatchQueue
+    private let current: Mutex<GuestRecord>
+
+    init(path: String, record: GuestRecord) {
+        self.path = path
+        self.queue = DispatchQueue(label: "godwit.ledger")
+        self.current = Mutex(record)
+    }
+
+    var record: GuestRecord { current.withLock { $0 } }
+
+    /// Changes the record and writes it. The body may look first and refuse by throwing: changes of one record never overlap.
+    @discardableResult
+    func change<Result: Sendable>(_ body: @escaping @Sendable (inout GuestRecord) throws -> Result) async throws -> Result {
+        try await withCheckedThrowingContinuation { continuation in
+            queue.async {
+                continuation.resume(
+                    with: Swift.Result {
+                        var next = self.record
+                        let result = try body(&next)
+                        if next != self.record {
+                            try Self.write(next, to: self.path)
+                            let written = next
+                            self.current.withLock { $0 = written }
+                        }
+                        return result
+                    })
+            }
+        }
+    }
+
+    private static func write(_ record: GuestRecord, to path: String) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        try DurableFile.write(try encoder.encode(record), to: path)
+    }
+
+    /// Nil when there is no record at that path.
+    static func read(_ path: String) throws -> GuestRecord? {
+        guard let bytes = try DurableFile.read(path) else { return nil }
+        do {
+            return try JSONDecoder().decode(GuestRecord.self, from: bytes)
+        } catch {
+            throw AgentProblem(.failed, .agentError, "\(path) is no record of a guest: \(error)")
+        }
+    }
+}

@@ -1,0 +1,162 @@
+package import AgentAPI
+package import Fleet
+import Foundation
+package import Logging
+import Synchronization
+
+/// The agent of one host: it alone touches QEMU and disks there.
+///
+/// QEMU outlives it: a new agent on the same state finds the guests and the migrations again.
+package final class HostAgent: AgentOrders {
+    private let host: HostContext
+    private let probe: HostProbe
+    private let lock: ProcessLock
+    private let guests: Mutex<[ServerID: Guest]>
+
+    /// Takes up the host's state.
+    /// - Throws: ``AgentProblem`` when the configuration does not work, when another agent holds the state, or when a record cannot be read.
+    package static func open(_ configuration: AgentConfiguration, logger: Logger) async throws -> HostAgent {
+        try configuration.validate()
+        let paths = HostPaths(configuration)
+        for folder in [paths.state, paths.guests, paths.run] + configuration.storages.map(\.path) { try DurableFile.makeFolder(folder) }
+        let lock = try ProcessLock(paths.lock, holder: "another agent")
+        let probe = HostProbe(configuration: configuration, logger: logger)
+        let host = HostContext(
+            configuration: configuration, paths: paths, qemu: try await probe.qemu(), images: DiskImages(qemuImg: configuration.qemuImg),
+            peers: try AgentPool(tls: configuration.tls.mutualTLS), logger: logger)
+        let agent = HostAgent(host: host, probe: probe, lock: lock)
+        do {
+            try await agent.restore()
+        } catch {
+            try await agent.close()
+            throw error
+        }
+        return agent
+    }
+
+    private init(host: HostContext, probe: HostProbe, lock: ProcessLock) {
+        self.host = host
+        self.probe = probe
+        self.lock = lock
+        self.guests = Mutex([:])
+    }
+
+    private func restore() async throws {
+        for name in try FileManager.default.contentsOfDirectory(atPath: host.paths.guests).sorted() {
+            let path = host.paths.of(ServerID(name)).record
+            guard let record = try Ledger.read(path) else { continue }
+            let guest = Guest(record, host: host)
+            guests.withLock { $0[record.server] = guest }
+        }
+        await withDiscardingTaskGroup { group in
+            for guest in guests.withLock({ Array($0.values) }) { group.addTask { await guest.restore() } }
+        }
+    }
+
+    /// Ends the agent's work and leaves the guests running. Call it once, when no order is under way.
+    package func close() async throws {
+        let all = guests.withLock { guests in
+            defer { guests = [:] }
+            return Array(guests.values)
+        }
+        await withDiscardingTaskGroup { group in
+            for guest in all { group.addTask { await guest.close() } }
+        }
+        try await host.peers.shutdown()
+    }
+
+    /// Keeps the address on which the agent is reached in its state folder.
+    package func announce(_ address: String) throws {
+        try DurableFile.write(Data("\(address)\n".utf8), to: host.paths.address)
+    }
+
+    /// Ends every guest's QEMU at once, as if the power had been cut. For a host that is thrown away, such as a test's.
+    package func endGuests() async throws {
+        for guest in guests.withLock({ Array($0.values) }) { try await guest.process?.end() }
+    }
+
+    private func known(_ server: ServerID) throws -> Guest {
+        guard let guest = guests.withLock({ $0[server] }) else {
+            throw AgentProblem(.notFound, .invalidRequest, "server \(server) is not on host \(host.configuration.name)")
+        }
+        return guest
+    }
+
+    /// The guest, with a record begun where there was none: what an order binds to must be kept also for a server never seen.
+    private func ensured(_ server: ServerID) throws -> Guest {
+        let isPlain = (1...64).contains(server.value.utf8.count) && server.value.first != "." && server.value.first != "-"
+        guard isPlain,
+            server.value.unicodeScalars.allSatisfy({
+                $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0) || "-_.".unicodeScalars.contains($0))
+            })
+        else {
+            throw AgentProblem(.invalid, .invalidRequest, "\"\(server)\" cannot be a server's id: use up to 64 letters, digits, - and _")
+        }
+        if let guest = guests.withLock({ $0[server] }) { return guest }
+        try DurableFile.makeFolder(host.paths.of(server).folder)
+        try DurableFile.syncFolder(of: host.paths.of(server).folder)
+        return guests.withLock { guests in
+            if let guest = guests[server] { return guest }
+            let guest = Guest(GuestRecord(server: server), host: host)
+            guests[server] = guest
+            return guest
+        }
+    }
+
+    package func host() async throws -> HostFacts {
+        let all = guests.withLock { Array($0.values) }
+        let summaries = await withTaskGroup(of: GuestSummary?.self) { group in
+            for guest in all { group.addTask { await guest.summary() } }
+            return await group.reduce(into: [GuestSummary]()) { list, summary in if let summary { list.append(summary) } }
+        }
+        return probe.facts(qemu: host.qemu, guests: summaries.sorted { $0.server.value < $1.server.value })
+    }
+
+    package func guest(_ server: ServerID) async throws -> GuestReport { try await known(server).report() }
+
+    package func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport {
+        guard order.description.server == server else {
+            throw AgentProblem(
+                .invalid, .invalidRequest, "the description is of server \(order.description.server), the order of \(server)")
+        }
+        return try await ensured(server).define(order)
+    }
+
+    package func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport { try await known(server).start(order) }
+
+    package func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport { try await known(server).stop(order) }
+
+    package func delete(_ server: ServerID, _ order: DeleteOrder) async throws { try await ensured(server).delete(order) }
+
+    package func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport {
+        guard order.description.server == server else {
+            throw AgentProblem(
+                .invalid, .invalidRequest, "the description is of server \(order.description.server), the order of \(server)")
+        }
+        return try await ensured(server).prepare(order)
+    }
+
+    package func mirror(_ server: ServerID, _ order: MirrorOrder) async throws -> OutgoingReport { try await known(server).mirror(order) }
+
+    package func sendMemory(_ server: ServerID, _ order: MemoryOrder) async throws -> OutgoingReport {
+        try await known(server).sendMemory(order)
+    }
+
+    package func abort(_ server: ServerID, _ order: AbortOrder) async throws -> OutgoingReport { try await known(server).abort(order) }
+
+    package func handOver(_ server: ServerID, _ order: HandoverOrder) async throws -> IncomingReport {
+        try await known(server).handOver(order)
+    }
+
+    package func refuse(_ server: ServerID, _ order: RefuseOrder) async throws -> IncomingReport { try await ensured(server).refuse(order) }
+
+    package func discard(_ server: ServerID, _ order: DiscardOrder) async throws { try await ensured(server).discard(order) }
+
+    package func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport {
+        try await known(server).outgoingReport(key, seen: seen, waitMS: waitMS)
+    }
+
+    package func incoming(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> IncomingReport {
+        try await known(server).incomingReport(key, seen: seen, waitMS: waitMS)
+    }
+}

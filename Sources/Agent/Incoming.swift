@@ -1,0 +1,293 @@
+import AgentAPI
+import Fleet
+import Foundation
+import Logging
+import QMP
+
+/// The target's end of an attempt: takes the memory stream in, waits for the handover, and runs the guest once it is owned.
+actor Incoming {
+    nonisolated let key: AttemptKey
+    nonisolated let bell = Bell()
+    nonisolated let watched: Watched<IncomingReport>
+    private let ledger: Ledger
+    private let process: GuestProcess?
+    private let listener: StreamSocket?
+    private let logger: Logger
+    private var task: Task<Void, Never>?
+    private var isStopped = false
+    private var announcement: Task<Void, Never>?
+    private var threads: [Int] = []
+    private var isTaking = false
+    private let turnstile = Turnstile()
+
+    /// - Parameter listener: where the source's agent connects for the memory stream.
+    init(_ record: IncomingRecord, of guest: Guest, process: GuestProcess?, listener: StreamSocket?) {
+        self.key = record.key
+        self.ledger = guest.ledger
+        self.process = process
+        self.listener = listener
+        var logger = guest.logger
+        logger[metadataKey: "migration"] = "\(record.key.migration)/\(record.key.attempt)"
+        self.logger = logger
+        self.watched = Watched(Self.report(record))
+    }
+
+    static func report(_ record: IncomingRecord) -> IncomingReport {
+        IncomingReport(
+            epoch: record.epoch, key: record.key, phase: record.phase, version: Timestamp.microseconds,
+            endpoints: record.phase == .refused || record.phase == .failed ? nil : record.endpoints, reason: record.reason,
+            ownershipUS: record.ownershipUS, resumeUS: record.resumeUS, vcpuProgressMS: record.vcpuProgressMS)
+    }
+
+    func start() {
+        guard task == nil, !isStopped else { return }
+        task = Task { await run() }
+    }
+
+    func stop() async {
+        isStopped = true
+        task?.cancel()
+        announcement?.cancel()
+        await task?.value
+        await announcement?.value
+    }
+
+    private var record: IncomingRecord? {
+        guard let incoming = ledger.record.incoming, incoming.key == key else { return nil }
+        return incoming
+    }
+
+    private func show(_ phase: IncomingReport.Phase, _ body: (inout IncomingReport) -> Void = { _ in }) {
+        watched.change {
+            $0.phase = phase
+            if phase == .refused || phase == .failed { $0.endpoints = nil }
+            body(&$0)
+            $0.version = max($0.version + 1, Timestamp.microseconds)
+        }
+    }
+
+    // MARK: The loop
+
+    private func run() async {
+        let events = process?.monitor.events()
+        await withDiscardingTaskGroup { group in
+            if let events {
+                group.addTask {
+                    for await _ in events { self.bell.ring() }
+                    self.bell.ring()
+                }
+            }
+            group.addTask { await self.acceptMemory() }
+            while !Task.isCancelled {
+                let rings = bell.rings
+                guard await turn() else { break }
+                await bell.wait(after: rings, until: .now.advanced(by: .milliseconds(500)))
+            }
+            group.cancelAll()
+        }
+    }
+
+    /// False when there is nothing left to drive.
+    private func turn() async -> Bool {
+        guard let record else { return false }
+        if isTaking { return true }
+        do {
+            let step = IncomingMachine.next(record, shown: watched.value.phase, try await look(record))
+            switch step {
+            case .done: return false
+            case .wait: break
+            case .noteReceived:
+                threads = try await process?.monitor.queryCPUsFast().map(\.threadID) ?? []
+                show(.received)
+            case .run: try await resume(ownershipUS: record.ownershipUS)
+            case .noteRunning: try await noteRunning(resumeUS: record.resumeUS)
+            case .fail(let reason): try await fail(reason)
+            }
+        } catch is CancellationError {
+            return false
+        } catch {
+            logger.warning("a step of an incoming migration failed", metadata: ["problem": "\(error)"])
+        }
+        return true
+    }
+
+    private func look(_ record: IncomingRecord) async throws -> IncomingMachine.Sight {
+        guard let process, process.isAlive else { return IncomingMachine.Sight(isAlive: false, isRunning: false, memory: .none) }
+        async let asked = process.monitor.queryMigrate()
+        async let state = process.monitor.queryStatus()
+        let (migration, status) = (try await asked, try await state)
+        let memory: IncomingMachine.Memory =
+            switch migration.status {
+            case nil, "none", "setup": .none
+            case "completed": status.status == "inmigrate" ? .moving : .completed
+            case "failed": .failed(migration.errorDesc ?? "QEMU gives no reason")
+            default: .moving
+            }
+        return IncomingMachine.Sight(isAlive: true, isRunning: status.running, memory: memory)
+    }
+
+    private func change(_ body: @escaping @Sendable (inout IncomingRecord) -> Void) async throws {
+        let key = key
+        try await ledger.change { record in
+            guard var incoming = record.incoming, incoming.key == key else { throw CancellationError() }
+            body(&incoming)
+            record.incoming = incoming
+        }
+    }
+
+    private func fail(_ reason: Reason) async throws {
+        logger.warning("the incoming migration failed", metadata: ["reason": .stringConvertible(reason)])
+        try await change {
+            guard $0.phase == .prepared || $0.phase == .received else { return }
+            $0.phase = .failed
+            $0.reason = reason
+        }
+        guard record?.phase == .failed else { return }
+        show(.failed) { $0.reason = reason }
+        if let process, process.isAlive { try await process.end() }
+    }
+
+    /// Hands the one connection that names this attempt to QEMU.
+    private func acceptMemory() async {
+        guard let listener, let process else { return }
+        while !Task.isCancelled {
+            do {
+                let socket = try await listener.accept()
+                guard try await socket.receives(StreamSocket.preamble(key), within: .seconds(2)) else {
+                    logger.warning("a connection to the memory port does not belong to this migration")
+                    continue
+                }
+                let name = "memory-\(fingerprint(key.migration.value).prefix(8))-\(key.attempt)"
+                try await process.monitor.sendDescriptor(socket.descriptor, name: name)
+                try await process.monitor.migrateIncoming(uri: "fd:" + name)
+                return
+            } catch is CancellationError {
+                return
+            } catch {
+                logger.warning("memory cannot be received", metadata: ["problem": "\(error)"])
+                do {
+                    if !process.isAlive { return }
+                    try await Task.sleep(for: .milliseconds(50))
+                } catch { return }
+            }
+        }
+    }
+
+    // MARK: The handover
+
+    /// Owns the guest and runs it.
+    /// - Throws: ``AgentProblem`` when it was refused, or when its state is not here.
+    func take(_ order: HandoverOrder) async throws -> IncomingReport {
+        let received = ContinuousClock.now
+        return try await turnstile.pass { try await own(order, received) }
+    }
+
+    private func own(_ order: HandoverOrder, _ received: ContinuousClock.Instant) async throws -> IncomingReport {
+        isTaking = true
+        defer {
+            isTaking = false
+            bell.ring()
+        }
+        if watched.value.phase == .prepared { try await awaitState() }
+        let key = key
+        let isNew = try await ledger.change { record in
+            guard var incoming = record.incoming, incoming.key == key, !record.refused.contains(key), incoming.phase != .refused else {
+                throw AgentProblem(
+                    .conflict, .invalidRequest, "this host has refused the guest of \(key.migration), attempt \(key.attempt)")
+            }
+            if incoming.phase == .owned || incoming.phase == .running { return false }
+            guard incoming.phase != .failed else {
+                throw AgentProblem(.conflict, incoming.reason ?? Reason(.targetLost, "the incoming guest failed"))
+            }
+            incoming.phase = .owned
+            incoming.ownershipUS = received.duration(to: .now).inMicroseconds
+            record.incoming = incoming
+            record.tenure = .home
+            record.desired = .running
+            // The handover belongs to the attempt: a newer worker of the same one may hold a higher epoch already.
+            record.epoch = max(record.epoch, order.epoch)
+            return true
+        }
+        if isNew {
+            let ownership = received.duration(to: .now).inMicroseconds
+            show(.owned) { $0.ownershipUS = ownership }
+        }
+        if watched.value.phase == .owned { try await resume(ownershipUS: watched.value.ownershipUS) }
+        return watched.value
+    }
+
+    private func awaitState() async throws {
+        guard let process else { throw AgentProblem(.conflict, .targetLost, "the guest's QEMU on the target is gone") }
+        let deadline = ContinuousClock.now.advanced(by: .seconds(10))
+        while true {
+            let rings = bell.rings
+            guard let record else { throw AgentProblem(.notFound, .invalidRequest, "the attempt is gone") }
+            let sight = try await look(record)
+            if case .completed = sight.memory { break }
+            guard process.isAlive, ContinuousClock.now < deadline else {
+                throw AgentProblem(.conflict, .targetLost, "the guest's state is not here in full")
+            }
+            await bell.wait(after: rings, until: min(deadline, .now.advanced(by: .milliseconds(20))))
+            try Task.checkCancellation()
+        }
+        if threads.isEmpty { threads = try await process.monitor.queryCPUsFast().map(\.threadID) }
+        if watched.value.phase == .prepared { show(.received) }
+    }
+
+    /// Has QEMU let go of its exports and run.
+    private func resume(ownershipUS: Int64?) async throws {
+        guard let process else { throw AgentProblem(.failed, .guestStopped, "the guest's QEMU is gone") }
+        let monitor = process.monitor
+        do {
+            try await monitor.nbdServerStop()
+        } catch let error as QMPError where error.code == .command {
+            // It has been stopped, or there was no disk to take in.
+        }
+        let executed = process.executed(threads: threads)
+        let begin = ContinuousClock.now
+        // QEMU answers when the guest runs; RESUME comes before the answer.
+        try await monitor.cont()
+        let resumeUS = begin.duration(to: .now).inMicroseconds
+        show(.running) { $0.resumeUS = resumeUS }
+        announcement = Task { await self.announce(begin, executed: executed, resumeUS: resumeUS) }
+    }
+
+    /// What follows the switch and need not be waited for: switches learn where the guest is, the record learns that it runs, and the
+    /// virtual CPUs are seen to execute.
+    private func announce(_ begin: ContinuousClock.Instant, executed before: UInt64, resumeUS: Int64) async {
+        guard let process else { return }
+        do {
+            try await process.monitor.announceSelf()
+            try await noteRunning(resumeUS: resumeUS)
+            if threads.isEmpty { threads = try await process.monitor.queryCPUsFast().map(\.threadID) }
+            let deadline = begin.advanced(by: .seconds(10))
+            // Being woken costs a thread some microseconds too; a guest that runs soon uses more.
+            while process.executed(threads: threads) < before + 300_000 {
+                guard ContinuousClock.now < deadline, process.isAlive else { return }
+                try await Task.sleep(for: .milliseconds(2))
+            }
+            let milliseconds = begin.duration(to: .now).inMilliseconds
+            try await change { $0.vcpuProgressMS = milliseconds }
+            show(.running) { $0.vcpuProgressMS = milliseconds }
+        } catch is CancellationError {
+            return
+        } catch {
+            logger.warning("after the switch", metadata: ["problem": "\(error)"])
+        }
+    }
+
+    private func noteRunning(resumeUS: Int64?) async throws {
+        try await change {
+            if $0.phase == .owned { $0.phase = .running }
+            $0.resumeUS = resumeUS
+        }
+        if watched.value.phase != .running { show(.running) { $0.resumeUS = resumeUS } }
+    }
+}
+
+extension Duration {
+    /// Whole microseconds, rounded towards zero.
+    var inMicroseconds: Int64 {
+        components.seconds * 1_000_000 + components.attoseconds / 1_000_000_000_000
+    }
+}

@@ -1,0 +1,165 @@
+import AgentAPI
+import Fleet
+
+/// What the source's agent does next about an attempt, given what stands on its disk and what QEMU answers. It does no I/O: the driver looks,
+/// asks here, does that one thing, and looks again, also after its own death in between.
+enum OutgoingMachine {
+    /// How a mirror of a disk stands.
+    enum Mirror: Hashable, Sendable {
+        /// Neither job nor NBD node.
+        case absent
+        /// The NBD node, and no job on it.
+        case idle
+        case copying
+        /// In step with the target; QEMU was asked, no event was believed.
+        case ready
+        /// Ended well: both sides are equal.
+        case ended
+        case broken(Reason)
+    }
+
+    /// How QEMU's migration stands (QAPI `MigrationStatus`, told apart as far as it matters).
+    enum Memory: Hashable, Sendable {
+        case none
+        case moving
+        case preSwitchover
+        /// After `migrate-continue`: it must not be cancelled any more, QEMU 7.2 may abort and take the guest along.
+        case device
+        case completed
+        case cancelling
+        case cancelled
+        case failed(String)
+    }
+
+    struct Sight: Hashable, Sendable {
+        var isAlive: Bool
+        var isRunning: Bool
+        var memory: Memory
+        /// By disk name, all local disks.
+        var mirrors: [String: Mirror]
+        /// How long pre-switchover has been seen; nil when it is not that.
+        var window: Duration?
+        /// An earlier agent had it in pre-switchover: nobody knows for how long.
+        var isInherited: Bool
+    }
+
+    enum Step: Hashable, Sendable {
+        case wait
+        case startMirrors([String])
+        case noteMirrored
+        case startMemory
+        /// End mirrors that are ready, which makes both sides equal.
+        case drain([String])
+        /// Forget mirrors that ended and their nodes, before QEMU gives its disks away.
+        case clear([String])
+        /// `migrate-continue`.
+        case proceed
+        /// Write the handover record.
+        case handOver
+        /// Tell the target, again and again.
+        case deliver
+        /// Write that there is only the way back from here.
+        case turnBack(OutgoingRecord.Unwinding)
+        /// Tear the NBD connections, then cancel; the other order can freeze the guest.
+        case cancelMemory
+        /// Tear the NBD connections and have no mirror left.
+        case removeMirrors
+        /// `cont`: the handover was not written, or the target has refused.
+        case resume
+        case finish(OutgoingReport.Phase, Reason?)
+        case done
+    }
+
+    /// How long the guest may stand still before `migrate-continue` is given.
+    static let window = Duration.seconds(5)
+
+    static func next(_ record: OutgoingRecord, _ sight: Sight) -> Step {
+        switch record.phase {
+        case .confirmed, .aborted, .failed: return .done
+        case .handedOver: return .deliver
+        case .mirroring, .mirrored, .memory, .switching: break
+        }
+        guard sight.isAlive else {
+            return .finish(.failed, Reason(.guestStopped, "the guest's QEMU on the source ended while it was migrated"))
+        }
+        if let unwinding = record.unwinding { return back(unwinding, sight) }
+        return forward(record, sight)
+    }
+
+    private static func forward(_ record: OutgoingRecord, _ sight: Sight) -> Step {
+        func turnBack(_ code: Reason.Code, _ message: String) -> Step { .turnBack(.init(phase: .failed, reason: Reason(code, message))) }
+        let broken = sight.mirrors.sorted { $0.key < $1.key }.lazy.compactMap {
+            if case .broken(let reason) = $0.value { reason } else { nil }
+        }.first
+        let absent = sight.mirrors.filter { $0.value == .absent || $0.value == .idle }.keys.sorted()
+        switch sight.memory {
+        case .failed(let text): return turnBack(.connectionLost, "memory could not be sent to the target: \(text)")
+        case .cancelled, .cancelling: return turnBack(.qemuError, "somebody cancelled the migration in QEMU")
+        case .none:
+            if let broken { return .turnBack(.init(phase: .failed, reason: broken)) }
+            if !absent.isEmpty { return .startMirrors(absent) }
+            guard sight.mirrors.values.allSatisfy({ $0 == .ready }) else { return .wait }
+            if record.leave != nil { return .startMemory }
+            return record.phase == .mirroring ? .noteMirrored : .wait
+        case .moving:
+            if let broken { return .turnBack(.init(phase: .failed, reason: broken)) }
+            if let lost = absent.first { return turnBack(.qemuError, "the mirror of \(lost) is gone") }
+            return .wait
+        case .preSwitchover:
+            if let broken { return .turnBack(.init(phase: .failed, reason: broken)) }
+            guard !sight.isInherited, (sight.window ?? .zero) < window else {
+                return turnBack(.switchoverTimeout, "the switchover was not through within \(window), and the source runs on")
+            }
+            let ready = sight.mirrors.filter { $0.value == .ready }.keys.sorted()
+            if !ready.isEmpty { return .drain(ready) }
+            if sight.mirrors.values.contains(.copying) { return .wait }
+            let ended = sight.mirrors.filter { $0.value != .absent }.keys.sorted()
+            return ended.isEmpty ? .proceed : .clear(ended)
+        case .device: return .wait
+        case .completed: return .handOver
+        }
+    }
+
+    private static func back(_ unwinding: OutgoingRecord.Unwinding, _ sight: Sight) -> Step {
+        switch sight.memory {
+        case .moving, .preSwitchover: return .cancelMemory
+        case .device, .cancelling: return .wait
+        case .none, .completed, .cancelled, .failed: break
+        }
+        if sight.mirrors.values.contains(where: { $0 != .absent }) { return .removeMirrors }
+        return sight.isRunning ? .finish(unwinding.phase, unwinding.reason) : .resume
+    }
+}
+
+/// The downtime limit over the passes of a migration: it starts low, because the limit is the blackout of a busy guest, and doubles
+/// when two passes in a row have left no less to send than the one before.
+struct DowntimeLadder: Hashable, Sendable {
+    static let start: Int64 = 30
+    private(set) var limit: Int64
+    private let highest: Int64
+    private var pass: Int64 = 0
+    private var remaining: Int64?
+    private var fruitless = 0
+
+    /// - Parameter highest: milliseconds.
+    init(highest: Int64) {
+        self.highest = max(1, highest)
+        self.limit = min(Self.start, self.highest)
+    }
+
+    /// - Parameter remaining: bytes left to send at the beginning of the pass.
+    /// - Returns: the new limit when it is raised.
+    mutating func began(pass: Int64, remaining left: Int64) -> Int64? {
+        guard pass > self.pass else { return nil }
+        defer {
+            self.pass = pass
+            remaining = left
+        }
+        guard let remaining, self.pass > 1 else { return nil }
+        fruitless = left < remaining - remaining / 20 ? 0 : fruitless + 1
+        guard fruitless >= 2, limit < highest else { return nil }
+        fruitless = 0
+        limit = min(limit * 2, highest)
+        return limit
+    }
+}

@@ -1,0 +1,61 @@
+import AgentAPI
+import Fleet
+import Foundation
+import Subprocess
+
+/// A program that is run to its end.
+enum Program {
+    struct Outcome: Sendable {
+        /// 0 when it went well; 128 and the signal when one ended it.
+        let status: Int32
+        let output: String
+        let error: String
+    }
+
+    /// - Throws: ``AgentProblem`` when it cannot be started or does not end in time (it is killed then).
+    static func run(_ program: String, _ arguments: [String], deadline: Duration) async throws -> Outcome {
+        // A program that is given by its path is started through env, which searches nothing then.
+        let isPath = program.contains("/")
+        let executable = Executable.name(isPath ? "env" : program)
+        let arguments = isPath ? [program] + arguments : arguments
+        return try await withThrowingTaskGroup(of: Outcome?.self) { group in
+            group.addTask {
+                do {
+                    let result = try await Subprocess.run(
+                        executable, arguments: Arguments(arguments), output: .string(limit: 4 << 20), error: .string(limit: 1 << 20))
+                    let status: Int32 =
+                        switch result.terminationStatus {
+                        case .exited(let code): code
+                        case .signaled(let signal): 128 + signal
+                        }
+                    return Outcome(status: status, output: result.standardOutput, error: result.standardError)
+                } catch let error as SubprocessError {
+                    throw AgentProblem(.failed, .agentError, "\(program) could not be run: \(error). Is it installed?")
+                }
+            }
+            group.addTask {
+                try await Task.sleep(for: deadline)
+                return nil
+            }
+            defer { group.cancelAll() }
+            guard let first = try await group.next(), let outcome = first else {
+                throw AgentProblem(.failed, .agentError, "\(program) did not end within \(deadline) and was killed")
+            }
+            return outcome
+        }
+    }
+
+    /// Runs it and takes anything but success as a failure of what it was for.
+    static func succeed(
+        _ program: String, _ arguments: [String], deadline: Duration, code: Reason.Code, for purpose: String
+    ) async throws -> String {
+        let outcome = try await run(program, arguments, deadline: deadline)
+        guard outcome.status == 0 else {
+            let told = outcome.error.trimmingCharacters(in: .whitespacesAndNewlines)
+            throw AgentProblem(
+                .failed, told.contains("No space left") ? .diskFull : code,
+                "\(purpose): \(program) ended with status \(outcome.status)\(told.isEmpty ? "" : ": \(told)")")
+        }
+        return outcome.output
+    }
+}

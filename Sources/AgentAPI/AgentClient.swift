@@ -1,0 +1,172 @@
+import AsyncHTTPClient
+package import Fleet
+import Foundation
+import NIOCore
+import NIOFoundationCompat
+import NIOHTTP1
+
+/// One host's agent over HTTPS.
+///
+/// A connection that turns out to be dead is replaced once by itself: orders are *ensure* calls, so that giving one twice does no harm.
+package struct AgentClient: AgentOrders {
+    /// The agent's address: `https://10.0.0.1:7070`.
+    package let url: String
+    private let http: HTTPClient
+
+    init(url: String, http: HTTPClient) {
+        self.url = url.hasSuffix("/") ? String(url.dropLast()) : url
+        self.http = http
+    }
+
+    /// For what QEMU or the disk answers at once.
+    private static let quick = Duration.seconds(20)
+    /// For orders that make disks or start a QEMU.
+    private static let slow = Duration.seconds(60)
+    /// For a define, which may copy whole images.
+    private static let copying = Duration.seconds(3600)
+
+    package func host() async throws -> HostFacts {
+        try await call(.GET, "/v1/host", within: Self.quick)
+    }
+
+    package func guest(_ server: ServerID) async throws -> GuestReport {
+        try await call(.GET, path(server), within: Self.quick)
+    }
+
+    package func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport {
+        try await call(.PUT, path(server), order, within: order.images.isEmpty ? Self.slow : Self.copying)
+    }
+
+    package func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport {
+        try await call(.POST, path(server, "start"), order, within: Self.slow)
+    }
+
+    package func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport {
+        try await call(.POST, path(server, "stop"), order, within: Self.slow + .milliseconds(order.graceMS))
+    }
+
+    package func delete(_ server: ServerID, _ order: DeleteOrder) async throws {
+        let _: Nothing = try await call(.POST, path(server, "delete"), order, within: Self.slow)
+    }
+
+    package func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport {
+        try await call(.PUT, path(server, "incoming"), order, within: Self.slow)
+    }
+
+    package func mirror(_ server: ServerID, _ order: MirrorOrder) async throws -> OutgoingReport {
+        try await call(.PUT, path(server, "outgoing/disks"), order, within: Self.quick)
+    }
+
+    package func sendMemory(_ server: ServerID, _ order: MemoryOrder) async throws -> OutgoingReport {
+        try await call(.PUT, path(server, "outgoing/memory"), order, within: Self.quick)
+    }
+
+    package func abort(_ server: ServerID, _ order: AbortOrder) async throws -> OutgoingReport {
+        try await call(.POST, path(server, "outgoing/abort"), order, within: Self.slow)
+    }
+
+    package func handOver(_ server: ServerID, _ order: HandoverOrder) async throws -> IncomingReport {
+        try await call(.POST, path(server, "incoming/handover"), order, within: Self.quick)
+    }
+
+    package func refuse(_ server: ServerID, _ order: RefuseOrder) async throws -> IncomingReport {
+        try await call(.POST, path(server, "incoming/refuse"), order, within: Self.slow)
+    }
+
+    package func discard(_ server: ServerID, _ order: DiscardOrder) async throws {
+        let _: Nothing = try await call(.POST, path(server, "discard"), order, within: Self.slow)
+    }
+
+    package func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport {
+        try await call(.GET, path(server, "outgoing") + query(key, seen, waitMS), within: .milliseconds(waitMS) + .seconds(5))
+    }
+
+    package func incoming(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> IncomingReport {
+        try await call(.GET, path(server, "incoming") + query(key, seen, waitMS), within: .milliseconds(waitMS) + .seconds(5))
+    }
+
+    private func path(_ server: ServerID, _ rest: String? = nil) -> String {
+        "/v1/guests/\(escaped(server.value))" + (rest.map { "/\($0)" } ?? "")
+    }
+
+    private func query(_ key: AttemptKey, _ seen: Int64, _ waitMS: Int64) -> String {
+        "?migration=\(escaped(key.migration.value))&attempt=\(key.attempt)&seen=\(seen)&wait_ms=\(waitMS)"
+    }
+
+    private func escaped(_ text: String) -> String {
+        var allowed = CharacterSet.alphanumerics
+        allowed.insert(charactersIn: "-._~")
+        return text.addingPercentEncoding(withAllowedCharacters: allowed) ?? text
+    }
+
+    /// The answer of an order that has nothing to tell.
+    private struct Nothing: Decodable {}
+
+    private func call<Reply: Decodable>(
+        _ method: HTTPMethod, _ path: String, _ order: (any Encodable)? = nil, within deadline: Duration
+    ) async throws -> Reply {
+        var request = HTTPClientRequest(url: url + path)
+        request.method = method
+        if let order {
+            request.headers.add(name: "content-type", value: "application/json")
+            request.body = .bytes(ByteBuffer(data: try JSONEncoder().encode(order)))
+        }
+        let end = NIODeadline.now() + .milliseconds(deadline.inMilliseconds)
+        let (status, body) = try await exchange(request, until: end)
+        if (200..<300).contains(status) {
+            do {
+                return try JSONDecoder().decode(Reply.self, from: body)
+            } catch {
+                throw AgentProblem(
+                    .failed, .agentError, "the agent at \(url) answered \(method.rawValue) \(path) in an unknown shape: \(error)")
+            }
+        }
+        if let problem = try? JSONDecoder().decode(AgentProblem.self, from: body) { throw problem }
+        throw AgentProblem(.failed, .agentError, "the agent at \(url) answered \(method.rawValue) \(path) with status \(status)")
+    }
+
+    private func exchange(_ request: HTTPClientRequest, until end: NIODeadline) async throws -> (status: UInt, body: ByteBuffer) {
+        var isRepeated = false
+        while true {
+            do {
+                let response = try await http.execute(request, deadline: end)
+                return (response.status.code, try await response.body.collect(upTo: 16 << 20))
+            } catch is CancellationError {
+                throw CancellationError()
+            } catch let error as HTTPClientError where error == .cancelled {
+                throw CancellationError()
+            } catch let error as HTTPClientError where error == .remoteConnectionClosed && !isRepeated {
+                isRepeated = true
+            } catch {
+                throw AgentProblem(.unreachable, "unreachable", "no answer from the agent at \(url): \(error)")
+            }
+        }
+    }
+}
+
+/// Clients for all agents over one pool of connections, which are kept and used again: in a switchover no handshake may be waited for.
+package final class AgentPool: AgentDirectory {
+    private let http: HTTPClient
+
+    /// - Throws: when a certificate or the key cannot be read.
+    package init(tls: MutualTLS) throws {
+        var configuration = HTTPClient.Configuration(tlsConfiguration: try tls.client())
+        configuration.httpVersion = .http1Only
+        configuration.redirectConfiguration = .disallow
+        configuration.timeout.connect = .seconds(3)
+        configuration.connectionPool.idleTimeout = .seconds(300)
+        // Every long poll holds one.
+        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 512
+        configuration.connectionPool.retryConnectionEstablishment = false
+        self.http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }
+
+    package func agent(of host: Fleet.Host) -> any AgentOrders { agent(at: host.agentURL) }
+
+    package func agent(at url: String) -> AgentClient { AgentClient(url: url, http: http) }
+
+    /// To be called once, when no call is under way and before the last reference goes.
+    package func shutdown() async throws {
+        try await http.shutdown()
+    }
+}

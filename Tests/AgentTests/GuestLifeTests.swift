@@ -1,0 +1,61 @@
+import Agent
+import AgentAPI
+import Fleet
+import Foundation
+import Testing
+
+@Suite(.serialized, .timeLimit(.minutes(5)))
+struct GuestLifeTests {
+    @Test func `defines, starts, stops and deletes a guest`() async throws {
+        try await withHosts("a") { hosts in
+            let host = hosts[0]
+            let server = ServerID.unique()
+            let defined = try await host.orders.define(server, DefineOrder(epoch: Epoch(1), description: TestGuest.description(server)))
+            #expect(defined.summary.status == .stopped)
+            #expect(defined.description.machine == "pc-i440fx-7.2" || defined.description.machine.hasPrefix("pc-i440fx-"))
+            #expect(defined.description.cpuModel == "qemu64-v1")
+            #expect(defined.description.accelerator == .tcg)
+            #expect(defined.description.memoryBytes % (256 << 10) != 0)
+            #expect(defined.warnings.contains { $0.contains("8 KiB") })
+            // Again, as the owner wrote it: nothing changes.
+            #expect(
+                try await host.orders.define(server, DefineOrder(epoch: Epoch(1), description: TestGuest.description(server))) == defined)
+
+            let started = try await host.orders.start(server, StartOrder(epoch: Epoch(2)))
+            #expect(started.summary.status == .running)
+            let pid = try #require(started.summary.pid)
+            #expect(try await host.orders.start(server, StartOrder(epoch: Epoch(2))).summary.pid == pid)
+            try await eventually("the guest ticks") { TestGuest.tick(started.consoleLog) != nil }
+            await #expect(throws: AgentProblem.self) { try await host.orders.delete(server, DeleteOrder(epoch: Epoch(2))) }
+
+            // It powers itself off: its last words say so.
+            let stopped = try await host.orders.stop(server, StopOrder(epoch: Epoch(3), graceMS: 30_000))
+            #expect(stopped.summary.status == .stopped)
+            #expect(stopped.summary.pid == nil)
+            #expect(!isAlive(pid))
+            #expect(try String(contentsOfFile: stopped.consoleLog, encoding: .utf8).contains("GODWIT stop"))
+
+            try await host.orders.delete(server, DeleteOrder(epoch: Epoch(4)))
+            try await host.orders.delete(server, DeleteOrder(epoch: Epoch(4)))
+            #expect(host.files(under: host.configuration.storages[0].path) == [])
+            #expect(try await host.orders.host().guests == [])
+        }
+    }
+
+    @Test func `finds the running guest again after a restart`() async throws {
+        try await withHosts("a") { hosts in
+            let host = hosts[0]
+            let server = ServerID.unique()
+            _ = try await host.orders.define(server, DefineOrder(epoch: Epoch(1), description: TestGuest.description(server)))
+            let started = try await host.orders.start(server, StartOrder(epoch: Epoch(2)))
+            try await host.stop()
+            let pid = try #require(started.summary.pid)
+            #expect(isAlive(pid))
+            try await host.start()
+            #expect(try await host.orders.guest(server) == started)
+            await #expect(throws: AgentProblem.self) { try await host.orders.stop(server, StopOrder(epoch: Epoch(1), graceMS: 0)) }
+            #expect(try await host.orders.stop(server, StopOrder(epoch: Epoch(2), graceMS: 0)).summary.status == .stopped)
+            #expect(!isAlive(pid))
+        }
+    }
+}
