@@ -16,23 +16,24 @@ struct Godwit: AsyncParsableCommand {
             """,
         version: "0.1.0",
         groupedSubcommands: [
-            CommandGroup(name: "Trying it out:", subcommands: [Dev.self]),
+            CommandGroup(name: "Trying it out", subcommands: [Dev.self]),
             CommandGroup(
-                name: "Servers:",
+                name: "Servers",
                 subcommands: [
                     ServerCreate.self, ServerList.self, ServerShow.self, ServerStart.self, ServerStop.self, ServerDelete.self,
                     ServerLiveMigrate.self,
                 ]),
             CommandGroup(
-                name: "Hosts:", subcommands: [HostList.self, HostShow.self, HostRegister.self, HostEnable.self, HostDisable.self]),
+                name: "Hosts", subcommands: [HostList.self, HostShow.self, HostRegister.self, HostEnable.self, HostDisable.self]),
             CommandGroup(
-                name: "Migrations:", subcommands: [MigrationList.self, MigrationShow.self, MigrationWatch.self, CleanupList.self]),
-            CommandGroup(name: "Certificates:", subcommands: [CACreate.self, CAIssue.self]),
+                name: "Migrations", subcommands: [MigrationList.self, MigrationShow.self, MigrationWatch.self, CleanupList.self]),
+            CommandGroup(name: "Certificates", subcommands: [CACreate.self, CAIssue.self]),
         ])
 
     /// Runs one command line, prints what went wrong in one sentence on standard error, and answers the exit code.
     static func run(_ arguments: [String]) async -> Int32 {
         do {
+            try requireCommand(arguments)
             var command = try parseAsRoot(arguments)
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
@@ -41,19 +42,31 @@ struct Godwit: AsyncParsableCommand {
             }
             return 0
         } catch {
-            let failure = failure(error)
+            let failure = failure(error, of: arguments)
             if failure.exitCode == 0 {
                 // Help and version are what was asked for.
                 Terminal.output.write(failure.message + "\n")
             } else {
-                Terminal.error.write("\(configuration.commandName ?? "godwit"): \(failure.message)\n")
+                Terminal.error.write("\(program): \(failure.message)\n")
             }
             return failure.exitCode
         }
     }
 
+    /// The parser would take a misspelt command for an argument too many.
+    static func requireCommand(_ arguments: [String]) throws(CommandFailure) {
+        guard let first = arguments.first, !first.hasPrefix("-"), first != "help", !commands.contains(first) else { return }
+        throw CommandFailure.usage("There is no command “\(first)”; `\(program) --help` lists them.")
+    }
+
+    private static var program: String { configuration.commandName ?? "godwit" }
+
+    private static var commands: [String] {
+        configuration.groupedSubcommands.flatMap(\.subcommands).map { $0._commandName }
+    }
+
     /// What an error means for whoever typed the command: one sentence, and the exit code.
-    static func failure(_ error: any Error) -> CommandFailure {
+    static func failure(_ error: any Error, of arguments: [String] = []) -> CommandFailure {
         switch error {
         case let failure as CommandFailure:
             return failure
@@ -66,7 +79,9 @@ struct Godwit: AsyncParsableCommand {
             if code == .success { return CommandFailure(exitCode: 0, message: fullMessage(for: error)) }
             // The parser may add hints in further lines; the first says what is wrong.
             let sentence = message(for: error).split(separator: "\n").first.map(String.init) ?? "\(error)"
-            return CommandFailure(exitCode: code == .validationFailure ? 2 : 1, message: sentence)
+            guard code == .validationFailure else { return CommandFailure.failed(sentence) }
+            let help = arguments.first.map { commands.contains($0) ? "\($0) --help" : "--help" } ?? "--help"
+            return CommandFailure.usage(sentence.last == "." ? sentence : "\(sentence); see `\(program) \(help)`.")
         }
     }
 }

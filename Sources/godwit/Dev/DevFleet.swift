@@ -101,9 +101,10 @@ struct DevFleet: Sendable {
                 }
             }
             group.cancelAll()
+            // Guests that run on are reached by their sockets there.
+            if DevGuests(layout: layout).running().isEmpty { try FileManager.default.removeItem(atPath: layout.runDirectory) }
             if let failure = state.failure { throw CommandFailure.failed(failure) }
         }
-        if !keepGuests { try? FileManager.default.removeItem(atPath: layout.runDirectory) }
     }
 
     // MARK: start
@@ -213,7 +214,8 @@ struct DevFleet: Sendable {
         for host in missing { say("\(host) is not online yet; see \(layout.log(of: host)).") }
         if state.announcedURL == state.url { return }
         state.announcedURL = state.url
-        let rows = state.processes.map { process -> [String?] in
+        let hosts = state.processes.filter { $0.name.hasPrefix("host") }
+        let rows = (state.processes.filter { !$0.name.hasPrefix("host") } + hosts).map { process -> [String?] in
             [process.name, state.identities[process.name].map { String($0.pid) }, state.addresses[process.name]]
         }
         say(Table(["Process", "Pid", "Address"], rows: rows).text, terminator: "")
@@ -225,9 +227,15 @@ struct DevFleet: Sendable {
 
             \(DevFiles.exportLine(url: state.url, token: state.token, authority: files.authorityCertificate))
 
-            Then for example: godwit host-list
+            Then for example: \(DevFiles.shellWord(Self.ownName)) host-list
             \(keepGuests ? "Ctrl-C ends all of this; guests run on." : "Ctrl-C ends all of this, guests too.")
             """)
+    }
+
+    /// How it was called, so that it can be called so again from another folder.
+    private static var ownName: String {
+        let name = CommandLine.arguments.first ?? "godwit"
+        return name.contains("/") ? URL(fileURLWithPath: name).standardizedFileURL.path : name
     }
 
     private func say(_ text: String, terminator: String = "\n") {
@@ -240,15 +248,17 @@ struct DevFleet: Sendable {
         state.isEnding = true
         let (processes, url, token) = (state.processes, state.url, state.token)
         let assembled = state.isAnnounced
+        // Guests of an earlier run are not to die of a start that failed.
+        let keepGuests = keepGuests || state.failure != nil
         group.addTask {
-            await shutDown(processes, url: assembled ? url : nil, token: token)
+            await shutDown(processes, url: assembled ? url : nil, token: token, keepGuests: keepGuests)
             sink.yield(.ended)
         }
     }
 
     /// Workers first, so that nothing is begun any more; then guests, while the controller can still write down that they are off; then
     /// the rest, and at last what nobody has ended.
-    private func shutDown(_ processes: [DevProcess], url: String?, token: String) async {
+    private func shutDown(_ processes: [DevProcess], url: String?, token: String, keepGuests: Bool) async {
         await stop(processes.filter { $0.name.hasPrefix("worker") })
         if !keepGuests, let url {
             await withTaskGroup(of: Void.self) { group in

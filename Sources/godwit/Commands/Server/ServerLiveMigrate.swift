@@ -23,8 +23,9 @@ struct ServerLiveMigrate: ControllerCommand {
     var quicklyFinish = false
 
     @Option(
-        name: .customLong("max-bandwidth-mb"),
-        help: ArgumentHelp("Live migrate max bandwidth over disks and memory together, in MB/s (10⁶ bytes a second).", valueName: "MB/s"))
+        name: .customLong("max-bandwidth-mb"), parsing: .unconditional,
+        help: ArgumentHelp("Live migrate max bandwidth over disks and memory together, in MB/s (10⁶ bytes a second).", valueName: "MB/s"),
+        transform: { try Self.bandwidth($0) })
     var maxBandwidthMB: Int64?
 
     @Flag(help: "Do not delete dest guest on migrate failed, for debug. Does not work yet.")
@@ -38,14 +39,21 @@ struct ServerLiveMigrate: ControllerCommand {
     @OptionGroup var connection: ConnectionOptions
 
     func validate() throws {
-        if let maxBandwidthMB, maxBandwidthMB < 1 {
-            throw ValidationError("--max-bandwidth-mb must be at least 1; leave it out for no limit.")
-        }
         for (given, flag) in [
             (enableTLS, "--enable-tls"), (quicklyFinish, "--quickly-finish"), (keepDestGuestOnFailed, "--keep-dest-guest-on-failed"),
         ] where given {
             throw ValidationError("\(flag) does not work yet, so nothing was submitted; try again without it.")
         }
+    }
+
+    /// Takes whatever follows, so that a number below zero and a value left out are told apart.
+    private static func bandwidth(_ text: String) throws -> Int64 {
+        guard !text.hasPrefix("--") else {
+            throw ValidationError("it needs a number of MB/s before the next flag, or must be left out for no limit.")
+        }
+        guard let bandwidth = Int64(text) else { throw ValidationError("it must be a whole number of MB/s.") }
+        guard bandwidth >= 1 else { throw ValidationError("it must be at least 1 MB/s; leave it out for no limit.") }
+        return bandwidth
     }
 
     func run(_ client: GodwitClient) async throws {
