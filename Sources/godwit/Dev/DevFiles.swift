@@ -84,7 +84,9 @@ struct DevFiles {
         """
         # Written by godwit dev at each start.
         name: \(host.name)
-        listen: 127.0.0.1:\(port)
+        listen:
+          address: 127.0.0.1
+          port: \(port)
         stateDirectory: \(quoted(host.stateDirectory))
         runDirectory: \(quoted(host.runDirectory))
         storages:

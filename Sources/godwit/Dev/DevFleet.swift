@@ -20,8 +20,6 @@ struct DevFleet: Sendable {
         case ended
     }
 
-    /// How long hosts may take to be seen online before that is told.
-    private static let assemblyDeadline = Duration.seconds(20)
     private static let grace = Duration.seconds(5)
 
     /// Runs until a signal ends it.
@@ -34,6 +32,7 @@ struct DevFleet: Sendable {
         // A reader of what is printed may go away; the fleet goes on.
         signal(SIGPIPE, SIG_IGN)
         let signals = await UnixSignalsSequence(trapping: Self.hangupIsIgnored ? [.sigint, .sigterm] : [.sigint, .sigterm, .sighup])
+        withdrawEnvironment()
         await endLeftovers()
 
         var settings = try DevSettings.load(layout.settings) ?? DevSettings(hosts: hosts, runDirectory: layout.runDirectory, ports: [:])
@@ -51,53 +50,11 @@ struct DevFleet: Sendable {
             for process in processes { group.addTask { await process.supervise() } }
             var state = Running(settings: settings, processes: processes, token: token)
             for await event in events {
-                switch event {
-                case .process(let process, .running(let identity, let address, let previousEnd)):
-                    if let previousEnd { say("\(process.name) \(previousEnd), started again as pid \(identity.pid)") }
-                    let moved = state.started(process.name, identity, address)
-                    try save(state)
-                    if state.isComplete && !state.isAssembled || state.isAssembled && moved {
-                        state.isAssembled = true
-                        let (url, agents, token, files) = (state.url, state.agents, token, files)
-                        group.addTask {
-                            do {
-                                sink.yield(.assembled(missing: try await assemble(url, agents, token, files)))
-                            } catch {
-                                sink.yield(.assemblyFailed("\(error)"))
-                            }
-                        }
-                    }
-                case .process(let process, .failed(let how, let log, let everRan)):
-                    let lines = log.map { "\n    \($0)" }.joined()
-                    if everRan {
-                        say(
-                            "\(process.name) \(how) and did not come up again; trying on. The end of \(layout.log(of: process.name)):\(lines)"
-                        )
-                    } else if state.failure == nil, !state.isEnding {
-                        state.failure = "\(process.name) \(how) at its start. The end of \(layout.log(of: process.name)):\(lines)"
-                        end(&state, in: &group, sink)
-                    }
-                case .assembled(let missing):
-                    announce(&state, files, missing)
-                case .assemblyFailed(let why):
-                    if state.isAnnounced {
-                        say("Hosts could not be registered again: \(why)")
-                    } else if state.failure == nil, !state.isEnding {
-                        state.failure = "Hosts could not be registered: \(why)"
-                        end(&state, in: &group, sink)
-                    }
-                case .signal:
-                    if state.isEnding {
-                        say("Again: killing what is left.")
-                        group.addTask {
-                            for process in processes { await process.stop(grace: .zero) }
-                        }
-                    } else {
-                        say(keepGuests ? "Ending; guests run on." : "Ending, guests too.")
-                        end(&state, in: &group, sink)
-                    }
-                case .ended:
-                    sink.finish()
+                do {
+                    try handle(event, &state, in: &group, files, sink)
+                } catch {
+                    // Without its files the fleet could not be found again.
+                    fail("\(Godwit.failure(error).message)", &state, in: &group, sink)
                 }
             }
             group.cancelAll()
@@ -107,113 +64,79 @@ struct DevFleet: Sendable {
         }
     }
 
-    // MARK: start
+    private typealias Tasks = ThrowingTaskGroup<Void, any Error>
 
-    private func processes(
-        _ files: DevFiles, _ ports: [String: Int], report: @escaping @Sendable (DevProcess, DevProcess.Event) async -> Void
-    ) throws -> [DevProcess] {
-        let layout = layout
-        let authority = try files.authority()
-        let programs = try Self.programs()
-        let ca = files.authorityCertificate
-        func make(
-            _ name: String, _ program: String, listens: Bool, _ prepare: @escaping @Sendable (Int) throws -> [String]
-        ) throws -> DevProcess {
-            let log = LogFile(path: layout.log(of: name))
-            try log.rotate()
-            return DevProcess(
-                name: name, program: "\(programs)/\(program)", port: listens ? ports[name] ?? 0 : nil, log: log, prepare: prepare,
-                report: report)
-        }
-        var processes: [DevProcess] = []
-        for number in 1...hosts {
-            let host = layout.host(number)
-            for folder in [host.folder, host.stateDirectory, host.runDirectory, host.storage] { try DevFiles.makeFolder(folder) }
-            let credential = try files.issue("agent", host.name, by: authority)
-            processes.append(
-                try make(host.name, "godwit-agent", listens: true) { port in
-                    try files.configureAgent(host, port: port, credential: credential)
-                    return ["--config", host.configuration]
-                })
-        }
-        let controller = try files.issue("controller", "c1", by: authority)
-        processes.append(
-            try make("controller", "godwit-controller", listens: true) { port in
-                [
-                    "--store", layout.store, "--listen", "127.0.0.1:\(port)", "--tls-cert", controller.certificate, "--tls-key",
-                    controller.key, "--ca", ca, "--cert", controller.certificate, "--key", controller.key, "--token-file", layout.token,
-                    "--name", "c1",
-                ]
-            })
-        for number in 1...workers {
-            let credential = try files.issue("worker", "w\(number)", by: authority)
-            processes.append(
-                try make(workers == 1 ? "worker" : "worker\(number)", "godwit-worker", listens: false) { _ in
-                    [
-                        "--store", layout.store, "--name", "w\(number)", "--ca", ca, "--cert", credential.certificate, "--key",
-                        credential.key,
-                    ]
-                })
-        }
-        return processes
-    }
-
-    /// The folder of this program, where the daemons lie beside it.
-    private static func programs() throws -> String {
-        let own = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-        guard let own else { throw CommandFailure.failed("Cannot tell where this program lies, for /proc is not mounted.") }
-        let folder = URL(fileURLWithPath: own).deletingLastPathComponent().path
-        for program in ["godwit-controller", "godwit-worker", "godwit-agent"] where access("\(folder)/\(program)", X_OK) != 0 {
-            throw CommandFailure.failed("\(folder)/\(program) is missing; build the whole package (swift build) and try again.")
-        }
-        return folder
-    }
-
-    /// Ends daemons that outlived a supervisor's sudden end.
-    private func endLeftovers() async {
-        guard let data = FileManager.default.contents(atPath: layout.processes),
-            let left = try? JSONDecoder().decode([String: ProcessTable.Identity].self, from: data)
-        else { return }
-        _ = await ProcessTable.end(left.values.filter { ProcessTable.identity($0.pid) == $0 }, grace: .zero)
-    }
-
-    /// Tells the controller where the hosts are and waits until it sees them.
-    ///
-    /// - Returns: the hosts that it did not see in time.
-    private func assemble(_ url: String, _ agents: [String: String], _ token: String, _ files: DevFiles) async throws -> [String] {
-        try await GodwitClient.with(url: url, token: token, caFile: files.authorityCertificate) { client in
-            for (name, address) in agents.sorted(by: { $0.key < $1.key }) {
-                _ = try await client.registerHost(RegisterHostRequest(name: name, agentURL: address))
+    private func handle(
+        _ event: Event, _ state: inout Running, in group: inout Tasks, _ files: DevFiles, _ sink: AsyncStream<Event>.Continuation
+    ) throws {
+        switch event {
+        case .process(let process, .running(let identity, let address, let previousEnd)):
+            if let previousEnd { say("\(process.name) \(previousEnd), started again as pid \(identity.pid)") }
+            let moved = state.started(process.name, identity, address)
+            try save(state)
+            guard state.isComplete && !state.isAssembled || state.isAssembled && moved else { return }
+            state.isAssembled = true
+            let (url, agents, token) = (state.url, state.agents, state.token)
+            group.addTask {
+                do {
+                    sink.yield(.assembled(missing: try await assemble(url, agents, token, files)))
+                } catch {
+                    sink.yield(.assemblyFailed("\(error)"))
+                }
             }
-            let deadline = ContinuousClock.now + Self.assemblyDeadline
-            while true {
-                let online = Set(try await client.hosts().items.filter { $0.status == .online }.map(\.name))
-                let missing = agents.keys.filter { !online.contains($0) }.sorted()
-                if missing.isEmpty || ContinuousClock.now >= deadline { return missing }
-                try await Task.sleep(for: .milliseconds(50))
+        case .process(let process, .failed(let how, let lines, let everRan)):
+            let log = "The end of \(layout.log(of: process.name)):\(lines.map { "\n    \($0)" }.joined())"
+            if everRan {
+                say("\(process.name) \(how) and did not come up again; trying on. \(log)")
+            } else {
+                fail("\(process.name) \(how) at its start. \(log)", &state, in: &group, sink)
             }
+        case .assembled(let missing):
+            try announce(&state, files, missing)
+        case .assemblyFailed(let why):
+            if state.isAnnounced {
+                say("Hosts could not be registered again: \(why)")
+            } else {
+                fail("Hosts could not be registered: \(why)", &state, in: &group, sink)
+            }
+        case .signal where state.isEnding:
+            say("Again: killing what is left.")
+            let processes = state.processes
+            group.addTask { for process in processes { await process.stop(grace: .zero) } }
+        case .signal:
+            say(keepGuests ? "Ending; guests run on." : "Ending, guests too.")
+            end(&state, in: &group, sink)
+        case .ended:
+            sink.finish()
         }
     }
+
+    /// Ends all for a reason, the first one being the one that counts.
+    private func fail(_ why: String, _ state: inout Running, in group: inout Tasks, _ sink: AsyncStream<Event>.Continuation) {
+        guard state.failure == nil, !state.isEnding else { return }
+        state.failure = why
+        end(&state, in: &group, sink)
+    }
+
+    // MARK: what is kept
 
     private func save(_ state: Running) throws {
         try state.settings.save(layout.settings)
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         try DurableFile.write(String(decoding: try encoder.encode(state.identities), as: UTF8.self), to: layout.processes, mode: 0o600)
-        if !state.url.isEmpty {
-            let line = DevFiles.exportLine(
-                url: state.url, token: state.token, authority: DevFiles(layout: layout).authorityCertificate)
-            try DurableFile.write(line + "\n", to: layout.environment, mode: 0o600)
-        }
     }
 
     // MARK: what is said
 
-    private func announce(_ state: inout Running, _ files: DevFiles, _ missing: [String]) {
+    private func announce(_ state: inout Running, _ files: DevFiles, _ missing: [String]) throws {
         guard !state.isEnding else { return }
         for host in missing { say("\(host) is not online yet; see \(layout.log(of: host)).") }
         if state.announcedURL == state.url { return }
         state.announcedURL = state.url
+        let line = DevFiles.exportLine(url: state.url, token: state.token, authority: files.authorityCertificate)
+        // Its presence tells that the fleet is ready for use.
+        try DurableFile.write(line + "\n", to: layout.environment, mode: 0o600)
         let hosts = state.processes.filter { $0.name.hasPrefix("host") }
         let rows = (state.processes.filter { !$0.name.hasPrefix("host") } + hosts).map { process -> [String?] in
             [process.name, state.identities[process.name].map { String($0.pid) }, state.addresses[process.name]]
@@ -225,7 +148,7 @@ struct DevFleet: Sendable {
 
             To use it, paste this into another shell, or run `. \(DevFiles.shellWord(layout.environment))` there:
 
-            \(DevFiles.exportLine(url: state.url, token: state.token, authority: files.authorityCertificate))
+            \(line)
 
             Then for example: \(DevFiles.shellWord(Self.ownName)) host-list
             \(keepGuests ? "Ctrl-C ends all of this; guests run on." : "Ctrl-C ends all of this, guests too.")
@@ -244,8 +167,9 @@ struct DevFleet: Sendable {
 
     // MARK: end
 
-    private func end(_ state: inout Running, in group: inout ThrowingTaskGroup<Void, any Error>, _ sink: AsyncStream<Event>.Continuation) {
+    private func end(_ state: inout Running, in group: inout Tasks, _ sink: AsyncStream<Event>.Continuation) {
         state.isEnding = true
+        withdrawEnvironment()
         let (processes, url, token) = (state.processes, state.url, state.token)
         let assembled = state.isAnnounced
         // Guests of an earlier run are not to die of a start that failed.
@@ -282,6 +206,9 @@ struct DevFleet: Sendable {
             }
         }
     }
+
+    /// The variables are of no use while the fleet does not run.
+    private func withdrawEnvironment() { unlink(layout.environment) }
 
     private func stop(_ processes: [DevProcess]) async {
         await withTaskGroup(of: Void.self) { group in

@@ -55,7 +55,7 @@ actor DevProcess {
     /// Runs until ``stop(grace:)``, or until the first start has failed.
     func supervise() async {
         var wait = Self.shortestPause
-        while !stopping {
+        while !stopping && !Task.isCancelled {
             let begun = ContinuousClock.now
             let offset = log.size
             let end: String

@@ -4,7 +4,7 @@ import Client
 struct HostDisable: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "Place nothing new on a host; what runs there stays.")
 
-    @Argument(help: "ID or name of the host.")
+    @Argument(help: ArgumentHelp("ID or name of the host.", valueName: "ID"))
     var host: String
 
     @OptionGroup var output: OutputOptions

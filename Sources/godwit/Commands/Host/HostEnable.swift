@@ -4,7 +4,7 @@ import Client
 struct HostEnable: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "Let servers be placed on a host again.")
 
-    @Argument(help: "ID or name of the host.")
+    @Argument(help: ArgumentHelp("ID or name of the host.", valueName: "ID"))
     var host: String
 
     @OptionGroup var output: OutputOptions

@@ -4,7 +4,7 @@ import Client
 struct HostShow: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "Show a host.")
 
-    @Argument(help: "ID or name of the host.")
+    @Argument(help: ArgumentHelp("ID or name of the host.", valueName: "ID"))
     var host: String
 
     @OptionGroup var output: OutputOptions

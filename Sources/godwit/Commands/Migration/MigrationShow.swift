@@ -5,7 +5,7 @@ import Fleet
 struct MigrationShow: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "Show a migration with its history.")
 
-    @Argument(help: "ID of the migration, or the beginning of it.")
+    @Argument(help: ArgumentHelp("ID of the migration, or the beginning of it.", valueName: "ID"))
     var migration: String
 
     @OptionGroup var output: OutputOptions

@@ -7,7 +7,7 @@ struct MigrationWatch: ControllerCommand {
         abstract: "Follow a migration to its end; exit code 1 if it failed.",
         discussion: "On a terminal a bar is redrawn in place; elsewhere there is a line at each change and every other second.")
 
-    @Argument(help: "ID of the migration, or the beginning of it.")
+    @Argument(help: ArgumentHelp("ID of the migration, or the beginning of it.", valueName: "ID"))
     var migration: String
 
     @OptionGroup var output: OutputOptions

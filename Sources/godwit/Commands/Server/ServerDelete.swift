@@ -5,7 +5,7 @@ struct ServerDelete: ControllerCommand {
     static let configuration = CommandConfiguration(
         abstract: "Delete a server that is off, with its disks. At once: nobody is asked again.")
 
-    @Argument(help: "ID or name of the server.")
+    @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"))
     var server: String
 
     @OptionGroup var output: OutputOptions

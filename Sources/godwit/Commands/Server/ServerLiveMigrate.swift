@@ -7,7 +7,7 @@ struct ServerLiveMigrate: ControllerCommand {
         abstract: "Live-migrate a running server to another host.",
         discussion: "Answers when the migration is accepted; follow it with migration-watch, or give --wait.")
 
-    @Argument(help: "ID or name of the server.")
+    @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"))
     var server: String
 
     @Flag(help: "Skip check CPU mode of the target host.")

@@ -4,7 +4,7 @@ import Client
 struct ServerShow: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "Show a server.")
 
-    @Argument(help: "ID or name of the server.")
+    @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"))
     var server: String
 
     @OptionGroup var output: OutputOptions

@@ -4,7 +4,7 @@ import Client
 struct ServerStart: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "Start a server; answers when it runs.")
 
-    @Argument(help: "ID or name of the server.")
+    @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"))
     var server: String
 
     @OptionGroup var output: OutputOptions

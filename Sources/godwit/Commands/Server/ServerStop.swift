@@ -5,7 +5,7 @@ import Fleet
 struct ServerStop: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "Stop a server by its power button; answers when it is off.")
 
-    @Argument(help: "ID or name of the server.")
+    @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"))
     var server: String
 
     @Flag(help: "Cut its power at once.")
