@@ -45,6 +45,9 @@ import Testing
         #expect(LogFile.listeningAddress(in: "hello\nlistening https://127.0.0.1:12345\n") == "https://127.0.0.1:12345")
         #expect(LogFile.listeningAddress(in: "godwit-agent listening https://127.0.0.1:5 as host1\n") == "https://127.0.0.1:5")
         #expect(LogFile.listeningAddress(in: "not listening\n") == nil)
+        #expect(LogFile.isReady("hello\nready w1\n"))
+        #expect(!LogFile.isReady("hello\nready w"))
+        #expect(!LogFile.isReady("not ready yet\n"))
     }
 
     @Test func `only this fleet's QEMUs are its own`() {
@@ -133,14 +136,14 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(1))) func `a daemon that does not listen must at least stay`() async throws {
-        try await withDaemon("exit 1", listens: false) { _, events in
+    @Test(.timeLimit(.minutes(1))) func `a daemon that does not listen says that it is ready`() async throws {
+        try await withDaemon("echo starting; exit 1", listens: false) { _, events in
             guard case .failed? = await events.next() else {
                 Issue.record("it should have failed")
                 return
             }
         }
-        try await withDaemon("exec sleep 600", listens: false) { _, events in
+        try await withDaemon("echo ready w1; exec sleep 600", listens: false) { _, events in
             guard case .running(_, nil, nil)? = await events.next() else {
                 Issue.record("it should run")
                 return

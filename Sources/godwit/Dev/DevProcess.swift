@@ -32,8 +32,6 @@ actor DevProcess {
 
     /// A daemon that takes longer has failed to start.
     private static let startDeadline = Duration.seconds(20)
-    /// One that does not listen is taken to run when it still does after so long.
-    private static let proof = Duration.milliseconds(400)
     /// One that ran for so long starts again at once.
     private static let settled = Duration.seconds(10)
     private static let shortestPause = Duration.milliseconds(250)
@@ -111,29 +109,31 @@ actor DevProcess {
             ProcessTable.signal(identity, SIGKILL)
             return
         }
-        var address: String?
-        if listens {
-            guard let found = await listeningAddress(identity, offset) else {
-                // Dead already, or never to be of use.
-                ProcessTable.signal(identity, SIGKILL)
-                return
-            }
-            address = found
-            port = found.split(separator: ":").last.flatMap { Int($0) } ?? port
-        } else {
-            // It says nothing; one that cannot run ends at once.
-            await rest(Self.proof)
-            guard ProcessTable.identity(pid) == identity else { return }
+        guard let sign = await sign(identity, offset) else {
+            // Dead already, or never to be of use.
+            ProcessTable.signal(identity, SIGKILL)
+            return
         }
+        if let address = sign.address { port = address.split(separator: ":").last.flatMap { Int($0) } ?? port }
         cameUp = true
         everRan = true
-        await report(self, .running(identity, address: address, previousEnd: previousEnd))
+        await report(self, .running(identity, address: sign.address, previousEnd: previousEnd))
     }
 
-    private func listeningAddress(_ identity: ProcessTable.Identity, _ offset: UInt64) async -> String? {
+    /// What it says when it is up: `listening ADDRESS`, or `ready NAME` where nobody calls it.
+    private struct Sign {
+        let address: String?
+    }
+
+    private func sign(_ identity: ProcessTable.Identity, _ offset: UInt64) async -> Sign? {
         let deadline = ContinuousClock.now + Self.startDeadline
         while ContinuousClock.now < deadline {
-            if let address = LogFile.listeningAddress(in: log.text(from: offset)) { return address }
+            let said = log.text(from: offset)
+            if listens {
+                if let address = LogFile.listeningAddress(in: said) { return Sign(address: address) }
+            } else if LogFile.isReady(said) {
+                return Sign(address: nil)
+            }
             guard ProcessTable.identity(identity.pid) == identity, !stopping else { return nil }
             await rest(.milliseconds(20))
         }

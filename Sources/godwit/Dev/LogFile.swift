@@ -32,6 +32,11 @@ struct LogFile: Sendable {
         text(from: offset).split(separator: "\n").suffix(count).map(String.init)
     }
 
+    /// Whether a line says `ready NAME`.
+    static func isReady(_ text: String) -> Bool {
+        text.split(separator: "\n", omittingEmptySubsequences: false).dropLast().contains { $0.hasPrefix("ready ") }
+    }
+
     /// The address in a line `listening https://127.0.0.1:1234`.
     static func listeningAddress(in text: String) -> String? {
         // Only whole lines: the last may be in the middle of being written.
