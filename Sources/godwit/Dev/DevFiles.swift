@@ -84,9 +84,7 @@ struct DevFiles {
         """
         # Written by godwit dev at each start.
         name: \(host.name)
-        listen:
-          address: 127.0.0.1
-          port: \(port)
+        listen: 127.0.0.1:\(port)
         stateDirectory: \(quoted(host.stateDirectory))
         runDirectory: \(quoted(host.runDirectory))
         storages:
