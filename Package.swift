@@ -24,6 +24,7 @@ let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let serviceLifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let swiftASN1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
+let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
@@ -57,6 +58,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.6.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         // Without traits: with Hummingbird's default ones SwiftPM rebuilds it at about every other planning.
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
@@ -87,7 +89,8 @@ let package = Package(
             ]),
         room("Engine", path: "workers/Engine", ["Fleet", "Store", "AgentAPI", logging]),
         room("Live", path: "workers/Live", ["Fleet", "Placement", "Store", "AgentAPI", "Engine", logging]),
-        program("godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, yams]),
+        program(
+            "godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, systemPackage, unixSignals, yams]),
         program(
             "godwit-controller",
             ["Controller", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, nioSSL, serviceLifecycle, unixSignals, logging]),
@@ -102,6 +105,7 @@ let package = Package(
         tests("SQLTests", ["SQL", "SQLite"]),
         tests("StoreTests", ["Store", "SQLite", "SQL", "Fleet"]),
         tests("IdentityTests", ["Identity", x509, crypto, swiftASN1, nioCore, nioSSL, subprocess]),
+        tests("CommandTests", ["godwit", "Client", "Fleet", argumentParser]),
         tests("AgentTests", ["Agent", "AgentAPI", "Identity", "QMP", "Fleet", subprocess, logging, serviceLifecycle]),
         tests("EngineTests", ["Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests("LiveTests", ["Live", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),

@@ -1,7 +1,7 @@
 import Foundation
 
 /// A small file that is there in full or not at all, also over a power cut.
-package enum PEMFile {
+package enum DurableFile {
     /// Writes beside `path`, syncs, and renames over it.
     ///
     /// - Parameter mode: the file's permissions from its first byte on: 0600 for keys.
@@ -47,7 +47,7 @@ package enum PEMFile {
             throw IdentityError(.unreadable, "Cannot read \(path): \(String(cString: strerror(errno))).")
         }
         guard let text = String(data: data, encoding: .utf8) else {
-            throw IdentityError(.unreadable, "\(path) is not a PEM file.")
+            throw IdentityError(.unreadable, "\(path) is no text file.")
         }
         return text
     }
