@@ -101,7 +101,7 @@ let package = Package(
 
         tests("FleetTests", ["Fleet"]),
         tests("PlacementTests", ["Placement", "Fleet"]),
-        tests("QMPTests", ["QMP", subprocess, logging]),
+        tests("QMPTests", ["QMP", subprocess]),
         tests("SQLTests", ["SQL", "SQLite"]),
         tests("StoreTests", ["Store", "SQLite", "SQL", "Fleet"]),
         tests("IdentityTests", ["Identity", x509, crypto, swiftASN1, nioCore, nioSSL, subprocess]),
