@@ -1,4 +1,5 @@
 import Client
+import Fleet
 import Foundation
 import Glibc
 import Identity
@@ -9,6 +10,7 @@ struct DevFleet: Sendable {
     let layout: DevLayout
     let hosts: Int
     let workers: Int
+    let accelerator: Accelerator
     let keepGuests: Bool
 
     private enum Event: Sendable {
