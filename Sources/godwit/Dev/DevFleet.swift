@@ -201,7 +201,9 @@ struct DevFleet: Sendable {
                 group.cancelAll()
             }
         }
-        await stop(processes.filter { !$0.name.hasPrefix("worker") })
+        // An agent that nobody is connected to any more ends at once.
+        await stop(processes.filter { $0.name == "controller" })
+        await stop(processes)
         if !keepGuests {
             for guest in await ProcessTable.end(DevGuests(layout: layout).running(), grace: Self.grace) {
                 say("QEMU with pid \(guest.pid) does not end.")
