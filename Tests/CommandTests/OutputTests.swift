@@ -57,7 +57,7 @@ import Testing
     @Test func `a history tells times, states and numbers`() {
         let lines = MigrationTables.history(history).split(separator: "\n")
         #expect(lines.contains { $0.contains("1970-01-01T00:00:01.000Z") && $0.contains("pending") && $0.contains("admin") })
-        #expect(lines.contains { $0.contains("2.5 s") && $0.contains("scheduling (rolling back)") && $0.contains("a_ms=7") })
+        #expect(lines.contains { $0.contains("2.500 s") && $0.contains("scheduling (rollback)") && $0.contains("a_ms=7") })
         #expect(lines.contains { $0.contains("disk_bytes=5") })
     }
 
