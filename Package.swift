@@ -24,6 +24,7 @@ let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let serviceLifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let swiftASN1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
+let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
@@ -57,6 +58,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.6.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         // Without traits: with Hummingbird's default ones SwiftPM rebuilds it at about every other planning.
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
@@ -79,15 +81,23 @@ let package = Package(
             "Agent", exclude: ["firmware.asm"],
             ["Fleet", "QMP", "AgentAPI", hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL, subprocess, swiftASN1, x509, logging]),
         room("Client", ["Fleet", asyncHTTPClient, nioCore, nioPosix, nioFoundation, nioHTTP1, nioSSL]),
-        room("Controller", ["Fleet", "Placement", "Store", "AgentAPI", "Client", hummingbird, hummingbirdTLS, nioSSL, logging]),
-        room("Engine", path: "workers/Engine", ["Fleet", "Store", logging]),
+        room(
+            "Controller",
+            [
+                "Fleet", "Placement", "Store", "AgentAPI", "Client", hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL,
+                serviceLifecycle, logging,
+            ]),
+        room("Engine", path: "workers/Engine", ["Fleet", "Store", "AgentAPI", logging]),
         room("Live", path: "workers/Live", ["Fleet", "Placement", "Store", "AgentAPI", "Engine", logging]),
-        program("godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, yams]),
-        program("godwit-controller", ["Controller", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, logging]),
+        program(
+            "godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, systemPackage, unixSignals, yams]),
+        program(
+            "godwit-controller",
+            ["Controller", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, nioSSL, serviceLifecycle, unixSignals, logging]),
         program("godwit-agent", ["Agent", "AgentAPI", "Fleet", argumentParser, serviceLifecycle, unixSignals, logging, yams]),
         program(
             "godwit-worker", path: "workers/godwit-worker",
-            ["Engine", "Live", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, logging]),
+            ["Engine", "Live", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals, logging]),
 
         tests("FleetTests", ["Fleet"]),
         tests("PlacementTests", ["Placement", "Fleet"]),
@@ -95,10 +105,16 @@ let package = Package(
         tests("SQLTests", ["SQL", "SQLite"]),
         tests("StoreTests", ["Store", "SQLite", "SQL", "Fleet"]),
         tests("IdentityTests", ["Identity", x509, crypto, swiftASN1, nioCore, nioSSL, subprocess]),
+        tests("CommandTests", ["godwit", "Client", "Fleet", argumentParser]),
         tests("AgentTests", ["Agent", "AgentAPI", "Identity", "QMP", "Fleet", subprocess, logging, serviceLifecycle]),
-        tests("EngineTests", ["Engine", "Store", "SQLite", "Fleet"]),
-        tests("LiveTests", ["Live", "Engine", "Store", "SQLite", "AgentAPI", "Fleet"]),
-        tests("ControllerTests", ["Controller", "Client", "Store", "SQLite", "Fleet", hummingbird, hummingbirdTesting]),
+        tests("EngineTests", ["Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
+        tests("LiveTests", ["Live", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
+        tests(
+            "ControllerTests",
+            [
+                "Controller", "Client", "Store", "SQL", "SQLite", "Fleet", "AgentAPI", hummingbird, hummingbirdTesting, nioCore, nioPosix,
+                nioFoundation, nioSSL, serviceLifecycle, subprocess, logging,
+            ]),
         tests("EndToEndTests", ["Client", "Fleet", subprocess, nioCore, nioPosix]),
     ],
     swiftLanguageModes: [.v6]

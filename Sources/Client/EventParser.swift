@@ -33,7 +33,8 @@ struct EventParser {
             return data.isEmpty ? nil : Event(name: name ?? "message", data: data.joined(separator: "\n"))
         }
         let parts = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-        let value = parts.count == 2 ? parts[1].drop { $0 == " " } : ""
+        let text = parts.count == 2 ? parts[1] : ""
+        let value = text.first == " " ? text.dropFirst() : text
         switch parts[0] {
         case "event": name = String(value)
         case "data": data.append(String(value))

@@ -45,8 +45,8 @@ package struct CertificateAuthority: Sendable {
     package init(directory: String) throws {
         let certificatePath = "\(directory)/\(Self.certificateFile)"
         let keyPath = "\(directory)/\(Self.keyFile)"
-        let pem = try PEMFile.read(certificatePath)
-        let keyPEM = try PEMFile.read(keyPath)
+        let pem = try DurableFile.read(certificatePath)
+        let keyPEM = try DurableFile.read(keyPath)
         do {
             self.certificate = try Certificate(pemEncoded: pem)
         } catch {
@@ -79,8 +79,8 @@ package struct CertificateAuthority: Sendable {
             throw IdentityError(.exists, "\(directory) holds an authority already; choose another folder, or move it away first.")
         }
         // The key last: a folder with a key is a whole authority.
-        try PEMFile.write(certificatePEM, to: "\(directory)/\(Self.certificateFile)", mode: 0o644)
-        try PEMFile.write(key.pemRepresentation + "\n", to: keyPath, mode: 0o600)
+        try DurableFile.write(certificatePEM, to: "\(directory)/\(Self.certificateFile)", mode: 0o644)
+        try DurableFile.write(key.pemRepresentation + "\n", to: keyPath, mode: 0o600)
     }
 
     /// Issues a certificate that its holder can show as a server and as a client.

@@ -15,7 +15,7 @@ package struct IssuedCertificate: Hashable, Sendable {
     ///
     /// - Throws: ``IdentityError`` with `unwritable`.
     package func write(certificatePath: String, keyPath: String) throws(IdentityError) {
-        try PEMFile.write(keyPEM, to: keyPath, mode: 0o600)
-        try PEMFile.write(certificatePEM, to: certificatePath, mode: 0o644)
+        try DurableFile.write(keyPEM, to: keyPath, mode: 0o600)
+        try DurableFile.write(certificatePEM, to: certificatePath, mode: 0o644)
     }
 }

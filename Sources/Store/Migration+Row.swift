@@ -4,7 +4,7 @@ import SQL
 extension Migration {
     static let columns: SQLStatement = """
         id, server_id, mode, options, state, direction, epoch, attempt, max_attempts, source_id, target_id, excluded, reason_code,
-        reason_message, cancel_requested, awaiting, progress, blackout, actor, created_at, due_at, finished_at
+        reason_message, remedy, cancel_requested, awaiting, progress, blackout, actor, created_at, due_at, finished_at
         """
 
     init(_ row: SQLRow) throws {
@@ -16,7 +16,8 @@ extension Migration {
             maxAttempts: Int(try row.integer("max_attempts")), source: HostID(try row.text("source_id")),
             target: try row.optionalText("target_id").map { HostID($0) },
             excluded: excluded == "{}" ? [:] : Self.hosts(try JSON.value([String: Reason].self, excluded)),
-            reason: try row.reason("reason_code", "reason_message"), cancelRequested: try row.flag("cancel_requested"),
+            reason: try row.reason("reason_code", "reason_message"), remedy: try row.optionalWord("remedy"),
+            cancelRequested: try row.flag("cancel_requested"),
             awaiting: try row.optionalText("awaiting"),
             progress: try row.optionalText("progress").map { try JSON.value(Progress.self, $0) },
             blackout: try row.optionalText("blackout").map { try JSON.value(Blackout.self, $0) }, actor: try row.text("actor"),

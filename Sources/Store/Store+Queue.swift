@@ -26,9 +26,10 @@ extension Store {
                 """
             ).map { try $0.text("id") }
             if ids.count < limit {
+                // The plus keeps the engine to the index that has the order: of the other one it would read and sort all that is due.
                 ids += try await transaction.query(
                     """
-                    SELECT id FROM migrations WHERE claimable = 1 AND due_at <= \(now)
+                    SELECT id FROM migrations WHERE claimable = 1 AND +due_at <= \(now)
                     ORDER BY priority DESC, due_at, id LIMIT \(limit - ids.count) \(dialect.lockFree)
                     """
                 ).map { try $0.text("id") }
@@ -136,7 +137,7 @@ extension Store {
                     ELSE \(try migration.progress.map { try JSON.text($0) }) END,
                 attempt = \(migration.attempt), max_attempts = \(migration.maxAttempts), target_id = \(migration.target?.value),
                 excluded = \(try migration.excludedText), reason_code = \(migration.reason?.code.value),
-                reason_message = \(migration.reason?.message), awaiting = \(migration.awaiting),
+                reason_message = \(migration.reason?.message), remedy = \(migration.remedy?.rawValue), awaiting = \(migration.awaiting),
                 blackout = \(try migration.blackout.map { try JSON.text($0) }), due_at = \(due),
                 finished_at = \(migration.state.isFinished ? dialect.now : "NULL"),
                 claimable = \(isReleased && !migration.state.isFinished), active = \(!isReleased),

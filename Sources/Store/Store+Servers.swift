@@ -129,6 +129,28 @@ extension Store {
         }
     }
 
+    /// Keeps what the agent made of the description (versions pinned, sizes measured) while the operation under this epoch goes on.
+    /// Throws `superseded`, and `overbooked` when the host has not the room for what the server grew by.
+    package func updateDescription(_ server: ServerID, epoch: Epoch, _ description: GuestDescription) async throws {
+        let text = try JSON.text(description)
+        try await write { transaction in
+            let rows = try await transaction.query(
+                """
+                SELECT host_id, vcpus, memory FROM servers
+                WHERE id = \(server.value) AND epoch = \(epoch.value) AND operation_owner IS NOT NULL \(dialect.lock)
+                """)
+            guard let row = rows.first else { throw try await operationOver(server, epoch, in: transaction) }
+            try await requireRoom(
+                on: HostID(try row.text("host_id")), vcpus: max(0, description.vcpus - Int(try row.integer("vcpus"))),
+                memoryBytes: max(0, description.memoryBytes - (try row.integer("memory"))), in: transaction)
+            try await transaction.execute(
+                """
+                UPDATE servers SET description = \(text), vcpus = \(description.vcpus), memory = \(description.memoryBytes)
+                WHERE id = \(server.value)
+                """)
+        }
+    }
+
     /// Ends an operation: the server's status, and a note where it went wrong. Throws `superseded`.
     package func finishOperation(_ server: ServerID, epoch: Epoch, status: ServerStatus, note: Reason?) async throws {
         try await write { transaction in

@@ -1,1 +1,3 @@
-print("")
+import Glibc
+
+exit(await Godwit.run(Array(CommandLine.arguments.dropFirst())))

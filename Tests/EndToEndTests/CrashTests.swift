@@ -48,11 +48,11 @@ extension EndToEnd {
                 let (source, migration) = try await runToMoment(moment, fleet)
                 let guests = try fleet.guests(of: source.id)
                 try await fleet.kill("godwit-agent", host: host)
-                #expect(try fleet.guests(of: source.id)["host1"] == guests["host1"], "the guest outlives the agent")
+                try #expect(fleet.guests(of: source.id)["host1"] == guests["host1"], "the guest outlives the agent")
                 let end = try await fleet.finish(migration.id)
                 if end.state == .failed {
                     #expect(end.reason != nil)
-                    #expect(try await fleet.server("vm1").host.name == "host1")
+                    try await #expect(fleet.server("vm1").host.name == "host1")
                     try await eventually("the target is clean", within: .seconds(30)) {
                         try fleet.disks(of: source.id, on: "host2").isEmpty && fleet.guests(of: source.id)["host2"] == nil
                     }

@@ -1,4 +1,5 @@
 import Client
+import Fleet
 import Foundation
 import Subprocess
 import Testing
@@ -62,7 +63,7 @@ struct DevFleet: Sendable {
                 let fleet = DevFleet(
                     work: work, programs: folder, guest: try TestGuest.folder(), environment: try variables(in: environmentFile))
                 try await eventually("\(hosts) hosts online", within: .seconds(60)) {
-                    try await fleet.hosts().filter { $0.status == "online" }.count == hosts
+                    try await fleet.hosts().filter { $0.status == .online }.count == hosts
                 }
                 let value = try await body(fleet)
                 try execution.send(signal: .terminate)
@@ -72,7 +73,7 @@ struct DevFleet: Sendable {
                 throw error
             }
         }
-        let value = result.closureOutput
+        let value = result.closureResult
         #expect(result.terminationStatus == .exited(0), "godwit dev ends cleanly")
         if !expectLeftovers {
             let left = try Processes.mentioning(work.path)

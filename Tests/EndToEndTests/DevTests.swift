@@ -18,15 +18,15 @@ extension EndToEnd {
                 let again = try await fleet.server("vm1")
                 #expect(again.id == source.id)
                 #expect(again.status == .running)
-                #expect(try fleet.guests(of: source.id) == ["host1": pid], "the same QEMU, found again")
+                try #expect(fleet.guests(of: source.id) == ["host1": pid], "the same QEMU, found again")
                 let migration = try await fleet.migrate("vm1")
-                #expect(try await fleet.finish(migration.id).state == .ready)
+                try await #expect(fleet.finish(migration.id).state == .ready)
                 try await fleet.proveWhole("vm1", source: source)
             }
             try await DevFleet.start(work: work) { fleet in
-                #expect(try await fleet.server("vm1").status == .ready)
-                #expect(try await fleet.server("vm1").host.name == "host2")
-                #expect(try await fleet.decode([MigrationView].self, "migration-list").count == 1)
+                try await #expect(fleet.server("vm1").status == .ready)
+                try await #expect(fleet.server("vm1").host.name == "host2")
+                try await #expect(fleet.decode([MigrationView].self, "migration-list").count == 1)
             }
         }
     }

@@ -35,9 +35,9 @@ extension EndToEnd {
                     let end = try await fleet.finish(second.id)
                     #expect(end.state == .ready)
                     #expect(end.targetHost?.name != "host2")
-                    #expect(try await fleet.godwit("server-stop", "vm1", "--force").status == 0)
-                    #expect(try await fleet.godwit("server-delete", "vm1").status == 0)
-                    for host in ["host1", "host2", "host3"] { #expect(try fleet.disks(of: source.id, on: host).isEmpty) }
+                    try await #expect(fleet.godwit("server-stop", "vm1", "--force").status == 0)
+                    try await #expect(fleet.godwit("server-delete", "vm1").status == 0)
+                    for host in ["host1", "host2", "host3"] { try #expect(fleet.disks(of: source.id, on: host).isEmpty) }
                 }
             }
         }
@@ -70,9 +70,9 @@ extension EndToEnd {
                 #expect(second.status == 1)
                 #expect(second.error.contains("migration"))
                 for order in [["server-stop", "vm1"], ["server-delete", "vm1"]] {
-                    #expect(try await fleet.godwit(order).status == 1, "\(order) meanwhile")
+                    try await #expect(fleet.godwit(order).status == 1, "\(order) meanwhile")
                 }
-                #expect(try await fleet.decode([MigrationView].self, "migration-list").count == 1)
+                try await #expect(fleet.decode([MigrationView].self, "migration-list").count == 1)
                 let end = try await fleet.finish(first.id)
                 #expect(end.state == .ready)
                 try await fleet.proveWhole("vm1", source: source)

@@ -1,4 +1,5 @@
 import Client
+import Fleet
 import Foundation
 import Subprocess
 import Testing
@@ -49,7 +50,7 @@ extension DevFleet {
     }
 
     private func makeImage(_ file: URL, dataMB: Int) throws {
-        FileManager.default.createFile(atPath: file.path, contents: nil)
+        #expect(FileManager.default.createFile(atPath: file.path, contents: nil))
         let handle = try FileHandle(forWritingTo: file)
         defer { try? handle.close() }
         try handle.truncate(atOffset: 1 << 30)

@@ -9,7 +9,8 @@ import Testing
 struct Backend: Sendable, CustomTestStringConvertible {
     let testDescription: String
     /// Runs the body with a way to open one and the same new, empty database any number of times, and removes it afterwards.
-    let withDatabase: @Sendable (_ body: (_ open: @Sendable () async throws -> any SQLDatabase) async throws -> Void) async throws -> Void
+    let withDatabase:
+        @Sendable (_ body: (_ open: @escaping @Sendable () async throws -> any SQLDatabase) async throws -> Void) async throws -> Void
 
     static let available: [Backend] = [
         Backend(testDescription: "SQLite") { body in

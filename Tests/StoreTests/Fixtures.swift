@@ -104,3 +104,20 @@ extension Reservation {
 struct Missing: Error {
     let what: String
 }
+
+extension Store {
+    /// Ends a claimed migration as failed, after the rollback that this takes.
+    @discardableResult
+    func fail(_ migration: Migration, worker: String = "w1") async throws -> Migration {
+        let reason = Reason(.targetLost, "The target went away.")
+        let turned = try await advance(migration, to: migration.state, worker: worker) { change in
+            change.migration.direction = .rollback
+            change.migration.reason = reason
+        }
+        return try await advance(turned, to: .failed, worker: worker) { change in
+            change.migration.direction = .forward
+            change.release = true
+            change.serverStatus = .running
+        }
+    }
+}

@@ -64,7 +64,8 @@ CREATE TABLE servers (
     CONSTRAINT servers_note_whole CHECK ((note_code IS NULL) = (note_message IS NULL))
 ) STRICT;
 
-CREATE INDEX servers_by_host ON servers (host_id);
+-- With what is summed up, so that the sums read nothing else.
+CREATE INDEX servers_by_host ON servers (host_id, vcpus, memory);
 CREATE INDEX servers_operations ON servers (operation_until) WHERE operation_owner IS NOT NULL;
 
 -- Migrations. No foreign key leads to the server: its row may go, what happened to it stays.
@@ -86,6 +87,8 @@ CREATE TABLE migrations (
     excluded TEXT NOT NULL CHECK (json_valid(excluded)),
     reason_code TEXT,
     reason_message TEXT,
+    -- What another try could change about the reason, for whoever ends the rollback.
+    remedy TEXT CHECK (remedy IS NULL OR remedy IN ('same-target', 'other-target', 'none')),
     cancel_requested INTEGER NOT NULL DEFAULT 0 CHECK (cancel_requested IN (0, 1)),
     awaiting TEXT,
     progress TEXT CHECK (progress IS NULL OR json_valid(progress)),
@@ -119,6 +122,7 @@ CREATE INDEX migrations_claimable ON migrations (priority DESC, due_at, id) WHER
 CREATE INDEX migrations_due ON migrations (due_at) WHERE claimable = 1;
 CREATE INDEX migrations_leased ON migrations (lease_until) WHERE active = 1;
 -- Lists, newest first: ids begin with the time of their making.
+CREATE INDEX migrations_open ON migrations (id) WHERE finished_at IS NULL;
 CREATE INDEX migrations_by_server ON migrations (server_id, id);
 CREATE INDEX migrations_by_source ON migrations (source_id, id);
 CREATE INDEX migrations_by_target ON migrations (target_id, id);
@@ -178,7 +182,7 @@ CREATE TABLE reservations (
     UNIQUE (migration_id, host_id)
 ) STRICT;
 
-CREATE INDEX reservations_by_host ON reservations (host_id);
+CREATE INDEX reservations_by_host ON reservations (host_id, vcpus, memory);
 
 CREATE TABLE reserved_storages (
     migration_id TEXT NOT NULL,

@@ -3,6 +3,7 @@ package enum SQLValue: Hashable, Sendable {
     case null
     case integer(Int64)
     case real(Double)
+    /// Without zero bytes, which a statement refuses.
     case text(String)
     case blob([UInt8])
 }
@@ -177,6 +178,7 @@ package protocol SQLDatabase: Sendable {
 
     /// Runs the body in one durable read-write transaction: committed when it returns, rolled back when it throws. A transaction that
     /// lost against another (``SQLError/Code/conflict``) is run again, so the body must have no effect outside of it.
+    @discardableResult
     func write<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T
 
     /// A signal for each time that work may have become due by anybody's commit, in this process or another. Signals may be merged and

@@ -18,11 +18,11 @@ final class SQLiteConnection: Sendable {
         self.queue = queue
     }
 
-    static func open(path: String, role: Role) async throws -> SQLiteConnection {
+    static func open(path: String, role: Role, patience: Duration) async throws -> SQLiteConnection {
         try await withCheckedThrowingContinuation { continuation in
             DispatchQueue.global().async {
                 do {
-                    let queue = try DatabaseQueue(path: path, configuration: configuration(for: role))
+                    let queue = try DatabaseQueue(path: path, configuration: configuration(for: role, patience: patience))
                     if role == .writer { try queue.writeWithoutTransaction(setUp) }
                     continuation.resume(returning: SQLiteConnection(queue))
                 } catch {
@@ -32,22 +32,22 @@ final class SQLiteConnection: Sendable {
         }
     }
 
-    private static func configuration(for role: Role) -> Configuration {
+    private static func configuration(for role: Role, patience: Duration) -> Configuration {
         var configuration = Configuration()
         configuration.label = "godwit.sqlite.\(role)"
         configuration.allowsUnsafeTransactions = true
-        configuration.busyMode = .callback(waitForLock)
+        configuration.busyMode = .callback { waitForLock(tries: $0, patience: patience) }
         if role != .writer {
             configuration.prepareDatabase { try $0.execute(sql: "PRAGMA query_only = 1") }
         }
         return configuration
     }
 
-    /// SQLite's own busy timeout soon sleeps 100 ms at a time, far longer than any of our transactions takes. This asks every
-    /// 0.2 to 2 ms, for 5 s in all. It runs on the connection's queue, which has nothing else to do.
-    @Sendable private static func waitForLock(tries: Int) -> Bool {
-        guard tries < 2_500 else { return false }
-        usleep(UInt32(min(200 * (tries + 1), 2_000)))
+    /// SQLite's own busy timeout soon sleeps 100 ms at a time, far longer than any of our transactions takes. This asks after 0.2 ms
+    /// and then every 2 ms. It runs on the connection's queue, which has nothing else to do.
+    private static func waitForLock(tries: Int, patience: Duration) -> Bool {
+        guard .milliseconds(2) * tries < patience else { return false }
+        usleep(tries == 0 ? 200 : 2_000)
         return true
     }
 
@@ -84,6 +84,11 @@ final class SQLiteConnection: Sendable {
                 }
             }
         }
+    }
+
+    /// As ``run(_:)``, holding up the calling thread, which must be one of Dispatch's.
+    func wait<T>(_ body: (Database) throws -> T) throws -> T {
+        try queue.writeWithoutTransaction(body)
     }
 
     /// Runs the body in a snapshot of its own.

@@ -16,8 +16,8 @@ package final class SQLiteDatabase: SQLDatabase {
 
     package var dialect: SQLDialect { .sqlite }
 
-    private init(writer: SQLiteConnection, readers: [SQLiteConnection], watcher: SQLiteConnection) {
-        let watch = SQLiteWatch(watcher)
+    private init(writer: SQLiteConnection, readers: [SQLiteConnection], watcher: SQLiteConnection, path: String) {
+        let watch = SQLiteWatch(watcher, path: path)
         self.writer = SQLiteWriter(writer, onCommit: { watch.signal() })
         self.readers = Pool(readers)
         self.watch = watch
@@ -25,17 +25,19 @@ package final class SQLiteDatabase: SQLDatabase {
 
     /// Opens the file, and creates it where there is none (its folder must exist).
     ///
+    /// - Parameter patience: how long a transaction waits for another process's before it counts as lost against it. It is then run
+    ///   again, twice at most.
     /// - Throws: ``SQLError`` `storage` when the file cannot be opened or is no database, `conflict` when another process keeps it locked.
-    package static func open(path: String) async throws -> SQLiteDatabase {
+    package static func open(path: String, patience: Duration = .seconds(5)) async throws -> SQLiteDatabase {
         // Two processes that create the same file at the same moment can refuse each other the switch to WAL.
         try await retrying(tries: 10) {
-            let writer = try await SQLiteConnection.open(path: path, role: .writer)
+            let writer = try await SQLiteConnection.open(path: path, role: .writer, patience: patience)
             var readers: [SQLiteConnection] = []
             for number in 1...readerCount {
-                readers.append(try await SQLiteConnection.open(path: path, role: .reader(number)))
+                readers.append(try await SQLiteConnection.open(path: path, role: .reader(number), patience: patience))
             }
-            let watcher = try await SQLiteConnection.open(path: path, role: .watcher)
-            return SQLiteDatabase(writer: writer, readers: readers, watcher: watcher)
+            let watcher = try await SQLiteConnection.open(path: path, role: .watcher, patience: patience)
+            return SQLiteDatabase(writer: writer, readers: readers, watcher: watcher, path: path)
         }
     }
 
@@ -47,6 +49,7 @@ package final class SQLiteDatabase: SQLDatabase {
         }
     }
 
+    @discardableResult
     package func write<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T {
         try await Self.retrying(tries: Self.tries) { try await writer.write(body) }
     }

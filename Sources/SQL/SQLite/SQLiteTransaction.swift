@@ -24,7 +24,7 @@ final class SQLiteTransaction: SQLTransaction {
     @discardableResult
     func execute(_ statement: SQLStatement) async throws -> Int {
         try await run { database in
-            let (sql, arguments) = statement.forSQLite
+            let (sql, arguments) = try statement.forSQLite()
             try database.cachedStatement(sql: sql).execute(arguments: arguments)
             return database.changesCount
         }
@@ -51,7 +51,7 @@ final class SQLiteTransaction: SQLTransaction {
 
 extension Database {
     func rows(of statement: SQLStatement) throws -> [SQLRow] {
-        let (sql, arguments) = statement.forSQLite
+        let (sql, arguments) = try statement.forSQLite()
         let prepared = try cachedStatement(sql: sql)
         let columns = prepared.columnNames
         let cursor = try Row.fetchCursor(prepared, arguments: arguments)
@@ -65,7 +65,7 @@ extension Database {
 
 extension SQLStatement {
     /// With SQLite's placeholders.
-    fileprivate var forSQLite: (sql: String, arguments: StatementArguments) {
+    fileprivate func forSQLite() throws -> (sql: String, arguments: StatementArguments) {
         var sql = ""
         var values: [DatabaseValue] = []
         for part in parts {
@@ -74,7 +74,7 @@ extension SQLStatement {
                 sql += text
             case .value(let value):
                 sql += "?"
-                values.append(value.forSQLite)
+                values.append(try value.forSQLite())
             }
         }
         return (sql, StatementArguments(values))
@@ -93,13 +93,16 @@ extension SQLValue {
             }
     }
 
-    fileprivate var forSQLite: DatabaseValue {
+    fileprivate func forSQLite() throws -> DatabaseValue {
         switch self {
-        case .null: .null
-        case .integer(let value): value.databaseValue
-        case .real(let value): value.databaseValue
-        case .text(let value): value.databaseValue
-        case .blob(let value): Data(value).databaseValue
+        case .null: return .null
+        case .integer(let value): return value.databaseValue
+        case .real(let value): return value.databaseValue
+        case .text(let value):
+            // It would be cut off there.
+            guard !value.utf8.contains(0) else { throw SQLError(.statement, "a text with a zero byte cannot be stored") }
+            return value.databaseValue
+        case .blob(let value): return Data(value).databaseValue
         }
     }
 }

@@ -1,25 +1,28 @@
-import GRDB
 import SQL
 import Synchronization
 
-/// Tells listeners of commits: our own at once, those of other processes by asking SQLite's counter of them while anybody listens.
+/// Tells listeners of commits: our own at once, those of other processes by a lookout that runs while anybody listens.
 final class SQLiteWatch: Sendable {
     private struct State {
         var listeners: [UInt64: AsyncStream<Void>.Continuation] = [:]
         var nextListener: UInt64 = 0
-        var asking: Task<Void, Never>?
+        var lookout: (SQLiteLookout, Task<Void, Never>)?
+        /// Told to stop, and maybe not at their end yet.
+        var leaving: [Task<Void, Never>] = []
         var closed = false
     }
 
-    /// How long after a commit of somebody the next look follows, and up to what that grows while nothing happens.
-    static let shortest = Duration.milliseconds(2)
-    static let longest = Duration.milliseconds(20)
-
     private let connection: SQLiteConnection
+    private let path: String
     private let state = Mutex(State())
 
-    init(_ connection: SQLiteConnection) {
+    init(_ connection: SQLiteConnection, path: String) {
         self.connection = connection
+        self.path = path
+    }
+
+    deinit {
+        state.withLock { $0.lookout?.0.stop() }
     }
 
     func listen() -> AsyncStream<Void> {
@@ -30,10 +33,10 @@ final class SQLiteWatch: Sendable {
             state.nextListener += 1
             state.listeners[listener] = continuation
             continuation.onTermination = { [weak self] _ in self?.forget(listener) }
-            if state.asking == nil {
-                state.asking = Task { [weak self, connection] in
-                    await Self.ask(connection) { self?.signal() }
-                }
+            if state.lookout == nil {
+                let lookout = SQLiteLookout(connection, path: path)
+                let onChange: @Sendable () -> Void = { [weak self] in self?.signal() }
+                state.lookout = (lookout, Task { await lookout.run(onChange) })
             } else {
                 // A commit of this moment may have been told to the others already.
                 continuation.yield()
@@ -49,45 +52,23 @@ final class SQLiteWatch: Sendable {
     }
 
     func close() async {
-        let (listeners, asking) = state.withLock { state in
+        let listeners = state.withLock { state in
             state.closed = true
-            return (Array(state.listeners.values), state.asking)
+            return Array(state.listeners.values)
         }
+        // Each ends its stream, the last one the lookout.
         for listener in listeners { listener.finish() }
-        asking?.cancel()
-        await asking?.value
+        for task in state.withLock({ $0.leaving }) { await task.value }
         await connection.close()
     }
 
     private func forget(_ listener: UInt64) {
         state.withLock { state in
             state.listeners[listener] = nil
-            guard state.listeners.isEmpty, !state.closed else { return }
-            state.asking?.cancel()
-            state.asking = nil
-        }
-    }
-
-    /// Asks until cancelled. The first answer counts as a change: a commit may have come between the call to listen and it.
-    private static func ask(_ connection: SQLiteConnection, _ signal: () -> Void) async {
-        var known: Int64?
-        var pause = shortest
-        while !Task.isCancelled {
-            do {
-                let version = try await connection.run { try Int64.fetchOne($0.cachedStatement(sql: "PRAGMA data_version")) }
-                if version != known {
-                    known = version
-                    pause = shortest
-                    signal()
-                } else {
-                    pause = min(pause * 5 / 4, longest)
-                }
-            } catch {
-                // Listeners find out for themselves what the matter is.
-                signal()
-                pause = .seconds(1)
-            }
-            do { try await Task.sleep(for: pause) } catch { return }
+            guard state.listeners.isEmpty, let (lookout, task) = state.lookout else { return }
+            state.lookout = nil
+            lookout.stop()
+            state.leaving = [task] + state.leaving.suffix(3)
         }
     }
 }

@@ -1,0 +1,57 @@
+import Client
+import Fleet
+import Foundation
+import Hummingbird
+import Store
+
+extension API {
+    @Sendable func listHosts(_ request: Request, _ context: APIContext) async throws -> Response {
+        try noQuery(request)
+        let loads = try await store.hostLoads()
+        return try .json(Page(items: loads.map { HostView($0, at: .now) }, total: loads.count))
+    }
+
+    @Sendable func registerHost(_ request: Request, _ context: APIContext) async throws -> Response {
+        var fields = try await fields(request)
+        let name = try fields.requiredString("name", "host1")
+        let url = try fields.requiredString("agent_url", "https://10.0.0.1:7070")
+        try fields.finish()
+        guard name.utf8.count <= 63, name.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-._".contains($0)) }),
+            name.first.map({ $0.isLetter || $0.isNumber }) == true
+        else {
+            throw Problem.invalid(
+                "name", "name is “\(name)”; it must be 1 to 63 letters, digits, “-”, “_” or “.”, beginning with a letter or digit.")
+        }
+        guard let parsed = URLComponents(string: url), parsed.scheme == "https", let host = parsed.host, !host.isEmpty,
+            parsed.query == nil, parsed.fragment == nil, parsed.user == nil, ["", "/"].contains(parsed.path)
+        else {
+            throw Problem.invalid("agent_url", "agent_url is “\(url)”; it must be an address such as https://10.0.0.1:7070.")
+        }
+        let registered = try await store.registerHost(name: name, agentURL: url.hasSuffix("/") ? String(url.dropLast()) : url)
+        return try .json(try await view(of: registered), status: .created)
+    }
+
+    @Sendable func showHost(_ request: Request, _ context: APIContext) async throws -> Response {
+        try noQuery(request)
+        return try .json(try await view(of: try await store.host(try parameter("host", context))))
+    }
+
+    @Sendable func enableHost(_ request: Request, _ context: APIContext) async throws -> Response {
+        try await set(enabled: true, request, context)
+    }
+
+    @Sendable func disableHost(_ request: Request, _ context: APIContext) async throws -> Response {
+        try await set(enabled: false, request, context)
+    }
+
+    private func set(enabled: Bool, _ request: Request, _ context: APIContext) async throws -> Response {
+        try await noFields(request)
+        let host = try await store.host(try parameter("host", context))
+        return try .json(try await view(of: try await store.setHostEnabled(host.id, enabled)))
+    }
+
+    private func view(of host: Fleet.Host) async throws -> HostView {
+        let load = try await store.hostLoads().first { $0.host.id == host.id }
+        return HostView(load ?? HostLoad(host: host), at: .now)
+    }
+}

@@ -1,0 +1,121 @@
+import AgentAPI
+import Client
+import Fleet
+import Hummingbird
+import Logging
+import Store
+
+extension API {
+    @Sendable func listServers(_ request: Request, _ context: APIContext) async throws -> Response {
+        var query = try query(request)
+        var filter = ServerFilter(search: query.string("search"))
+        if let reference = query.string("host") { filter.host = try await host(reference, field: "host").id }
+        if let statuses = try query.choices("status", ServerStatus.self) {
+            guard statuses.count == 1 else { throw Problem.invalid("status", "The parameter status takes one status.") }
+            filter.status = statuses.first
+        }
+        try query.finish()
+        let servers = try await store.servers(filter)
+        let views = Views(hosts: try await store.hosts())
+        var migrations: [ServerID: MigrationID] = [:]
+        if servers.contains(where: \.status.isMigration) {
+            let unfinished = try await store.migrations(MigrationFilter(states: Self.unfinished, limit: Self.mostUnfinished))
+            for migration in unfinished { migrations[migration.server] = migration.id }
+        }
+        return try .json(Page(items: servers.map { views.server($0, migration: migrations[$0.id]) }, total: servers.count))
+    }
+
+    static let unfinished = Set(MigrationState.allCases.filter { !$0.isFinished })
+    private static let mostUnfinished = 100_000
+
+    @Sendable func createServer(_ request: Request, _ context: APIContext) async throws -> Response {
+        var fields = try await fields(request)
+        let server = try await operations.create(try ServerRequest(&fields))
+        return try .json(try await view(of: server, context), status: .created)
+    }
+
+    @Sendable func showServer(_ request: Request, _ context: APIContext) async throws -> Response {
+        try noQuery(request)
+        return try .json(try await view(of: try await store.server(try parameter("server", context)), context))
+    }
+
+    @Sendable func deleteServer(_ request: Request, _ context: APIContext) async throws -> Response {
+        try await noFields(request)
+        try await operations.delete(try parameter("server", context))
+        return Response(status: .noContent)
+    }
+
+    @Sendable func startServer(_ request: Request, _ context: APIContext) async throws -> Response {
+        try await noFields(request)
+        return try .json(try await view(of: try await operations.start(try parameter("server", context)), context))
+    }
+
+    @Sendable func stopServer(_ request: Request, _ context: APIContext) async throws -> Response {
+        var fields = try await fields(request)
+        let grace = try fields.integer("grace_ms", in: 0...600_000, unit: "milliseconds")
+        try fields.finish()
+        let server = try await operations.stop(try parameter("server", context), grace: grace.map { .milliseconds($0) })
+        return try .json(try await view(of: server, context))
+    }
+
+    @Sendable func liveMigrate(_ request: Request, _ context: APIContext) async throws -> Response {
+        var fields = try await fields(request)
+        var options = MigrationOptions()
+        let wanted = try fields.string("prefer_host")
+        options.maxBandwidthMB = try fields.integer("max_bandwidth_mb", in: 1...1_000_000, unit: "MB/s")
+        options.skipCPUCheck = try fields.boolean("skip_cpu_check") ?? false
+        options.skipKernelCheck = try fields.boolean("skip_kernel_check") ?? false
+        for flag in ["enable_tls", "quickly_finish", "keep_dest_guest_on_failed"] where try fields.boolean(flag) == true {
+            throw Problem.notSupported(flag, "\(flag) is not supported yet; leave it out.")
+        }
+        try fields.finish()
+
+        let server = try await store.server(try parameter("server", context))
+        if let wanted {
+            let host = try await host(wanted, field: "prefer_host")
+            guard host.id != server.host else {
+                throw Problem.conflict(
+                    "same-host", "The server \(server.name) is on \(host.name) already; name another host or none.", field: "prefer_host")
+            }
+            options.preferHost = host.id
+        }
+        if !server.status.isMigration, !server.status.isOperation, server.status != .running {
+            throw Problem.conflict(
+                "wrong-status", "The server \(server.name) is \(server.status.rawValue); it must be running to be migrated live.")
+        }
+        let migration = try await store.submitMigration(
+            server: server.id, mode: .live, options: options, maxAttempts: Self.attempts, actor: context.actor)
+        let views = Views(hosts: try await store.hosts(), servers: [server])
+        return try .json(views.migration(migration), status: .accepted)
+    }
+
+    /// Tries of a migration before it fails for good.
+    private static let attempts = 3
+
+    /// By id or name.
+    func host(_ reference: String, field: String) async throws -> Host {
+        do {
+            return try await store.host(reference)
+        } catch let error as StoreError where error.code == .notFound {
+            throw Problem.notFound(error.message, field: field)
+        }
+    }
+
+    /// With what only its agent and the queue know.
+    private func view(of server: Server, _ context: APIContext) async throws -> ServerView {
+        let hosts = try await store.hosts()
+        var consoleLog: String?
+        if let host = hosts.first(where: { $0.id == server.host }), host.isOnline(at: .now), server.status != .deploying {
+            let agent = agents.agent(of: host)
+            do {
+                consoleLog = try await within(.seconds(2)) { try await agent.guest(server.id) }.consoleLog
+            } catch {
+                context.logger.debug("a guest could not be asked for", metadata: ["server": "\(server.name)", "error": "\(error)"])
+            }
+        }
+        var filter = MigrationFilter(states: Self.unfinished, limit: 1)
+        filter.server = server.id
+        let migration = try await store.migrations(filter).first
+        return Views(hosts: hosts).server(server, migration: migration?.id, consoleLog: consoleLog)
+    }
+}

@@ -1,0 +1,158 @@
+import AgentAPI
+import Client
+import Fleet
+import Foundation
+package import Hummingbird
+import Logging
+import NIOFoundationCompat
+import Store
+
+/// The controller's HTTP API: reads requests, has them done, writes answers. What is done stands elsewhere.
+package struct API: Sendable {
+    let name: String
+    let store: Store
+    let agents: any AgentDirectory
+    let operations: Operations
+    let tokens: BearerTokens
+
+    /// One route. The table of them is what the router is built of and what the OpenAPI document is tested against.
+    package struct Route: Sendable {
+        package let method: HTTPRequest.Method
+        /// With parameters in braces, as OpenAPI writes them.
+        package let path: String
+        /// Answered without a token.
+        let isOpen: Bool
+        let handle: @Sendable (Request, APIContext) async throws -> Response
+
+        init(
+            _ method: HTTPRequest.Method, _ path: String, isOpen: Bool = false,
+            _ handle: @escaping @Sendable (Request, APIContext) async throws -> Response
+        ) {
+            self.method = method
+            self.path = path
+            self.isOpen = isOpen
+            self.handle = handle
+        }
+    }
+
+    package var routes: [Route] {
+        [
+            Route(.get, "/healthz", isOpen: true, health),
+            Route(.get, "/openapi.json", isOpen: true, openAPI),
+            Route(.get, "/v1/servers", listServers),
+            Route(.post, "/v1/servers", createServer),
+            Route(.get, "/v1/servers/{server}", showServer),
+            Route(.delete, "/v1/servers/{server}", deleteServer),
+            Route(.post, "/v1/servers/{server}/start", startServer),
+            Route(.post, "/v1/servers/{server}/stop", stopServer),
+            Route(.post, "/v1/servers/{server}/live-migrate", liveMigrate),
+            Route(.get, "/v1/hosts", listHosts),
+            Route(.post, "/v1/hosts", registerHost),
+            Route(.get, "/v1/hosts/{host}", showHost),
+            Route(.post, "/v1/hosts/{host}/enable", enableHost),
+            Route(.post, "/v1/hosts/{host}/disable", disableHost),
+            Route(.get, "/v1/migrations", listMigrations),
+            Route(.get, "/v1/migrations/{migration}", showMigration),
+            Route(.get, "/v1/migrations/{migration}/history", showHistory),
+            Route(.get, "/v1/migrations/{migration}/events", watchMigration),
+            Route(.get, "/v1/cleanups", listCleanups),
+        ]
+    }
+
+    package func router() -> Router<APIContext> {
+        let routes = routes
+        let router = Router(context: APIContext.self)
+        router.add(middleware: ProblemMiddleware())
+        router.add(middleware: BearerMiddleware(tokens: tokens, openPaths: Set(routes.filter(\.isOpen).map(\.path))))
+        let methods = Dictionary(grouping: routes, by: \.path).mapValues { $0.map(\.method) }
+        for route in routes {
+            router.on(RouterPath(route.path), method: route.method) { request, context in try await route.handle(request, context) }
+        }
+        for (path, allowed) in methods {
+            for method in Self.methods where !allowed.contains(method) {
+                router.on(RouterPath(path), method: method) { _, _ -> Response in
+                    throw Problem(
+                        status: 405, code: "method-not-allowed",
+                        "\(method.rawValue) is not known for \(path); known are \(allowed.map(\.rawValue).joined(separator: ", ")).")
+                }
+            }
+        }
+        return router
+    }
+
+    private static let methods: [HTTPRequest.Method] = [.get, .head, .post, .put, .patch, .delete]
+}
+
+// MARK: reading requests
+
+extension API {
+    private static let bodyLimit = 1 << 20
+
+    /// A parameter of the path, its percent signs resolved.
+    func parameter(_ name: String, _ context: APIContext) throws -> String {
+        let raw = try context.parameters.require(name)
+        guard let text = raw.removingPercentEncoding, !text.isEmpty else {
+            throw Problem.invalid(name, "The path holds “\(raw)”, which is not validly percent-encoded.")
+        }
+        return text
+    }
+
+    /// The fields of the body. A route that takes none calls this too and finishes: a body that nobody reads would be ignored silently.
+    func fields(_ request: Request) async throws -> Fields {
+        try noQuery(request)
+        let body = try await request.body.collect(upTo: Self.bodyLimit)
+        if body.readableBytes > 0, let type = request.headers[.contentType],
+            type.split(separator: ";").first?.lowercased() != "application/json"
+        {
+            throw Problem(status: 415, code: "unsupported-media-type", "The body is said to be \(type); send application/json.")
+        }
+        return try Fields(body: Data(buffer: body))
+    }
+
+    func noFields(_ request: Request) async throws {
+        try await fields(request).finish()
+    }
+
+    func query(_ request: Request) throws -> Query {
+        try Query(request.uri.queryParameters.map { (key: $0.key, value: $0.value) })
+    }
+
+    func noQuery(_ request: Request) throws {
+        try query(request).finish()
+    }
+}
+
+// MARK: the controller itself
+
+extension API {
+    @Sendable private func health(_ request: Request, _ context: APIContext) async throws -> Response {
+        try noQuery(request)
+        return try .json(HealthView(status: "ok", controller: name))
+    }
+
+    @Sendable private func openAPI(_ request: Request, _ context: APIContext) async throws -> Response {
+        try noQuery(request)
+        return Response(
+            status: .ok, headers: [.contentType: "application/json"], body: ResponseBody(byteBuffer: ByteBuffer(string: OpenAPI.document)))
+    }
+
+    @Sendable private func listCleanups(_ request: Request, _ context: APIContext) async throws -> Response {
+        try noQuery(request)
+        let cleanups = try await store.cleanups()
+        let views = Views(hosts: try await store.hosts(), servers: try await servers(Set(cleanups.map(\.server))))
+        return try .json(Page(items: cleanups.map(views.cleanup), total: cleanups.count))
+    }
+
+    /// Those of the servers that still are.
+    func servers(_ ids: Set<ServerID>) async throws -> [Server] {
+        var servers: [Server] = []
+        for id in ids {
+            do {
+                servers.append(try await store.server(id.value))
+            } catch let error as StoreError where error.code == .notFound {
+                continue
+            }
+        }
+        return servers
+    }
+}

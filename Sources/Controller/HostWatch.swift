@@ -1,0 +1,132 @@
+package import AgentAPI
+package import Fleet
+package import Logging
+import ServiceLifecycle
+package import Store
+import Synchronization
+
+/// Asks every host's agent what is true, again and again: keeps the store's picture of the hosts fresh, and corrects a server's status
+/// when its guest ended, or runs, without anybody's order.
+package final class HostWatch: Service {
+    private let store: Store
+    private let agents: any AgentDirectory
+    private let log: Logger
+    private let timing: Timing
+    /// Hosts whose agent has not answered yet to the last question.
+    private let asked = Mutex<Set<HostID>>([])
+    /// Hosts whose last question was answered: to log the change, not the state.
+    private let answering = Mutex<[HostID: Bool]>([:])
+    /// Guests without a server that were told already.
+    private let strangers = Mutex<Set<String>>([])
+
+    package struct Timing: Sendable {
+        package var interval: Duration
+        /// For one agent's answer.
+        package var deadline: Duration
+        /// How long one answer proves a host to be alive.
+        package var validity: Duration
+
+        package init(interval: Duration = .seconds(2), deadline: Duration = .seconds(5), validity: Duration = .seconds(10)) {
+            self.interval = interval
+            self.deadline = deadline
+            self.validity = validity
+        }
+    }
+
+    package init(store: Store, agents: any AgentDirectory, log: Logger, timing: Timing = Timing()) {
+        self.store = store
+        self.agents = agents
+        self.log = log
+        self.timing = timing
+    }
+
+    package func run() async throws {
+        try await untilShutdown { [self] in
+            try await withThrowingDiscardingTaskGroup { group in
+                while true {
+                    for host in await hosts() where asked.withLock({ $0.insert(host.id).inserted }) {
+                        group.addTask {
+                            await self.look(at: host)
+                            self.asked.withLock { _ = $0.remove(host.id) }
+                        }
+                    }
+                    try await Task.sleep(for: timing.interval)
+                }
+            }
+        }
+    }
+
+    private func hosts() async -> [Host] {
+        do {
+            return try await store.hosts()
+        } catch {
+            log.error("the hosts could not be read", metadata: ["error": "\(error)"])
+            return []
+        }
+    }
+
+    /// One host, once. A host that gives no answer is only left to grow stale.
+    package func look(at host: Host) async {
+        do {
+            // Read before the agent is asked: an operation that ends in between has raised the epoch, and then nothing is corrected.
+            let servers = try await store.servers(ServerFilter(host: host.id))
+            let agent = agents.agent(of: host)
+            let facts = try await within(timing.deadline) { try await agent.host() }
+            try await store.recordHealth(of: host.id, facts: facts, validForMS: timing.validity.inMilliseconds)
+            told(host, answers: true, error: nil)
+            try await reconcile(servers, on: host, facts)
+        } catch is CancellationError {
+            log.debug("a question to a host was given up", metadata: ["host": "\(host.name)"])
+        } catch {
+            told(host, answers: false, error: error)
+        }
+    }
+
+    private func told(_ host: Host, answers: Bool, error: (any Error)?) {
+        guard answering.withLock({ $0.updateValue(answers, forKey: host.id) }) != answers else { return }
+        if let error {
+            log.warning("a host does not answer", metadata: ["host": "\(host.name)", "agent": "\(host.agentURL)", "error": "\(error)"])
+        } else {
+            log.notice("a host answers", metadata: ["host": "\(host.name)", "agent": "\(host.agentURL)"])
+        }
+    }
+
+    private func reconcile(_ servers: [Server], on host: Host, _ facts: HostFacts) async throws {
+        let guests = Dictionary(facts.guests.map { ($0.server, $0) }) { first, _ in first }
+        for server in servers {
+            guard let correction = Self.correction(of: server, by: guests[server.id], on: host.name) else { continue }
+            do {
+                try await store.observeGuest(server.id, epoch: server.epoch, status: correction.status, note: correction.note)
+                log.notice(
+                    "a server's status was corrected", metadata: ["server": "\(server.name)", "status": "\(correction.status.rawValue)"])
+            } catch let error as StoreError where [.superseded, .notFound, .busy].contains(error.code) {
+                log.debug("a correction came too late", metadata: ["server": "\(server.name)"])
+            }
+        }
+        let known = Set(servers.map(\.id))
+        for guest in facts.guests where !known.contains(guest.server) && guest.status != .incoming && guest.status != .handedOver {
+            guard strangers.withLock({ $0.insert("\(host.id)/\(guest.server)").inserted }) else { continue }
+            log.warning(
+                "a host has a guest whose server is not placed there", metadata: ["host": "\(host.name)", "server": "\(guest.server)"])
+        }
+    }
+
+    /// What a server's status must become by what the agent saw; nil where both agree or something is under way that will settle it.
+    static func correction(
+        of server: Server, by guest: GuestSummary?, on host: String
+    ) -> (status: ServerStatus, note: Reason?)? {
+        switch (server.status, guest?.status) {
+        case (.running, .stopped):
+            (
+                .ready,
+                Reason(.guestStopped, "The guest of \(server.name) ended on \(host) without an order; start the server to run it again.")
+            )
+        case (.running, nil):
+            (.ready, Reason(.agentError, "The agent of \(host) does not know the guest of \(server.name) any more."))
+        case (.ready, .running):
+            (.running, nil)
+        default:
+            nil
+        }
+    }
+}

@@ -1,0 +1,97 @@
+import Client
+import Fleet
+
+/// A request for a server, read and checked as far as that goes without knowing the fleet.
+struct ServerRequest {
+    var spec: ServerSpec
+    /// Id or name of the host it must be on.
+    var preferHost: String?
+
+    /// The least that a guest with a BIOS gets to its first instruction of an operating system with.
+    static let memoryMB: ClosedRange<Int64> = 16...(16 << 20)
+    static let vcpus: ClosedRange<Int64> = 1...255
+    /// 1 MiB to 64 TiB.
+    static let diskBytes: ClosedRange<Int64> = (1 << 20)...(64 << 40)
+
+    /// - Throws: ``Problem`` `invalid-request` with the field.
+    init(_ fields: inout Fields) throws {
+        let name = try fields.requiredString("name", "web1")
+        try Self.check(name: name, field: fields.path("name"))
+        var spec = ServerSpec(name: name)
+        if let vcpus = try fields.integer("vcpus", in: Self.vcpus, unit: "vCPUs") { spec.vcpus = Int(vcpus) }
+        if let memory = try fields.integer("memory_mb", in: Self.memoryMB, unit: "MiB") { spec.memoryMB = memory }
+        spec.cpuModel = try fields.string("cpu_model")
+        spec.machine = try fields.string("machine")
+        if let accelerator = try fields.choice("accelerator", Accelerator.self) { spec.accelerator = accelerator }
+        if let firmware = try fields.choice("firmware", Firmware.self) { spec.firmware = firmware }
+        spec.boot = try fields.object("boot") { fields in
+            guard let kernel = try fields.hostPath("kernel") else {
+                throw Problem.invalid(fields.path("kernel"), "\(fields.path("kernel")) is missing; give the kernel's path on the host.")
+            }
+            return DirectBoot(
+                kernel: kernel, initrd: try fields.hostPath("initrd"), commandLine: try fields.string("command_line") ?? "")
+        }
+        spec.disks = try fields.objects("disks", limit: 16, Self.disk)
+        spec.cdrom = try fields.hostPath("cdrom")
+        spec.nics = try fields.objects("nics", limit: 8, Self.nic)
+        self.preferHost = try fields.string("prefer_host")
+        try fields.finish()
+        if spec.boot != nil, spec.firmware == .uefi {
+            throw Problem.invalid("boot", "boot.kernel needs the BIOS firmware; leave out either the kernel or firmware: uefi.")
+        }
+        var macs: Set<String> = []
+        for (index, nic) in spec.nics.enumerated() {
+            guard let mac = nic.mac, !macs.insert(mac).inserted else { continue }
+            throw Problem.invalid(
+                "nics[\(index)].mac", "nics[\(index)].mac is \(mac), which another nic of the server has; give each its own.")
+        }
+        self.spec = spec
+    }
+
+    private static func disk(_ fields: inout Fields) throws -> DiskSpec {
+        var disk = DiskSpec()
+        disk.sizeBytes = try fields.integer("size_bytes", in: diskBytes, unit: "bytes")
+        if let size = disk.sizeBytes, size % 512 != 0 {
+            let field = fields.path("size_bytes")
+            throw Problem.invalid(field, "\(field) is \(size); it must be a multiple of 512 bytes.")
+        }
+        if let format = try fields.choice("format", DiskFormat.self) { disk.format = format }
+        if let bus = try fields.choice("bus", DiskBus.self) { disk.bus = bus }
+        disk.storage = try fields.string("storage")
+        disk.image = try fields.hostPath("image")
+        if disk.image == nil, disk.sizeBytes == nil {
+            let field = fields.path("size_bytes")
+            throw Problem.invalid(field, "\(field) is missing; give the disk's size in bytes, or an image to take it from.")
+        }
+        return disk
+    }
+
+    private static func nic(_ fields: inout Fields) throws -> NICSpec {
+        let network = try fields.requiredString("network", "lan")
+        let mac = try fields.string("mac").map { text in
+            guard let mac = MACAddress(text) else {
+                let field = fields.path("mac")
+                throw Problem.invalid(
+                    field, "\(field) is “\(text)”; it must be six octets such as 52:54:00:12:34:56, and no multicast address.")
+            }
+            return mac.description
+        }
+        return NICSpec(network: network, mac: mac)
+    }
+
+    private static func check(name: String, field: String) throws {
+        let allowed = name.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+                UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+                true
+            default: false
+            }
+        }
+        let first = name.utf8.first.map { $0 != UInt8(ascii: "-") && $0 != UInt8(ascii: "_") && $0 != UInt8(ascii: ".") } ?? false
+        guard allowed, first, name.utf8.count <= 63 else {
+            throw Problem.invalid(
+                field, "\(field) is “\(name)”; it must be 1 to 63 letters, digits, “-”, “_” or “.”, beginning with a letter or digit.")
+        }
+    }
+}

@@ -1,0 +1,140 @@
+import AgentAPI
+import ArgumentParser
+import Controller
+import Foundation
+import Logging
+import NIOSSL
+import SQL
+import SQLite
+import ServiceLifecycle
+import Store
+import UnixSignals
+
+/// `godwit-controller`: parses, wires up, runs.
+@main
+struct ControllerCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "godwit-controller",
+        abstract: "Serves Godwit's API and watches over its hosts. Keeps nothing: all state is in the store.")
+
+    @Option(help: "The database: a path, or sqlite:// and a path.")
+    var store: String
+
+    @Option(help: "Address and port to listen on; port 0 has the kernel choose one.")
+    var listen = "127.0.0.1:7000"
+
+    @Option(help: "PEM file of the certificate that the API shows, followed by its chain.")
+    var tlsCert: String
+
+    @Option(help: "PEM file of that certificate's key.")
+    var tlsKey: String
+
+    @Option(help: "PEM file of the authority that agents' certificates are of.")
+    var ca: String
+
+    @Option(help: "PEM file of the certificate shown to agents.")
+    var cert: String
+
+    @Option(help: "PEM file of that certificate's key.")
+    var key: String
+
+    @Option(help: "File of the tokens that are let in: one a line, after its owner's name if it has one.")
+    var tokenFile: String
+
+    @Option(help: "The controller's name.")
+    var name = "controller"
+
+    mutating func validate() throws {
+        _ = try address()
+        _ = try path()
+    }
+
+    func run() async throws {
+        LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+        do {
+            try await serve()
+        } catch {
+            // One sentence; what led to it belongs to the log of whoever looks closer.
+            FileHandle.standardError.write(Data("godwit-controller: \(sentence(error))\n".utf8))
+            throw ExitCode(1)
+        }
+    }
+
+    private func serve() async throws {
+        let log = Logger(label: "controller")
+        let (host, port) = try address()
+        let path = try path()
+        let tokens = try BearerTokens(text: try text(of: tokenFile))
+        let tls = try certificate()
+        let pool = try AgentPool(tls: MutualTLS(authorityPath: ca, certificatePath: cert, keyPath: key))
+        do {
+            let store = try await Store.open { try await SQLiteDatabase.open(path: path) }
+            do {
+                let controller = Controller(
+                    store: store, agents: pool,
+                    configuration: Controller.Configuration(name: name, host: host, port: port, tls: tls, tokens: tokens), log: log)
+                var configuration = ServiceGroupConfiguration(
+                    services: try controller.services { url in
+                        FileHandle.standardOutput.write(Data("listening \(url)\n".utf8))
+                    }, gracefulShutdownSignals: [.sigterm, .sigint], logger: log)
+                configuration.maximumGracefulShutdownDuration = .seconds(10)
+                try await ServiceGroup(configuration: configuration).run()
+            } catch {
+                await store.database.close()
+                throw error
+            }
+            await store.database.close()
+        } catch {
+            try await pool.shutdown()
+            throw error
+        }
+        try await pool.shutdown()
+    }
+
+    private func address() throws -> (host: String, port: Int) {
+        guard let colon = listen.lastIndex(of: ":"), let port = Int(listen[listen.index(after: colon)...]), (0...65535).contains(port),
+            colon != listen.startIndex
+        else {
+            throw ValidationError("--listen is “\(listen)”; give an address and a port, such as 127.0.0.1:7000.")
+        }
+        var host = listen[..<colon]
+        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+        return (String(host), port)
+    }
+
+    private func path() throws -> String {
+        guard let end = store.firstRange(of: "://") else { return store }
+        guard store[..<end.lowerBound] == "sqlite" else {
+            throw ValidationError("--store is “\(store)”; the only database known yet is SQLite: give a path, or sqlite:// and a path.")
+        }
+        return String(store[end.upperBound...])
+    }
+
+    private func text(of file: String) throws -> String {
+        do {
+            return try String(contentsOfFile: file, encoding: .utf8)
+        } catch {
+            throw ValidationError("The token file \(file) cannot be read; create it with one long random word.")
+        }
+    }
+
+    private func certificate() throws -> TLSConfiguration {
+        do {
+            var tls = TLSConfiguration.makeServerConfiguration(
+                certificateChain: try NIOSSLCertificate.fromPEMFile(tlsCert).map { .certificate($0) },
+                privateKey: .privateKey(try NIOSSLPrivateKey(file: tlsKey, format: .pem)))
+            tls.minimumTLSVersion = .tlsv12
+            return tls
+        } catch {
+            throw ValidationError("The certificate \(tlsCert) and its key \(tlsKey) cannot be read as PEM.")
+        }
+    }
+
+    private func sentence(_ error: any Error) -> String {
+        switch error {
+        case let error as StoreError: error.message
+        case let error as ValidationError: error.message
+        default: "\(error)"
+        }
+    }
+}

@@ -1,0 +1,17 @@
+import ArgumentParser
+import Client
+
+struct HostShow: ControllerCommand {
+    static let configuration = CommandConfiguration(abstract: "Show a host.")
+
+    @Argument(help: ArgumentHelp("ID or name of the host.", valueName: "ID"))
+    var host: String
+
+    @OptionGroup var output: OutputOptions
+    @OptionGroup var connection: ConnectionOptions
+
+    func run(_ client: GodwitClient) async throws {
+        let host = try await client.host(host)
+        try output.output.print(host, table: HostTables.one(host))
+    }
+}

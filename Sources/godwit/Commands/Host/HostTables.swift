@@ -1,0 +1,68 @@
+import Client
+import Fleet
+
+/// Hosts as tables.
+enum HostTables {
+    static func list(_ hosts: [HostView]) -> String {
+        Table(
+            [
+                "ID", "Name", "Host_status", "Enabled", "cpu_count", "vcpus_taken", "mem_size", "mem_taken", "Storage_free", "Guests",
+                "Inbound", "cpu_desc", "qemu_version", "Agent",
+            ],
+            rows: hosts.map { host in
+                [
+                    host.id, host.name, host.status.rawValue, String(host.enabled), host.cpus.map(String.init), String(host.vcpusTaken),
+                    host.memoryTotalMB.map(String.init), String(host.memoryTakenMB),
+                    host.storages.map { "\($0.name) \(Amounts.bytes($0.freeBytes))" }.joined(separator: ", "),
+                    host.guests.map(String.init), host.inboundMigrations > 0 ? String(host.inboundMigrations) : nil, host.cpuModel,
+                    host.qemuVersion, host.agentURL,
+                ]
+            }
+        ).text
+    }
+
+    static func one(_ host: HostView) -> String {
+        Table(fields: [
+            "id": host.id,
+            "name": host.name,
+            "host_status": host.status.rawValue,
+            "enabled": String(host.enabled),
+            "agent": host.agentURL,
+            "architecture": host.architecture,
+            "cpu_desc": host.cpuModel,
+            "cpu_microcode": host.microcode,
+            "kernel_version": host.kernel,
+            "qemu_version": host.qemuVersion,
+            "accelerator": host.accelerator?.rawValue,
+            "machine_types": host.machineTypes.map { wrap($0) },
+            "cpu_count": host.cpus.map(String.init),
+            "vcpus_taken": String(host.vcpusTaken),
+            "mem_size": host.memoryTotalMB.map(String.init),
+            "mem_taken": String(host.memoryTakenMB),
+            "storages": host.storages.map {
+                "\($0.name)  \($0.kind.rawValue)  \(Amounts.bytes($0.freeBytes)) free of \(Amounts.bytes($0.capacityBytes))"
+                    + ($0.reservedBytes > 0 ? "  \(Amounts.bytes($0.reservedBytes)) reserved" : "")
+            }.joined(separator: "\n"),
+            "networks": host.networks.map { "\($0.name)  \($0.kind.rawValue)" }.joined(separator: "\n"),
+            "guests": host.guests.map(String.init),
+            "inbound_migrations": host.inboundMigrations > 0 ? String(host.inboundMigrations) : nil,
+            "warnings": host.warnings.joined(separator: "\n"),
+        ]).text
+    }
+
+    /// Names in lines of a readable width.
+    private static func wrap(_ names: [String]) -> String {
+        var lines = [""]
+        for name in names {
+            let last = lines[lines.count - 1]
+            if last.isEmpty {
+                lines[lines.count - 1] = name
+            } else if last.count + 1 + name.count <= 80 {
+                lines[lines.count - 1] = "\(last) \(name)"
+            } else {
+                lines.append(name)
+            }
+        }
+        return lines.joined(separator: "\n")
+    }
+}

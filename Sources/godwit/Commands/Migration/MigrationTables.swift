@@ -1,0 +1,102 @@
+import Client
+import Fleet
+
+/// Migrations and what belongs to them as tables.
+enum MigrationTables {
+    static func list(_ migrations: [MigrationView]) -> String {
+        Table(
+            ["ID", "Server", "Mode", "State", "Source", "Target", "Attempt", "Created_at", "Total", "Blackout", "Reason"],
+            rows: migrations.map { migration in
+                [
+                    migration.id, name(migration.server), migration.mode.rawValue, state(migration), name(migration.sourceHost),
+                    migration.targetHost.map(name), migration.attempt > 1 ? String(migration.attempt) : nil,
+                    migration.createdAt.description, migration.totalMS.map { Amounts.span(microseconds: $0 * 1000) },
+                    migration.blackout.map { Amounts.span(microseconds: $0.totalUS) }, migration.reason?.code.value,
+                ]
+            }
+        ).text
+    }
+
+    static func one(_ migration: MigrationView) -> String {
+        Table(fields: [
+            "id": migration.id,
+            "server": name(migration.server),
+            "mode": migration.mode.rawValue,
+            "state": state(migration),
+            "awaiting": migration.awaiting,
+            "reason": migration.reason.map { "\($0.message) (\($0.code))" },
+            "source_host": name(migration.sourceHost),
+            "target_host": migration.targetHost.map(name),
+            "prefer_host": migration.options.preferHost.map(name),
+            "max_bandwidth_mb": migration.options.maxBandwidthMB.map(String.init),
+            "skip_cpu_check": migration.options.skipCPUCheck ? "true" : nil,
+            "skip_kernel_check": migration.options.skipKernelCheck ? "true" : nil,
+            "downtime_limit_ms": String(migration.options.downtimeLimitMS),
+            "attempt": migration.attempt > 0 ? "\(migration.attempt) of \(migration.maxAttempts)" : nil,
+            "progress": migration.progress.map(progress),
+            "blackout": migration.blackout.map(blackout),
+            "actor": migration.actor,
+            "created_at": migration.createdAt.description,
+            "finished_at": migration.finishedAt?.description,
+            "total": migration.totalMS.map { Amounts.span(microseconds: $0 * 1000) },
+        ]).text
+    }
+
+    static func history(_ transitions: [TransitionView]) -> String {
+        let start = transitions.first?.at.timestamp
+        return Table(
+            ["Time", "After", "State", "Attempt", "Target", "Step", "Actor", "Reason", "Numbers"],
+            rows: transitions.map { transition in
+                let rollback = transition.direction == .rollback ? " (rolling back)" : ""
+                return [
+                    transition.at.description, start.map { Amounts.span(microseconds: (transition.at.timestamp - $0) * 1000) },
+                    transition.to.rawValue + (transition.to.isFinished ? "" : rollback),
+                    transition.attempt > 0 ? String(transition.attempt) : nil, transition.targetHost.map(name), transition.step,
+                    transition.actor, transition.reason.map { "\($0.message) (\($0.code))" },
+                    transition.numbers.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: "\n"),
+                ]
+            }
+        ).text
+    }
+
+    static func cleanups(_ cleanups: [CleanupView]) -> String {
+        Table(
+            ["ID", "Kind", "Server", "Host", "Migration", "Attempt", "Tries", "Due_at", "Last_error"],
+            rows: cleanups.map { cleanup in
+                [
+                    cleanup.id, cleanup.kind.rawValue, name(cleanup.server), name(cleanup.host), cleanup.migration,
+                    String(cleanup.attempt), String(cleanup.tries), cleanup.dueAt.description, cleanup.lastError,
+                ]
+            }
+        ).text
+    }
+
+    private static func state(_ migration: MigrationView) -> String {
+        migration.direction == .rollback && !migration.state.isFinished
+            ? "\(migration.state.rawValue) (rolling back)" : migration.state.rawValue
+    }
+
+    private static func progress(_ progress: ProgressView) -> String {
+        var parts: [String] = []
+        if progress.diskTotalBytes > 0 { parts.append("disk \(Amounts.bytes(progress.diskDoneBytes, of: progress.diskTotalBytes))") }
+        if progress.memoryTotalBytes > 0 {
+            parts.append("memory \(Amounts.bytes(progress.memoryTransferredBytes)) sent of \(Amounts.bytes(progress.memoryTotalBytes))")
+            parts.append("round \(progress.round)")
+        }
+        if progress.throttlePercent > 0 { parts.append("throttle \(progress.throttlePercent)%") }
+        return parts.joined(separator: ", ")
+    }
+
+    /// The whole, then its parts in the order in which they happened.
+    private static func blackout(_ blackout: BlackoutView) -> String {
+        let parts = [
+            ("last pass", blackout.lastPassUS), ("disk drain", blackout.diskDrainUS), ("device state", blackout.deviceStateUS),
+            ("handover", blackout.handoverUS), ("resume", blackout.resumeUS),
+        ]
+        return Amounts.span(microseconds: blackout.totalUS) + "\n"
+            + parts.map { "  \($0.0) \(Amounts.span(microseconds: $0.1))" }.joined(separator: "\n")
+    }
+
+    /// Its name, or its id where only that is left of it.
+    private static func name(_ thing: Named) -> String { thing.name.isEmpty ? thing.id : thing.name }
+}

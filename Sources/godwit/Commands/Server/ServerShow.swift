@@ -1,0 +1,17 @@
+import ArgumentParser
+import Client
+
+struct ServerShow: ControllerCommand {
+    static let configuration = CommandConfiguration(abstract: "Show a server.")
+
+    @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"))
+    var server: String
+
+    @OptionGroup var output: OutputOptions
+    @OptionGroup var connection: ConnectionOptions
+
+    func run(_ client: GodwitClient) async throws {
+        let server = try await client.server(server)
+        try output.output.print(server, table: ServerTables.one(server))
+    }
+}

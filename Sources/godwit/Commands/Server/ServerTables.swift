@@ -1,0 +1,51 @@
+import Client
+import Fleet
+
+/// Servers as tables.
+enum ServerTables {
+    /// climc's columns and two of ours (Migration, Note), which show only where they say something.
+    static func list(_ servers: [ServerView], details: Bool) -> String {
+        let names = ["ID", "Name", "Status", "vcpu_count", "vmem_size", "Disk", "Host", "Hypervisor", "Migration", "Note"]
+        let more = ["machine", "cpu_model", "accelerator", "Networks", "Created_at"]
+        let rows = servers.map { server -> [String?] in
+            let row: [String?] = [
+                server.id, server.name, server.status.rawValue, String(server.vcpus), String(server.memoryMB),
+                server.disks.map { Amounts.size($0.sizeBytes) }.joined(separator: ","), server.host.name, "kvm", server.migration,
+                server.note?.message,
+            ]
+            return details
+                ? row + [
+                    server.machine, server.cpuModel, server.accelerator.rawValue, server.nics.map(\.network).joined(separator: ","),
+                    server.createdAt.description,
+                ] : row
+        }
+        return Table(details ? names + more : names, rows: rows).text
+    }
+
+    static func one(_ server: ServerView) -> String {
+        Table(fields: [
+            "id": server.id,
+            "name": server.name,
+            "status": server.status.rawValue,
+            "note": server.note?.message,
+            "host": server.host.name,
+            "migration": server.migration,
+            "vcpus": String(server.vcpus),
+            "memory_mb": String(server.memoryMB),
+            "cpu_model": server.cpuModel,
+            "machine": server.machine,
+            "accelerator": server.accelerator.rawValue,
+            "firmware": server.firmware.rawValue,
+            "kernel": server.boot?.kernel,
+            "initrd": server.boot?.initrd,
+            "command_line": server.boot?.commandLine,
+            "disks": server.disks.map {
+                "\($0.name)  \(Amounts.size($0.sizeBytes))  \($0.format.rawValue)  \($0.bus.rawValue)  \($0.storage)"
+            }.joined(separator: "\n"),
+            "cdrom": server.cdrom,
+            "nics": server.nics.map { "\($0.name)  \($0.network)  \($0.mac)" }.joined(separator: "\n"),
+            "console_log": server.consoleLog,
+            "created_at": server.createdAt.description,
+        ]).text
+    }
+}

@@ -1,0 +1,21 @@
+import ArgumentParser
+
+/// Whether to wait for a migration's end.
+struct WaitOptions: ParsableArguments {
+    @Flag(help: "Wait for the migration's end; exit code 1 if it failed.")
+    var wait = false
+
+    @Option(
+        help: ArgumentHelp("With --wait: no longer than this (90, 90s, 5m); the migration goes on.", valueName: "time"),
+        transform: { text in
+            guard let span = TimeSpan.duration(text), span > .zero else {
+                throw ValidationError("write a time like 90, 90s or 5m.")
+            }
+            return span
+        })
+    var timeout: Duration?
+
+    func validate() throws {
+        if timeout != nil && !wait { throw ValidationError("--timeout has a meaning only with --wait.") }
+    }
+}

@@ -1,0 +1,154 @@
+import AgentAPI
+import Fleet
+
+/// Hosts whose agents live in memory and do as a test says.
+final class ScriptedFleet: AgentDirectory {
+    let agents: [String: ScriptedAgent]
+
+    init(_ hosts: [String]) {
+        self.agents = Dictionary(uniqueKeysWithValues: hosts.map { ($0, ScriptedAgent(host: $0)) })
+    }
+
+    subscript(_ host: String) -> ScriptedAgent {
+        agents[host] ?? ScriptedAgent(host: host)
+    }
+
+    func agent(of host: Host) -> any AgentOrders { self[host.name] }
+}
+
+/// An agent that keeps its guests in memory, obeys epochs as a real one, writes down each order, and fails or waits where it is told to.
+actor ScriptedAgent: AgentOrders {
+    struct Guest: Equatable {
+        var description: GuestDescription
+        var status: GuestSummary.Status
+        var epoch: Epoch
+    }
+
+    let name: String
+    private(set) var guests: [ServerID: Guest] = [:]
+    /// Every order that came in, in order: `define web1 1`, with the epoch.
+    private(set) var orders: [String] = []
+    var facts: HostFacts
+    private var failures: [String: AgentProblem] = [:]
+    private var hanging: Set<String> = []
+    /// How many orders hang now.
+    private(set) var waiting = 0
+
+    init(host name: String) {
+        self.name = name
+        self.facts = HostFacts.sample()
+    }
+
+    // MARK: the script
+
+    func fail(_ order: String, with problem: AgentProblem?) { failures[order] = problem }
+    /// Orders of this kind wait, after they were written down, until they are cancelled or the test lets them go.
+    func hang(_ order: String) { hanging.insert(order) }
+    func letGo(_ order: String) { hanging.remove(order) }
+    func change(_ change: @Sendable (inout HostFacts) -> Void) { change(&facts) }
+    func set(_ server: ServerID, _ status: GuestSummary.Status?) {
+        if let status { guests[server]?.status = status } else { guests[server] = nil }
+    }
+    func put(_ server: ServerID, _ guest: Guest) { guests[server] = guest }
+
+    private func obey(_ order: String, _ server: ServerID? = nil, _ epoch: Epoch? = nil) async throws {
+        if order != "host", order != "guest" {
+            orders.append(
+                [order, server.map { guests[$0]?.description.name ?? $0.value }, epoch.map(\.description)].compactMap(\.self).joined(
+                    separator: " "))
+        }
+        waiting += 1
+        defer { waiting -= 1 }
+        while hanging.contains(order) { try await Task.sleep(for: .milliseconds(5)) }
+        if let failure = failures[order] { throw failure }
+        guard let server, let epoch, let guest = guests[server] else { return }
+        guard epoch >= guest.epoch else {
+            throw AgentProblem(.staleEpoch, .staleEpoch, "epoch \(epoch) is older than \(guest.epoch)")
+        }
+        guests[server]?.epoch = epoch
+    }
+
+    private func report(_ server: ServerID) throws -> GuestReport {
+        guard let guest = guests[server] else { throw AgentProblem(.notFound, "not-found", "\(name) has no guest \(server)") }
+        return GuestReport(
+            summary: GuestSummary(server: server, status: guest.status, epoch: guest.epoch, pid: nil), description: guest.description,
+            consoleLog: "/var/lib/godwit/\(name)/\(server)/console.log", warnings: [])
+    }
+
+    // MARK: AgentOrders
+
+    func host() async throws -> HostFacts {
+        try await obey("host")
+        var facts = facts
+        facts.guests = guests.map { GuestSummary(server: $0, status: $1.status, epoch: $1.epoch, pid: nil) }
+        return facts
+    }
+
+    func guest(_ server: ServerID) async throws -> GuestReport {
+        try await obey("guest")
+        return try report(server)
+    }
+
+    func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport {
+        try await obey("define", server, order.epoch)
+        var description = order.description
+        if description.machine.isEmpty { description.machine = "pc-i440fx-7.2" }
+        if description.cpuModel.isEmpty { description.cpuModel = "qemu64-v1" }
+        if description.accelerator == .auto { description.accelerator = .tcg }
+        description.memoryBytes += 8192
+        for index in description.disks.indices where description.disks[index].sizeBytes == 0 {
+            description.disks[index].sizeBytes = 1 << 30
+        }
+        guests[server] = Guest(description: description, status: .stopped, epoch: order.epoch)
+        return try report(server)
+    }
+
+    func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport {
+        try await obey("start", server, order.epoch)
+        guests[server]?.status = .running
+        return try report(server)
+    }
+
+    func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport {
+        try await obey("stop(\(order.graceMS))", server, order.epoch)
+        guests[server]?.status = .stopped
+        return try report(server)
+    }
+
+    func delete(_ server: ServerID, _ order: DeleteOrder) async throws {
+        try await obey("delete", server, order.epoch)
+        _ = try report(server)
+        guests[server] = nil
+    }
+
+    private var notHere: AgentProblem { AgentProblem(.failed, .agentError, "the controller never gives this order") }
+
+    func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport { throw notHere }
+    func mirror(_ server: ServerID, _ order: MirrorOrder) async throws -> OutgoingReport { throw notHere }
+    func sendMemory(_ server: ServerID, _ order: MemoryOrder) async throws -> OutgoingReport { throw notHere }
+    func abort(_ server: ServerID, _ order: AbortOrder) async throws -> OutgoingReport { throw notHere }
+    func handOver(_ server: ServerID, _ order: HandoverOrder) async throws -> IncomingReport { throw notHere }
+    func refuse(_ server: ServerID, _ order: RefuseOrder) async throws -> IncomingReport { throw notHere }
+    func discard(_ server: ServerID, _ order: DiscardOrder) async throws { throw notHere }
+    func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport { throw notHere }
+    func incoming(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> IncomingReport { throw notHere }
+}
+
+extension HostFacts {
+    /// A host of 4 CPUs, 8 GiB memory, a local and a shared storage, and the networks `default` and `lan`.
+    static func sample(memoryMB: Int64 = 8192) -> HostFacts {
+        HostFacts(
+            architecture: "x86_64", cpuModel: "Test CPU @ 2.60GHz", microcode: "0x42e", kernel: "6.1.0", qemuVersion: "7.2.22",
+            machineTypes: ["pc-i440fx-7.2", "pc-q35-7.2"], machineAliases: ["pc": "pc-i440fx-7.2", "q35": "pc-q35-7.2"],
+            guestCPUModels: ["qemu64-v1"], accelerator: .tcg, warnings: ["KVM is not used: /dev/kvm runs no guest."], cpus: 4,
+            memoryBytes: memoryMB << 20, pageSizeBytes: 4096,
+            storages: [
+                Storage(name: "local", kind: .local, capacityBytes: 100 << 30, freeBytes: 50 << 30),
+                Storage(name: "spare", kind: .local, capacityBytes: 100 << 30, freeBytes: 20 << 30),
+                Storage(name: "pool", kind: .shared, capacityBytes: 1 << 40, freeBytes: 1 << 39),
+            ], networks: [Network(name: "default", kind: .user), Network(name: "lan", kind: .bridge)], guests: [])
+    }
+}
+
+/// No connection, by whatever way.
+let silence = AgentProblem(.unreachable, "unreachable", "no answer from the agent")

@@ -1,0 +1,60 @@
+import AgentAPI
+import Engine
+import Fleet
+import Store
+
+/// Has every local disk mirrored to the target, until both sides are equal and kept so.
+struct MirrorDisksStep: Step {
+    static let name = "mirror-disks"
+    var name: String { Self.name }
+    let states: Set<MigrationState> = [.syncingDisk]
+    let ground: Ground
+
+    func perform(_ context: StepContext) async throws -> StepResult {
+        let memoryBytes = try await ground.store.server(context.server.value).description.memoryBytes
+        let source = try await ground.source(context)
+        let prepared = try PrepareTargetStep.output(context)
+        let order = MirrorOrder(
+            epoch: context.epoch, key: context.key, target: prepared.endpoints, bandwidth: context.bandwidth)
+        let end = SourceEnd(ground: ground, source: source, context: context)
+        do {
+            let report = try await end.give { try await $0.mirror(context.server, order) }
+            var following = try Following(
+                report, step: name, source: source, context: context, settings: ground.settings, memoryBytes: memoryBytes)
+            try await following.take(report)
+            while true {
+                switch following.last.phase {
+                case .mirroring: try await following.next()
+                case .mirrored, .memory, .switching, .handedOver, .confirmed:
+                    var result = try StepResult(output: following.memory, event: .disksSynced)
+                    result.progress = following.last.progress
+                    result.numbers = ["diskBytes": following.last.progress.diskDone]
+                    return result
+                case .aborted, .failed: throw await end.fault(of: following.last)
+                }
+            }
+        } catch let problem as AgentProblem {
+            throw Remedies.fault(problem, of: source.host, .source)
+        }
+    }
+
+    /// Has the mirrors off. A source that does not answer can be left alone: leave to switch was never given or is taken back already, and
+    /// when the target's end is gone so are the mirrors.
+    func compensate(_ context: StepContext) async throws -> Compensation {
+        let later = context.journal.first { $0.step == SendMemoryStep.name }
+        if later?.status == .compensated { return .done }
+        let source = try await ground.source(context)
+        do {
+            _ = try await source.ask(patience: context.settings.shortPatience) {
+                try await $0.abort(context.server, AbortOrder(epoch: context.epoch, key: context.key, targetRefused: false))
+            }
+            return .done
+        } catch let problem as AgentProblem {
+            switch problem.kind {
+            case .notFound: return .done
+            case .unreachable: return .deferred([])
+            case .invalid, .forbidden, .staleEpoch, .owned, .conflict, .failed: throw problem
+            }
+        }
+    }
+}

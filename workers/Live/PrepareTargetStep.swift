@@ -1,0 +1,78 @@
+import AgentAPI
+import Engine
+import Fleet
+import Store
+
+/// Has a QEMU with fresh disks wait on the target.
+struct PrepareTargetStep: Step {
+    static let name = "prepare-target"
+    var name: String { Self.name }
+    let states: Set<MigrationState> = [.syncingDisk, .syncingMemory]
+    let ground: Ground
+
+    /// Where the target listens, for the steps after this one.
+    struct Output: Codable {
+        var endpoints: Endpoints
+        var targetAgentURL: String
+    }
+
+    func perform(_ context: StepContext) async throws -> StepResult {
+        let description = try await ground.store.server(context.server.value).description
+        let source = try await ground.source(context)
+        let target = try await ground.target(context)
+        let order = PrepareOrder(epoch: context.epoch, key: context.key, description: description, source: source.host.name)
+        let report: IncomingReport
+        do {
+            report = try await target.ask { try await $0.prepare(context.server, order) }
+        } catch let problem as AgentProblem {
+            throw Remedies.fault(problem, of: target.host, .target)
+        }
+        switch report.phase {
+        case .failed:
+            throw Remedies.fault(
+                report.reason ?? Reason(.targetLost, "QEMU on \(target.host.name) ended before anything was sent."), told: .target)
+        case .refused:
+            throw Fault(
+                report.reason ?? Reason(.agentError, "\(target.host.name) has refused this attempt already."), remedy: .sameTarget)
+        case .prepared, .received, .owned, .running:
+            guard let endpoints = report.endpoints else {
+                throw Fault(.agentError, "\(target.host.name) did not say where its guest listens.", remedy: .otherTarget)
+            }
+            return try StepResult(output: Output(endpoints: endpoints, targetAgentURL: target.host.agentURL))
+        }
+    }
+
+    /// The target promises never to run the guest, and clears away what it made. A target that does not answer is left to a cleanup: no
+    /// handover can reach it, because the steps that lead to one are undone first, at the source.
+    func compensate(_ context: StepContext) async throws -> Compensation {
+        guard let host = context.migration.target else { return .done }
+        let target = try await ground.target(context)
+        let patience = context.settings.shortPatience
+        do {
+            _ = try await target.ask(patience: patience) {
+                try await $0.refuse(context.server, RefuseOrder(epoch: context.epoch, key: context.key))
+            }
+            try await target.ask(patience: patience) {
+                try await $0.discard(context.server, DiscardOrder(epoch: context.epoch, key: context.key, end: .target))
+            }
+            return .done
+        } catch let problem as AgentProblem {
+            switch problem.kind {
+            case .notFound: return .done
+            case .owned:
+                throw Awaiting(
+                    "an operator: \(target.host.name) says that it owns the guest, which runs on the source", reason: problem.reason)
+            case .unreachable, .conflict, .failed, .invalid, .forbidden, .staleEpoch:
+                return .deferred([context.cleanup(.target, on: host)])
+            }
+        }
+    }
+
+    /// What ``perform(_:)`` found out.
+    static func output(_ context: StepContext) throws -> Output {
+        guard let output = try context.output(of: name, as: Output.self) else {
+            throw Fault(.agentError, "The journal does not say where the target listens.", remedy: .sameTarget)
+        }
+        return output
+    }
+}

@@ -1,0 +1,42 @@
+import AgentAPI
+import Fleet
+
+/// What another try could change, judged by the reason and by which end told it.
+enum Remedies {
+    enum End {
+        case source
+        case target
+    }
+
+    static func remedy(for code: Reason.Code, told end: End) -> Fault.Remedy {
+        switch code {
+        case .targetLost, .diskFull, .memoryShort, .incompatibleCPU, .incompatibleQEMU, .stalled: .otherTarget
+        case .sourceLost, .switchoverTimeout, .connectionLost: .sameTarget
+        // The guest's own doing, or what was asked for: the same again elsewhere.
+        case .guestStopped, .didNotConverge, .cancelled, .noHost, .invalidRequest: .none
+        default: end == .target ? .otherTarget : .sameTarget
+        }
+    }
+
+    static func fault(_ reason: Reason, told end: End) -> Fault {
+        Fault(reason, remedy: remedy(for: reason.code, told: end))
+    }
+
+    /// What an order's refusal or failure means for the migration.
+    static func fault(_ problem: AgentProblem, of host: Host, _ end: End) -> Fault {
+        switch (problem.kind, end) {
+        case (.unreachable, .source): Fault(.sourceLost, problem.reason.message, remedy: .sameTarget)
+        case (.unreachable, .target): Fault(.targetLost, problem.reason.message, remedy: .otherTarget)
+        case (.notFound, .source):
+            Fault(.guestStopped, "\(host.name) has no such guest: \(problem.reason.message)", remedy: .none)
+        case (.invalid, _), (.forbidden, _):
+            Fault(
+                Reason(problem.reason.code, "\(host.name) refused the order: \(problem.reason.message)"),
+                remedy: end == .target ? .otherTarget : .none)
+        // In the way now, and gone later, such as what an earlier move left there.
+        case (.conflict, _): Fault(problem.reason, remedy: problem.reason.code == .guestStopped ? .none : .sameTarget)
+        case (.owned, .target): Fault(problem.reason, remedy: .otherTarget)
+        default: fault(problem.reason, told: end)
+        }
+    }
+}
