@@ -115,7 +115,7 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
     }
 
     /// The longest folder name under which every socket's path still fits.
-    private static let longestRunDirectory = 107 - HostPaths.longestSocketName - 1
+    private static let longestRunDirectory = 107 - 1 - HostPaths.longestSocketName
 
     /// - Throws: ``AgentProblem`` of kind `invalid` with what is wrong and how to mend it.
     package func validate() throws {

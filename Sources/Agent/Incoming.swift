@@ -106,7 +106,8 @@ actor Incoming {
         } catch is CancellationError {
             return false
         } catch {
-            logger.warning("a step of an incoming migration failed", metadata: ["problem": "\(error)"])
+            // The next look tells whether QEMU is gone.
+            logger.info("a step of an incoming migration failed", metadata: ["problem": "\(error)"])
         }
         return true
     }

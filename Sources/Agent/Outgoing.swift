@@ -336,6 +336,9 @@ actor Outgoing {
             try await change { $0.phase = .mirrored }
             show(.mirrored)
         case .startMemory: try await startMemory(record, process)
+        case .noteMemory:
+            try await change { $0.phase = .memory }
+            show(.memory)
         case .drain(let disks):
             show(.switching)
             for socket in sockets { socket.setTimeout(StreamSocket.switchTimeout) }
@@ -417,8 +420,6 @@ actor Outgoing {
 
     private func startMemory(_ record: OutgoingRecord, _ process: GuestProcess) async throws {
         guard let leave = record.leave else { return }
-        if record.phase != .memory { try await change { $0.phase = .memory } }
-        show(.memory)
         let monitor = process.monitor
         let known = try await monitor.migrateCapabilityNames()
         guard known.contains("pause-before-switchover"), known.contains("late-block-activate") else {

@@ -48,6 +48,8 @@ enum OutgoingMachine {
         case startMirrors([String])
         case noteMirrored
         case startMemory
+        /// Write that memory is on its way: from here on what QEMU says about a migration is about this attempt's.
+        case noteMemory
         /// End mirrors that are ready, which makes both sides equal.
         case drain([String])
         /// Forget mirrors that ended and their nodes, before QEMU gives its disks away.
@@ -92,11 +94,14 @@ enum OutgoingMachine {
             if case .broken(let reason) = $0.value { reason } else { nil }
         }.first
         let absent = sight.mirrors.filter { $0.value == .absent || $0.value == .idle }.keys.sorted()
-        switch sight.memory {
+        let isBegun = record.phase == .memory || record.phase == .switching
+        if !isBegun, [.moving, .preSwitchover, .device].contains(sight.memory) { return .noteMemory }
+        switch isBegun ? sight.memory : .none {
         case .failed(let text): return turnBack(.connectionLost, "memory could not be sent to the target: \(text)")
         case .cancelled, .cancelling: return turnBack(.qemuError, "somebody cancelled the migration in QEMU")
         case .none:
             if let broken { return .turnBack(.init(phase: .failed, reason: broken)) }
+            if isBegun { return turnBack(.qemuError, "QEMU knows nothing of the migration any more") }
             if !absent.isEmpty { return .startMirrors(absent) }
             guard sight.mirrors.values.allSatisfy({ $0 == .ready }) else { return .wait }
             if record.leave != nil { return .startMemory }

@@ -43,7 +43,7 @@ struct GodwitAgent: AsyncParsableCommand {
         } catch let error as DecodingError {
             throw AgentProblem(.invalid, .invalidRequest, "\(config) is not understood: \(Self.sentence(error))")
         } catch {
-            throw AgentProblem(.invalid, .invalidRequest, "\(config) cannot be read: \(error)")
+            throw AgentProblem(.invalid, .invalidRequest, "\(config) cannot be read: \(error.localizedDescription)")
         }
     }
 

@@ -2,6 +2,8 @@ import Agent
 import AgentAPI
 import Fleet
 import Foundation
+import Glibc
+import QMP
 import Testing
 
 /// The test as the worker that drives two agents.
@@ -117,6 +119,240 @@ struct LiveMigrationTests {
             #expect(hosts[0].files(under: hosts[0].configuration.storages[0].path) == [])
             #expect(try await hosts[0].orders.host().guests == [])
             #expect(try await hosts[1].orders.stop(server, StopOrder(epoch: Epoch(12), graceMS: 30_000)).summary.status == .stopped)
+        }
+    }
+}
+
+/// Whatever dies or is called off meanwhile: one guest runs, or none, never two.
+@Suite(.serialized, .timeLimit(.minutes(5)))
+struct MigrationFaultTests {
+    /// Slow enough to act while memory flows.
+    static let slow: Int64 = 4_000_000
+
+    /// Memory flows from a to b.
+    static func begin(_ hosts: [TestHost], description: GuestDescription) async throws -> (Mover, Endpoints, GuestReport) {
+        let report = try await boot(description, on: hosts[0])
+        let mover = Mover(description.server, from: hosts[0], to: hosts[1])
+        let endpoints = try await mover.prepare()
+        try await mover.mirror(endpoints, bandwidth: slow)
+        try await mover.outgoing(.mirrored)
+        try await mover.sendMemory(endpoints, bandwidth: slow)
+        try await mover.outgoing(.memory)
+        try await eventually("memory flows") {
+            try await hosts[0].orders.outgoing(description.server, mover.key, seen: 0, waitMS: 0).progress.memoryTransferred > 1 << 20
+        }
+        return (mover, endpoints, report)
+    }
+
+    /// The longest time that the console stands still while the body runs.
+    static func longestSilence(_ console: String, _ body: () async throws -> Void) async throws -> Duration {
+        let watch = Task {
+            var longest = Duration.zero
+            var last = TestGuest.tick(console)?["tick"]
+            var since = ContinuousClock.now
+            while true {
+                let tick = TestGuest.tick(console)?["tick"]
+                if tick != last {
+                    longest = max(longest, since.duration(to: .now))
+                    since = .now
+                    last = tick
+                }
+                if Task.isCancelled { return max(longest, since.duration(to: .now)) }
+                try? await Task.sleep(for: .milliseconds(10))
+            }
+        }
+        do { try await body() } catch {
+            watch.cancel()
+            _ = await watch.value
+            throw error
+        }
+        watch.cancel()
+        return await watch.value
+    }
+
+    static func expectTicking(_ console: String, boot: String?) async throws {
+        let before = TestGuest.tick(console)?["tick"]
+        try await eventually("the guest ticks on") { TestGuest.tick(console)?["tick"] != before }
+        #expect(TestGuest.tick(console)?["boot"] == boot)
+        #expect(TestGuest.tick(console)?["memerr"] == "0")
+    }
+
+    @Test func `runs on at the source without a pause when the target's QEMU is killed`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let server = ServerID.unique()
+            let (mover, _, report) = try await Self.begin(hosts, description: TestGuest.description(server))
+            let pid = try #require(try await hosts[1].orders.host().guests.first?.pid)
+            let silence = try await Self.longestSilence(report.consoleLog) {
+                kill(pid, SIGKILL)
+                try await eventually("the source notices", within: .seconds(20)) {
+                    try await hosts[0].orders.outgoing(server, mover.key, seen: 0, waitMS: 0).phase == .failed
+                }
+                try await Task.sleep(for: .milliseconds(500))
+            }
+            #expect(silence < .seconds(1))
+            let failed = try await hosts[0].orders.outgoing(server, mover.key, seen: 0, waitMS: 0)
+            #expect([.connectionLost, .targetLost].contains(failed.reason?.code))
+            #expect(try await hosts[0].orders.guest(server).summary.status == .running)
+            #expect(
+                try await hosts[0].orders.abort(server, AbortOrder(epoch: mover.epoch, key: mover.key, targetRefused: false)).phase
+                    == .failed)
+            #expect(try await mover.incoming(.failed).endpoints == nil)
+            #expect(try await hosts[1].orders.refuse(server, RefuseOrder(epoch: mover.epoch, key: mover.key)).phase == .refused)
+            try await hosts[1].orders.discard(server, DiscardOrder(epoch: mover.epoch, key: mover.key, end: .target))
+            #expect(hosts[1].files(under: hosts[1].configuration.storages[0].path) == [])
+
+            // The next attempt goes through, from the same source to the same host.
+            let again = Mover(server, from: hosts[0], to: hosts[1], attempt: 2, migration: mover.key.migration)
+            let endpoints = try await again.prepare()
+            try await again.mirror(endpoints)
+            try await again.outgoing(.mirrored)
+            try await again.sendMemory(endpoints)
+            try await again.outgoing(.confirmed)
+            try await Self.expectTicking(
+                try await hosts[1].orders.guest(server).consoleLog, boot: TestGuest.tick(report.consoleLog)?["boot"])
+        }
+    }
+
+    @Test func `is called off while memory flows`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let server = ServerID.unique()
+            let (mover, _, report) = try await Self.begin(hosts, description: TestGuest.description(server))
+            let silence = try await Self.longestSilence(report.consoleLog) {
+                let off = try await hosts[0].orders.abort(server, AbortOrder(epoch: mover.epoch, key: mover.key, targetRefused: false))
+                #expect(off.phase == .aborted)
+                #expect(
+                    try await hosts[0].orders.abort(server, AbortOrder(epoch: mover.epoch, key: mover.key, targetRefused: false)).phase
+                        == .aborted)
+                try await Task.sleep(for: .milliseconds(300))
+            }
+            #expect(silence < .seconds(1))
+            #expect(try await hosts[1].orders.refuse(server, RefuseOrder(epoch: mover.epoch, key: mover.key)).phase == .refused)
+            try await hosts[1].orders.discard(server, DiscardOrder(epoch: mover.epoch, key: mover.key, end: .target))
+            // What was refused is refused for ever.
+            let description = try await hosts[0].orders.guest(server).description
+            let late = await #expect(throws: AgentProblem.self) {
+                try await hosts[1].orders.prepare(
+                    server, PrepareOrder(epoch: mover.epoch, key: mover.key, description: description, source: "a"))
+            }
+            #expect(late?.kind == .conflict)
+            #expect(try await hosts[1].orders.incoming(server, mover.key, seen: 0, waitMS: 0).phase == .refused)
+            #expect(try await hosts[1].orders.host().guests == [])
+        }
+    }
+
+    @Test func `goes on where it was when both agents are restarted`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let server = ServerID.unique()
+            let (mover, endpoints, report) = try await Self.begin(hosts, description: TestGuest.description(server))
+            let sent = try await hosts[0].orders.outgoing(server, mover.key, seen: 0, waitMS: 0).progress.memoryTransferred
+            for host in hosts {
+                try await host.stop()
+                try await host.start()
+            }
+            let found = try await hosts[0].orders.outgoing(server, mover.key, seen: 0, waitMS: 0)
+            #expect(found.phase == .memory)
+            try await eventually("it counts on") {
+                try await hosts[0].orders.outgoing(server, mover.key, seen: 0, waitMS: 0).progress.memoryTransferred >= sent
+            }
+            // The next worker holds a newer epoch, and lifts the limit.
+            var next = mover
+            next.epoch = Epoch(11)
+            try await next.sendMemory(endpoints)
+            try await next.outgoing(.confirmed)
+            try await next.incoming(.running)
+            try await Self.expectTicking(
+                try await hosts[1].orders.guest(server).consoleLog, boot: TestGuest.tick(report.consoleLog)?["boot"])
+        }
+    }
+
+    @Test func `comes back from a switchover that nobody finished`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let server = ServerID.unique()
+            let (mover, endpoints, report) = try await Self.begin(hosts, description: TestGuest.description(server))
+            // With the limit off QEMU soon stops the guest for the last pass, and the agent is not there.
+            try await hosts[0].stop()
+            let boot = TestGuest.tick(report.consoleLog)?["boot"]
+            try await hosts[0].withMonitor(of: server) { monitor in
+                try await monitor.migrateSetParameters(["max-bandwidth": 0, "downtime-limit": 2000])
+                try await eventually("QEMU waits before the switchover") { try await monitor.queryMigrate().status == "pre-switchover" }
+            }
+            try await hosts[0].start()
+            try await eventually("the agent takes it back") {
+                try await hosts[0].orders.outgoing(server, mover.key, seen: 0, waitMS: 1000).phase == .failed
+            }
+            #expect(try await hosts[0].orders.outgoing(server, mover.key, seen: 0, waitMS: 0).reason?.code == .switchoverTimeout)
+            #expect(try await hosts[0].orders.guest(server).summary.status == .running)
+            try await Self.expectTicking(report.consoleLog, boot: boot)
+            _ = endpoints
+        }
+    }
+
+    /// The source has handed over, and its target's agent is not reached: it came back at another address.
+    static func handOverIntoTheVoid(_ hosts: [TestHost]) async throws -> (Mover, GuestReport) {
+        let server = ServerID.unique()
+        let (mover, endpoints, report) = try await begin(hosts, description: TestGuest.description(server))
+        try await hosts[1].stop()
+        _ = try await hosts[0].orders.sendMemory(
+            server,
+            MemoryOrder(
+                epoch: mover.epoch, key: mover.key, target: endpoints, targetAgentURL: "https://127.0.0.1:1", bandwidth: nil,
+                downtimeLimitMS: 300))
+        try await mover.outgoing(.handedOver)
+        let problem = await #expect(throws: AgentProblem.self) {
+            try await hosts[0].orders.abort(server, AbortOrder(epoch: mover.epoch, key: mover.key, targetRefused: false))
+        }
+        #expect(problem?.kind == .owned)
+        #expect(try await hosts[0].orders.guest(server).summary.status == .handedOver)
+        try await hosts[0].stop()
+        try await hosts[0].start()
+        try await hosts[1].start()
+        try await mover.incoming(.received)
+        return (mover, report)
+    }
+
+    @Test func `comes back after the handover once the target has refused`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let (mover, report) = try await Self.handOverIntoTheVoid(hosts)
+            #expect(try await hosts[1].orders.refuse(mover.server, RefuseOrder(epoch: mover.epoch, key: mover.key)).phase == .refused)
+            try await hosts[1].stop()
+            try await hosts[1].start()
+            let late = await #expect(throws: AgentProblem.self) {
+                try await hosts[1].orders.handOver(mover.server, HandoverOrder(epoch: mover.epoch, key: mover.key, source: "a"))
+            }
+            #expect(late?.kind == .conflict)
+            let back = try await hosts[0].orders.abort(mover.server, AbortOrder(epoch: mover.epoch, key: mover.key, targetRefused: true))
+            #expect(back.phase == .aborted)
+            #expect(try await hosts[0].orders.guest(mover.server).summary.status == .running)
+            try await Self.expectTicking(report.consoleLog, boot: TestGuest.tick(report.consoleLog)?["boot"])
+        }
+    }
+
+    @Test func `cannot come back once the target owns`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let (mover, report) = try await Self.handOverIntoTheVoid(hosts)
+            let foreign = await #expect(throws: AgentProblem.self) {
+                try await hosts[1].orders.handOver(mover.server, HandoverOrder(epoch: mover.epoch, key: mover.key, source: "c"))
+            }
+            #expect(foreign?.kind == .forbidden)
+            // The worker relays it, twice.
+            for _ in 0..<2 {
+                let owned = try await hosts[1].orders.handOver(
+                    mover.server, HandoverOrder(epoch: mover.epoch, key: mover.key, source: "a"))
+                #expect(owned.phase == .running)
+            }
+            let refusal = await #expect(throws: AgentProblem.self) {
+                try await hosts[1].orders.refuse(mover.server, RefuseOrder(epoch: mover.epoch, key: mover.key))
+            }
+            #expect(refusal?.kind == .owned)
+            let discard = await #expect(throws: AgentProblem.self) {
+                try await hosts[1].orders.discard(mover.server, DiscardOrder(epoch: mover.epoch, key: mover.key, end: .target))
+            }
+            #expect(discard?.kind == .conflict)
+            #expect(try await hosts[0].orders.guest(mover.server).summary.status == .handedOver)
+            try await Self.expectTicking(
+                try await hosts[1].orders.guest(mover.server).consoleLog, boot: TestGuest.tick(report.consoleLog)?["boot"])
+            try await hosts[0].orders.discard(mover.server, DiscardOrder(epoch: mover.epoch, key: mover.key, end: .source))
+            #expect(try await hosts[0].orders.host().guests == [])
         }
     }
 }

@@ -1,10 +1,12 @@
-import Agent
 import AgentAPI
 import Fleet
 import Foundation
 import Identity
 import Logging
+import QMP
 import ServiceLifecycle
+
+@testable import Agent
 
 /// A place for hosts of one test, with an authority of its own. Everything goes when the body ends, guests first.
 func withHosts(_ names: String..., body: ([TestHost]) async throws -> Void) async throws {
@@ -101,6 +103,13 @@ final class TestHost: @unchecked Sendable {
         if agent == nil { try await start() }
         try await agent.endGuests()
         try await stop()
+    }
+
+    /// QEMU's monitor, while no agent has it.
+    func withMonitor(of server: ServerID, _ body: (QMPClient) async throws -> Void) async throws {
+        let client = try await QMPClient.connect(path: HostPaths(configuration).of(server).monitor)
+        defer { client.close() }
+        try await body(client)
     }
 
     func files(under path: String) -> [String] {

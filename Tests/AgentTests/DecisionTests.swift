@@ -1,0 +1,194 @@
+import AgentAPI
+import Fleet
+import Testing
+
+@testable import Agent
+
+/// What the agent decides, without a QEMU.
+struct DecisionTests {
+    static let key = AttemptKey(migration: "m", attempt: 1)
+    static let memories: [OutgoingMachine.Memory] = [
+        .none, .moving, .preSwitchover, .device, .completed, .cancelling, .cancelled, .failed("cut"),
+    ]
+    static let mirrors: [OutgoingMachine.Mirror] = [
+        .absent, .idle, .copying, .ready, .ended, .broken(Reason(.diskError, "broken")),
+    ]
+
+    static func outgoing(_ phase: OutgoingReport.Phase, leave: Bool = false, back: OutgoingReport.Phase? = nil) -> OutgoingRecord {
+        var record = OutgoingRecord(
+            epoch: Epoch(1), key: key, phase: phase, target: Endpoints(address: "127.0.0.1", nbdPort: 1, memoryPort: 2))
+        if leave { record.leave = .init(targetAgentURL: "https://b", downtimeLimitMS: 300) }
+        record.unwinding = back.map { .init(phase: $0, reason: nil) }
+        return record
+    }
+
+    /// Everything that can be seen of a guest with one disk.
+    static var sights: [OutgoingMachine.Sight] {
+        var all: [OutgoingMachine.Sight] = []
+        for memory in memories {
+            for mirror in mirrors {
+                for alive in [true, false] {
+                    for inherited in [true, false] {
+                        for window in [nil, Duration.zero, .seconds(6)] {
+                            for running in [true, false] {
+                                all.append(
+                                    .init(
+                                        isAlive: alive, isRunning: running, memory: memory, mirrors: ["disk0": mirror], window: window,
+                                        isInherited: inherited))
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        return all
+    }
+
+    static func sight(
+        _ memory: OutgoingMachine.Memory, _ mirror: OutgoingMachine.Mirror, running: Bool = true, window: Duration? = nil,
+        inherited: Bool = false
+    ) -> OutgoingMachine.Sight {
+        .init(isAlive: true, isRunning: running, memory: memory, mirrors: ["disk0": mirror], window: window, isInherited: inherited)
+    }
+
+    @Test func `never touches QEMU's run state once the handover is written`() {
+        for sight in Self.sights {
+            for back in [nil, OutgoingReport.Phase.aborted] {
+                #expect(OutgoingMachine.next(Self.outgoing(.handedOver, leave: true, back: back), sight) == .deliver)
+            }
+            for phase in [OutgoingReport.Phase.confirmed, .aborted, .failed] {
+                #expect(OutgoingMachine.next(Self.outgoing(phase, leave: true), sight) == .done)
+            }
+        }
+    }
+
+    @Test func `never cancels after migrate-continue`() {
+        for sight in Self.sights where sight.memory == .device && sight.isAlive {
+            for phase in [OutgoingReport.Phase.memory, .switching] {
+                for back in [nil, OutgoingReport.Phase.aborted, .failed] {
+                    #expect(OutgoingMachine.next(Self.outgoing(phase, leave: true, back: back), sight) == .wait)
+                }
+            }
+        }
+    }
+
+    @Test func `never goes forward on the way back, and never writes a handover there`() {
+        for sight in Self.sights {
+            switch OutgoingMachine.next(Self.outgoing(.memory, leave: true, back: .aborted), sight) {
+            case .startMirrors, .noteMirrored, .startMemory, .noteMemory, .drain, .clear, .proceed, .handOver, .deliver, .turnBack:
+                Issue.record("forward at \(sight)")
+            case .wait, .cancelMemory, .removeMirrors, .resume, .finish, .done: break
+            }
+        }
+    }
+
+    @Test func `ends no mirror that is not ready, and continues only without one`() {
+        for sight in Self.sights {
+            let step = OutgoingMachine.next(Self.outgoing(.memory, leave: true), sight)
+            if case .drain = step { #expect(sight.mirrors["disk0"] == .ready && sight.memory == .preSwitchover) }
+            if step == .proceed { #expect(sight.mirrors["disk0"] == .absent && sight.memory == .preSwitchover) }
+            if step == .handOver { #expect(sight.memory == .completed) }
+        }
+    }
+
+    @Test func `takes no earlier attempt's end for its own`() {
+        for memory in [OutgoingMachine.Memory.completed, .cancelled, .failed("cut")] {
+            #expect(OutgoingMachine.next(Self.outgoing(.mirroring), Self.sight(memory, .ready)) == .noteMirrored)
+            #expect(OutgoingMachine.next(Self.outgoing(.mirrored, leave: true), Self.sight(memory, .ready)) == .startMemory)
+        }
+    }
+
+    @Test func `walks a whole migration`() {
+        let before = Self.outgoing(.mirroring)
+        #expect(OutgoingMachine.next(before, Self.sight(.none, .absent)) == .startMirrors(["disk0"]))
+        #expect(OutgoingMachine.next(before, Self.sight(.none, .idle)) == .startMirrors(["disk0"]))
+        #expect(OutgoingMachine.next(before, Self.sight(.none, .copying)) == .wait)
+        #expect(OutgoingMachine.next(before, Self.sight(.none, .ready)) == .noteMirrored)
+        #expect(OutgoingMachine.next(Self.outgoing(.mirrored), Self.sight(.none, .ready)) == .wait)
+        #expect(OutgoingMachine.next(Self.outgoing(.mirrored, leave: true), Self.sight(.none, .ready)) == .startMemory)
+        #expect(OutgoingMachine.next(Self.outgoing(.mirrored, leave: true), Self.sight(.moving, .ready)) == .noteMemory)
+        let memory = Self.outgoing(.memory, leave: true)
+        #expect(OutgoingMachine.next(memory, Self.sight(.moving, .ready)) == .wait)
+        #expect(OutgoingMachine.next(memory, Self.sight(.preSwitchover, .ready, window: .zero)) == .drain(["disk0"]))
+        #expect(OutgoingMachine.next(memory, Self.sight(.preSwitchover, .ended, window: .zero)) == .clear(["disk0"]))
+        #expect(OutgoingMachine.next(memory, Self.sight(.preSwitchover, .absent, window: .zero)) == .proceed)
+        #expect(OutgoingMachine.next(memory, Self.sight(.completed, .absent)) == .handOver)
+    }
+
+    @Test func `turns back from every fault before the switch`() {
+        func reason(_ phase: OutgoingReport.Phase, _ sight: OutgoingMachine.Sight) -> Reason.Code? {
+            guard case .turnBack(let unwinding) = OutgoingMachine.next(Self.outgoing(phase, leave: true), sight) else { return nil }
+            return unwinding.reason?.code
+        }
+        let broken = OutgoingMachine.Mirror.broken(Reason(.diskFull, "full"))
+        #expect(reason(.mirroring, Self.sight(.none, broken)) == .diskFull)
+        #expect(reason(.memory, Self.sight(.moving, broken)) == .diskFull)
+        #expect(reason(.memory, Self.sight(.moving, .absent)) == .qemuError)
+        #expect(reason(.memory, Self.sight(.failed("cut"), .ready)) == .connectionLost)
+        #expect(reason(.memory, Self.sight(.preSwitchover, .copying, window: .seconds(5))) == .switchoverTimeout)
+        #expect(reason(.memory, Self.sight(.preSwitchover, .ready, window: .zero, inherited: true)) == .switchoverTimeout)
+        var dead = Self.sight(.none, .absent)
+        dead.isAlive = false
+        guard case .finish(.failed, let fault) = OutgoingMachine.next(Self.outgoing(.memory), dead) else {
+            Issue.record("a dead guest is not seen")
+            return
+        }
+        #expect(fault?.code == .guestStopped)
+    }
+
+    @Test func `goes back in the order that cannot freeze the guest`() {
+        let back = Self.outgoing(.memory, leave: true, back: .aborted)
+        #expect(OutgoingMachine.next(back, Self.sight(.moving, .ready)) == .cancelMemory)
+        #expect(OutgoingMachine.next(back, Self.sight(.cancelling, .ready)) == .wait)
+        #expect(OutgoingMachine.next(back, Self.sight(.cancelled, .ready)) == .removeMirrors)
+        #expect(OutgoingMachine.next(back, Self.sight(.cancelled, .absent, running: false)) == .resume)
+        #expect(OutgoingMachine.next(back, Self.sight(.completed, .absent, running: false)) == .resume)
+        #expect(OutgoingMachine.next(back, Self.sight(.cancelled, .absent)) == .finish(.aborted, nil))
+    }
+
+    @Test func `runs an incoming guest only when it is owned`() {
+        for phase in [IncomingReport.Phase.prepared, .received, .owned, .running, .refused, .failed] {
+            var record = IncomingRecord(epoch: Epoch(1), key: Self.key, phase: phase, source: "a")
+            record.endpoints = Endpoints(address: "127.0.0.1", nbdPort: 1, memoryPort: 2)
+            for memory in [IncomingMachine.Memory.none, .moving, .completed, .failed("cut")] {
+                for alive in [true, false] {
+                    for running in [true, false] {
+                        let step = IncomingMachine.next(
+                            record, shown: phase, .init(isAlive: alive, isRunning: running, memory: memory))
+                        if step == .run { #expect(phase == .owned && alive && !running) }
+                        if case .fail = step { #expect(phase == .prepared || phase == .received) }
+                    }
+                }
+            }
+        }
+    }
+
+    @Test func `refuses an older epoch and keeps a newer one`() throws {
+        var record = GuestRecord(server: "s")
+        try record.admit(Epoch(5))
+        try record.admit(Epoch(5))
+        let before = record
+        #expect(throws: AgentProblem.self) { try record.admit(Epoch(4)) }
+        #expect(record == before)
+        try record.admit(Epoch(7))
+        record.forget()
+        #expect(record.epoch == Epoch(7))
+        #expect(throws: AgentProblem.self) { try record.admit(Epoch(6)) }
+    }
+
+    @Test func `raises the downtime limit only when two passes bring nothing`() {
+        var ladder = DowntimeLadder(highest: 100)
+        #expect(ladder.limit == 30)
+        #expect(ladder.began(pass: 1, remaining: 1000) == nil)
+        #expect(ladder.began(pass: 2, remaining: 500) == nil)
+        #expect(ladder.began(pass: 2, remaining: 400) == nil)
+        #expect(ladder.began(pass: 3, remaining: 500) == nil)
+        #expect(ladder.began(pass: 4, remaining: 499) == 60)
+        #expect(ladder.began(pass: 5, remaining: 499) == nil)
+        #expect(ladder.began(pass: 6, remaining: 499) == 100)
+        #expect(ladder.began(pass: 7, remaining: 499) == nil)
+        #expect(ladder.began(pass: 8, remaining: 499) == nil)
+        #expect(ladder.limit == 100)
+        #expect(DowntimeLadder(highest: 20).limit == 20)
+    }
+}
