@@ -88,7 +88,10 @@ let package = Package(
         program("godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, yams]),
         program(
             "godwit-controller",
-            ["Controller", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, nioSSL, serviceLifecycle, unixSignals, logging]),
+            [
+                "Controller", "Client", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, nioCore, nioSSL, serviceLifecycle,
+                unixSignals, logging,
+            ]),
         program("godwit-agent", ["Agent", "AgentAPI", argumentParser, serviceLifecycle, logging, yams]),
         program(
             "godwit-worker", path: "workers/godwit-worker",
