@@ -123,6 +123,56 @@ struct LiveMigrationTests {
     }
 }
 
+/// Guests of other makes.
+@Suite(.serialized, .timeLimit(.minutes(5)))
+struct GuestMakeTests {
+    static func move(_ description: GuestDescription, _ hosts: [TestHost]) async throws {
+        let report = try await boot(description, on: hosts[0])
+        let mover = Mover(description.server, from: hosts[0], to: hosts[1])
+        let endpoints = try await mover.prepare()
+        try await mover.mirror(endpoints)
+        try await mover.outgoing(.mirrored)
+        try await mover.sendMemory(endpoints)
+        try await mover.outgoing(.confirmed)
+        try await eventually("its vCPUs are seen to execute") {
+            try await hosts[1].orders.incoming(description.server, mover.key, seen: 0, waitMS: 0).vcpuProgressMS != nil
+        }
+        let there = try await hosts[1].orders.guest(description.server)
+        try await MigrationFaultTests.expectTicking(there.consoleLog, boot: TestGuest.tick(report.consoleLog)?["boot"])
+        #expect(there.description == report.description)
+        try await hosts[0].orders.discard(description.server, DiscardOrder(epoch: mover.epoch, key: mover.key, end: .source))
+        #expect(try await hosts[1].orders.stop(description.server, StopOrder(epoch: Epoch(11), graceMS: 30_000)).summary.status == .stopped)
+    }
+
+    @Test func `moves a q35 guest with two SCSI disks`() async throws {
+        try await withHosts("a", "b") { hosts in
+            try await Self.move(TestGuest.description(.unique(), disks: 2, bus: .virtioSCSI, machine: "q35"), hosts)
+        }
+    }
+
+    @Test func `moves a guest without disks`() async throws {
+        try await withHosts("a", "b") { hosts in
+            try await Self.move(TestGuest.description(.unique(), disks: 0, parameters: "godwit.disk=none"), hosts)
+        }
+    }
+
+    @Test func `moves a UEFI guest with what its firmware remembers`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let server = ServerID.unique()
+            let description = TestGuest.description(server, memoryMB: 256, firmware: .uefi, machine: "q35")
+            try await Self.move(description, hosts)
+            // OVMF writes its variables at the first boot: what is on the target is the source's, not the template.
+            let variables = try Data(contentsOf: URL(fileURLWithPath: "\(hosts[1].configuration.stateDirectory)/guests/\(server)/nvram.fd"))
+            let template = try Data(contentsOf: URL(fileURLWithPath: "/usr/share/OVMF/OVMF_VARS_4M.fd"))
+            #expect(variables.count == template.count)
+            #expect(variables != template)
+            // And it boots with them there.
+            _ = try await hosts[1].orders.start(server, StartOrder(epoch: Epoch(12)))
+            try await eventually("it boots again") { TestGuest.tick(try await hosts[1].orders.guest(server).consoleLog)?["boot"] != nil }
+        }
+    }
+}
+
 /// Whatever dies or is called off meanwhile: one guest runs, or none, never two.
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct MigrationFaultTests {
