@@ -46,12 +46,20 @@ import Testing
 
     @Test func `a migration's table tells reason and blackout, part by part`() {
         let text = MigrationTables.one(migration)
-        #expect(text.contains("| reason            | host2 went away. (target-lost)"))
+        #expect(text.contains("| reason            | target-lost: host2 went away."))
         #expect(text.contains("| target_host       | h2 "), "an id stands for a host whose name is gone")
         #expect(text.contains("| blackout          | 61.4 ms"))
         #expect(text.contains("|                   |   device state 50.0 ms"))
         #expect(text.contains("| total             | 4.2 s"))
         #expect(!text.contains("max_bandwidth_mb"))
+    }
+
+    @Test func `a failed migration ends a command with its reason`() throws {
+        let failure = #expect(throws: CommandFailure.self) { try MigrationWatching.requireReady(migration) }
+        #expect(failure == .failed("Migration m1 of vm1 failed (target-lost): host2 went away."))
+        var ready = migration
+        ready.state = .ready
+        try MigrationWatching.requireReady(ready)
     }
 
     @Test func `a history tells times, states and numbers`() {

@@ -24,7 +24,7 @@ enum MigrationTables {
             "mode": migration.mode.rawValue,
             "state": state(migration),
             "awaiting": migration.awaiting,
-            "reason": migration.reason.map { sentence($0).wrapped(80) },
+            "reason": migration.reason.map { $0.description.wrapped(80) },
             "source_host": name(migration.sourceHost),
             "target_host": migration.targetHost.map(name),
             "prefer_host": migration.options.preferHost.map(name),
@@ -52,7 +52,7 @@ enum MigrationTables {
                     transition.at.description, start.map { Amounts.seconds(milliseconds: transition.at.timestamp - $0) },
                     transition.to.rawValue + (transition.to.isFinished ? "" : rollback),
                     transition.attempt > 0 ? String(transition.attempt) : nil, transition.targetHost.map(name), transition.step,
-                    transition.actor, transition.reason.map { sentence($0).wrapped(60) },
+                    transition.actor, transition.reason.map { $0.description.wrapped(60) },
                     transition.numbers.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: "\n"),
                 ]
             }
@@ -96,8 +96,6 @@ enum MigrationTables {
         return Amounts.span(microseconds: blackout.totalUS) + "\n"
             + parts.map { "  \($0.0) \(Amounts.span(microseconds: $0.1))" }.joined(separator: "\n")
     }
-
-    private static func sentence(_ reason: Reason) -> String { "\(reason.message) (\(reason.code))" }
 
     /// Its name, or its id where only that is left of it.
     private static func name(_ thing: Named) -> String { thing.name.isEmpty ? thing.id : thing.name }
