@@ -93,7 +93,10 @@ let package = Package(
             "godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, systemPackage, unixSignals, yams]),
         program(
             "godwit-controller",
-            ["Controller", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, nioSSL, serviceLifecycle, unixSignals, logging]),
+            [
+                "Controller", "Client", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, nioCore, nioSSL, serviceLifecycle,
+                unixSignals, logging,
+            ]),
         program("godwit-agent", ["Agent", "AgentAPI", "Fleet", argumentParser, serviceLifecycle, unixSignals, logging, yams]),
         program(
             "godwit-worker", path: "workers/godwit-worker",
