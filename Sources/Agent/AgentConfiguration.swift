@@ -91,13 +91,12 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
         self.accelerator = accelerator
     }
 
-    private enum CodingKeys: String, CodingKey, CaseIterable {
+    private enum CodingKeys: String, CodingKey {
         case name, listen, migrationAddress, stateDirectory, runDirectory, storages, networks, tls, qemu, qemuImg, firmwareDirectory,
             accelerator
     }
 
     package init(from decoder: any Decoder) throws {
-        try decoder.refuseKeys(except: CodingKeys.allCases.map(\.rawValue))
         let values = try decoder.container(keyedBy: CodingKeys.self)
         self.init(
             name: try values.decode(String.self, forKey: .name),
@@ -112,6 +111,7 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
             qemuImg: try values.decodeIfPresent(String.self, forKey: .qemuImg) ?? "qemu-img",
             firmwareDirectory: try values.decodeIfPresent(String.self, forKey: .firmwareDirectory) ?? "/usr/share/OVMF",
             accelerator: try values.decodeIfPresent(Accelerator.self, forKey: .accelerator) ?? .auto)
+        try refuseUnknownKeys(in: decoder)
     }
 
     /// The longest folder name under which every socket's path still fits.
@@ -141,27 +141,6 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
     }
 }
 
-/// A key of which nothing is known beforehand.
-private struct AnyKey: CodingKey {
-    let stringValue: String
-    let intValue: Int? = nil
-    init?(stringValue: String) { self.stringValue = stringValue }
-    init?(intValue: Int) { nil }
-}
-
-extension Decoder {
-    func refuseKeys(except known: [String]) throws {
-        let keys = try container(keyedBy: AnyKey.self).allKeys.map(\.stringValue)
-        let unknown = keys.filter { !known.contains($0) }.sorted()
-        guard unknown.isEmpty else {
-            throw DecodingError.dataCorrupted(
-                DecodingError.Context(
-                    codingPath: codingPath,
-                    debugDescription: "unknown key \(unknown.joined(separator: ", ")); known are \(known.joined(separator: ", "))"))
-        }
-    }
-}
-
 extension AgentConfiguration.Listen {
     package init(from decoder: any Decoder) throws {
         let text = try decoder.singleValueContainer().decode(String.self)
@@ -183,37 +162,44 @@ extension AgentConfiguration.Listen {
     package var authority: String { address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)" }
 }
 
-extension AgentConfiguration.StoragePath {
-    private enum CodingKeys: String, CodingKey, CaseIterable { case name, path }
+/// The names in a document and what stands under them, whatever it is.
+private enum KeyTree: Decodable {
+    case leaf
+    case list([KeyTree])
+    case names([String: KeyTree])
 
-    package init(from decoder: any Decoder) throws {
-        try decoder.refuseKeys(except: CodingKeys.allCases.map(\.rawValue))
-        let values = try decoder.container(keyedBy: CodingKeys.self)
-        self.init(name: try values.decode(String.self, forKey: .name), path: try values.decode(String.self, forKey: .path))
+    init(from decoder: any Decoder) throws {
+        if let names = try? [String: KeyTree](from: decoder) {
+            self = .names(names)
+        } else if let list = try? [KeyTree](from: decoder) {
+            self = .list(list)
+        } else {
+            self = .leaf
+        }
+    }
+
+    /// Names that stand here and not there.
+    func surplus(over known: KeyTree, at place: String = "") -> [String] {
+        switch (self, known) {
+        case (.names(let here), .names(let there)):
+            here.sorted { $0.key < $1.key }.flatMap { name, tree in
+                there[name].map { tree.surplus(over: $0, at: "\(place)\(name).") } ?? ["\(place)\(name)"]
+            }
+        case (.list(let here), .list(let there)):
+            zip(here, there).enumerated().flatMap { index, pair in pair.0.surplus(over: pair.1, at: "\(place)\(index + 1).") }
+        default: []
+        }
     }
 }
 
-extension AgentConfiguration.NetworkAttachment {
-    private enum CodingKeys: String, CodingKey, CaseIterable { case name, kind, bridge }
-
-    package init(from decoder: any Decoder) throws {
-        try decoder.refuseKeys(except: CodingKeys.allCases.map(\.rawValue))
-        let values = try decoder.container(keyedBy: CodingKeys.self)
-        self.init(
-            name: try values.decode(String.self, forKey: .name), kind: try values.decode(Network.Kind.self, forKey: .kind),
-            bridge: try values.decodeIfPresent(String.self, forKey: .bridge))
-    }
-}
-
-extension AgentConfiguration.TLSFiles {
-    private enum CodingKeys: String, CodingKey, CaseIterable { case authority, certificate, key }
-
-    package init(from decoder: any Decoder) throws {
-        try decoder.refuseKeys(except: CodingKeys.allCases.map(\.rawValue))
-        let values = try decoder.container(keyedBy: CodingKeys.self)
-        self.init(
-            authority: try values.decode(String.self, forKey: .authority),
-            certificate: try values.decode(String.self, forKey: .certificate),
-            key: try values.decode(String.self, forKey: .key))
+extension AgentConfiguration {
+    /// What a decoder leaves unread, it leaves unsaid: the document's names are held against those that the configuration itself has.
+    fileprivate func refuseUnknownKeys(in decoder: any Decoder) throws {
+        let known = try JSONDecoder().decode(KeyTree.self, from: JSONEncoder().encode(self))
+        let surplus = try KeyTree(from: decoder).surplus(over: known)
+        guard surplus.isEmpty else {
+            throw DecodingError.dataCorrupted(
+                DecodingError.Context(codingPath: [], debugDescription: "unknown: \(surplus.joined(separator: ", "))"))
+        }
     }
 }

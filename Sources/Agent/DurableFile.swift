@@ -39,12 +39,6 @@ enum DurableFile {
         }
     }
 
-    /// Has the file gone, durably.
-    static func remove(_ path: String) throws {
-        guard unlink(path) == 0 || errno == ENOENT else { throw failure("remove", path) }
-        try syncFolder(of: path)
-    }
-
     static func makeFolder(_ path: String, mode: Int = 0o700) throws {
         do {
             try FileManager.default.createDirectory(

@@ -209,12 +209,13 @@ extension Guest {
             record.outgoing = nil
         }
         do {
-            try removeFiles(of: guest)
+            try await removeFiles(of: guest)
             for disk in guest.disks { try await host.images.ensure(disk, at: try paths.disk(disk), from: nil) }
             try makeVariables(for: guest)
             let process = try await launch(guest, for: .incoming)
             let (endpoints, listener) = try await open(process, guest)
             try await ledger.change { $0.incoming?.endpoints = endpoints }
+            try await ledger.layOutSlot()
             if let ready = record.incoming { await drive(ready, listener: listener) }
         } catch {
             logger.warning("the target cannot be prepared", metadata: ["problem": "\(error)"])
@@ -271,7 +272,7 @@ extension Guest {
         incoming = nil
         if let process, process.isAlive { try await process.end() }
         release()
-        if let guest = record.description { try removeFiles(of: guest) }
+        if let guest = record.description { try await removeFiles(of: guest) }
         try await ledger.change { $0.forget() }
     }
 
@@ -365,7 +366,7 @@ extension Guest {
         await endMigrations()
         if let process, process.isAlive { try await process.end() }
         release()
-        if let guest = record.description { try removeFiles(of: guest) }
+        if let guest = record.description { try await removeFiles(of: guest) }
         try await ledger.change { $0.forget() }
     }
 }

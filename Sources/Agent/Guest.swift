@@ -21,14 +21,14 @@ actor Guest {
     var incoming: Incoming?
     private var isClosed = false
 
-    /// - Parameter record: what stands on the disk, or a new one.
-    init(_ record: GuestRecord, host: HostContext) {
-        self.server = record.server
-        self.paths = host.paths.of(record.server)
+    /// - Throws: ``AgentProblem`` when the server has a record that cannot be read.
+    init(_ server: ServerID, host: HostContext) throws {
+        self.server = server
+        self.paths = host.paths.of(server)
         self.host = host
-        self.ledger = Ledger(path: paths.record, record: record)
+        self.ledger = try Ledger(path: paths.record, server: server)
         var logger = host.logger
-        logger[metadataKey: "server"] = .stringConvertible(record.server)
+        logger[metadataKey: "server"] = .stringConvertible(server)
         self.logger = logger
     }
 
@@ -133,7 +133,7 @@ actor Guest {
             }
             try makeVariables(for: guest)
         } catch {
-            if isNew { try removeFiles(of: guest) }
+            if isNew { try await removeFiles(of: guest) }
             throw error
         }
     }
@@ -149,10 +149,14 @@ actor Guest {
     }
 
     /// Has nothing of the guest left here but its record.
-    func removeFiles(of guest: GuestDescription) throws {
-        for storage in Set(guest.disks.map(\.storage)) { try DiskImages.removeFolder(try paths.diskFolder(on: storage)) }
-        for path in [paths.nvram, paths.console, paths.log, paths.pid, paths.monitor, paths.rescue] { unlink(path) }
-        try DurableFile.syncFolder(of: paths.record)
+    func removeFiles(of guest: GuestDescription) async throws {
+        let paths = paths
+        // A file system can take long over a large file.
+        try await offloaded {
+            for storage in Set(guest.disks.map(\.storage)) { try DiskImages.removeFolder(try paths.diskFolder(on: storage)) }
+            for path in [paths.nvram, paths.console, paths.log, paths.pid, paths.monitor, paths.rescue] { unlink(path) }
+            try DurableFile.syncFolder(of: paths.record)
+        }
     }
 
     func start(_ order: StartOrder) async throws -> GuestReport {
@@ -209,7 +213,7 @@ actor Guest {
                 throw AgentProblem(.conflict, .invalidRequest, "server \(server) runs: stop it first")
             }
             await endMigrations()
-            if let guest = record.description { try removeFiles(of: guest) }
+            if let guest = record.description { try await removeFiles(of: guest) }
             try await ledger.change { $0.forget() }
         }
     }

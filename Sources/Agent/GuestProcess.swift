@@ -55,28 +55,13 @@ final class GuestProcess: Sendable {
     static func find(_ paths: GuestPaths, logger: Logger) async throws -> GuestProcess? {
         guard let pid = readPID(paths), let start = startTime(pid, paths) else { return nil }
         do {
-            async let monitor = connect(paths.monitor, outOfBand: false, logger)
-            async let rescue = connect(paths.rescue, outOfBand: true, logger)
+            async let monitor = QMPClient.settled(paths.monitor, logger: logger)
+            async let rescue = QMPClient.settled(paths.rescue, enableOOB: true, logger: logger)
             return GuestProcess(pid: pid, startTime: start, paths: paths, monitor: try await monitor, rescue: try await rescue)
         } catch {
             guard startTime(pid, paths) != nil else { return nil }
             throw AgentProblem(
                 .failed, .qemuError, "QEMU of server \(paths.server) is there (pid \(pid)) and its monitor does not answer: \(error)")
-        }
-    }
-
-    /// A QEMU that has just begun to listen may greet twice, and have forgotten the first client's negotiation then: the next connection is sound.
-    private static func connect(_ path: String, outOfBand: Bool, _ logger: Logger) async throws -> QMPClient {
-        var tries = 0
-        while true {
-            tries += 1
-            do {
-                let client = try await QMPClient.connect(path: path, enableOOB: outOfBand, logger: logger)
-                _ = try await client.queryStatus()
-                return client
-            } catch let error as QMPError where tries < 5 && (error.code == .protocolViolation || error.code == .command) {
-                logger.debug("QEMU's monitor was not ready", metadata: ["problem": "\(error)"])
-            }
         }
     }
 
@@ -150,6 +135,24 @@ final class GuestProcess: Sendable {
                 String(decoding: $0, as: UTF8.self)
             }
             return sum + (text?.split(separator: " ").first.flatMap { UInt64($0) } ?? 0)
+        }
+    }
+}
+
+extension QMPClient {
+    /// Connects to a QEMU that may have begun to listen this moment. Such a one can greet twice, and forget what it was told between: whatever
+    /// goes wrong in the first exchanges, the next connection is sound.
+    static func settled(_ path: String, enableOOB: Bool = false, logger: Logger) async throws -> QMPClient {
+        var patience = Duration.seconds(1)
+        while true {
+            do {
+                let client = try await connect(path: path, enableOOB: enableOOB, deadline: patience, logger: logger)
+                _ = try await client.queryVersion(deadline: patience)
+                return client
+            } catch let error as QMPError where error.code != .couldNotConnect && patience < .seconds(8) {
+                logger.debug("QEMU's monitor was not ready", metadata: ["problem": "\(error)"])
+                patience *= 2
+            }
         }
     }
 }

@@ -1,8 +1,5 @@
 import AgentAPI
-import Dispatch
 import Fleet
-import Foundation
-import Synchronization
 
 /// All that an agent must remember of a server, in one file, so that what belongs together changes together.
 ///
@@ -26,6 +23,8 @@ struct GuestRecord: Hashable, Sendable, Codable {
     }
 
     var server: ServerID
+    /// Counts the changes: of two writings of a record the higher one stands.
+    var sequence: Int64 = 0
     var epoch: Epoch = .none
     var tenure: Tenure = .none
     var desired: Desire = .stopped
@@ -122,56 +121,5 @@ struct SwitchTimeline: Hashable, Sendable, Codable {
         return Blackout(
             lastPassUS: preSwitchover - stopped, diskDrainUS: continued - preSwitchover, deviceStateUS: completed - continued,
             handoverUS: max(0, answered - completed - resumeUS), resumeUS: resumeUS, totalUS: answered - stopped)
-    }
-}
-
-/// Keeps one server's record: every change is on the disk before anybody sees it.
-final class Ledger: Sendable {
-    private let path: String
-    private let queue: DispatchQueue
-    private let current: Mutex<GuestRecord>
-
-    init(path: String, record: GuestRecord) {
-        self.path = path
-        self.queue = DispatchQueue(label: "godwit.ledger")
-        self.current = Mutex(record)
-    }
-
-    var record: GuestRecord { current.withLock { $0 } }
-
-    /// Changes the record and writes it. The body may look first and refuse by throwing: changes of one record never overlap.
-    @discardableResult
-    func change<Result: Sendable>(_ body: @escaping @Sendable (inout GuestRecord) throws -> Result) async throws -> Result {
-        try await withCheckedThrowingContinuation { continuation in
-            queue.async {
-                continuation.resume(
-                    with: Swift.Result {
-                        var next = self.record
-                        let result = try body(&next)
-                        if next != self.record {
-                            try Self.write(next, to: self.path)
-                            let written = next
-                            self.current.withLock { $0 = written }
-                        }
-                        return result
-                    })
-            }
-        }
-    }
-
-    private static func write(_ record: GuestRecord, to path: String) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        try DurableFile.write(try encoder.encode(record), to: path)
-    }
-
-    /// Nil when there is no record at that path.
-    static func read(_ path: String) throws -> GuestRecord? {
-        guard let bytes = try DurableFile.read(path) else { return nil }
-        do {
-            return try JSONDecoder().decode(GuestRecord.self, from: bytes)
-        } catch {
-            throw AgentProblem(.failed, .agentError, "\(path) is no record of a guest: \(error)")
-        }
     }
 }

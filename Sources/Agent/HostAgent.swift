@@ -43,10 +43,8 @@ package final class HostAgent: AgentOrders {
 
     private func restore() async throws {
         for name in try FileManager.default.contentsOfDirectory(atPath: host.paths.guests).sorted() {
-            let path = host.paths.of(ServerID(name)).record
-            guard let record = try Ledger.read(path) else { continue }
-            let guest = Guest(record, host: host)
-            guests.withLock { $0[record.server] = guest }
+            let guest = try Guest(ServerID(name), host: host)
+            guests.withLock { $0[guest.server] = guest }
         }
         await withDiscardingTaskGroup { group in
             for guest in guests.withLock({ Array($0.values) }) { group.addTask { await guest.restore() } }
@@ -95,9 +93,9 @@ package final class HostAgent: AgentOrders {
         if let guest = guests.withLock({ $0[server] }) { return guest }
         try DurableFile.makeFolder(host.paths.of(server).folder)
         try DurableFile.syncFolder(of: host.paths.of(server).folder)
-        return guests.withLock { guests in
+        return try guests.withLock { guests in
             if let guest = guests[server] { return guest }
-            let guest = Guest(GuestRecord(server: server), host: host)
+            let guest = try Guest(server, host: host)
             guests[server] = guest
             return guest
         }

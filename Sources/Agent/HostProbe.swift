@@ -103,7 +103,7 @@ struct HostProbe: Sendable {
         unlink(socket)
         defer { unlink(socket) }
         return try await withThrowingTaskGroup(of: QEMUFacts?.self) { group in
-            let qemu = configuration.qemu
+            let (qemu, logger) = (configuration.qemu, logger)
             group.addTask {
                 let outcome = try await Program.run(
                     qemu,
@@ -118,7 +118,7 @@ struct HostProbe: Sendable {
                 return nil
             }
             group.addTask {
-                let client = try await Self.connect(socket, until: .now.advanced(by: .seconds(10)))
+                let client = try await Self.connect(socket, until: .now.advanced(by: .seconds(10)), logger: logger)
                 let machines = try await client.queryMachines()
                 let models = try await client.queryCPUDefinitions()
                 let version = client.version
@@ -146,10 +146,10 @@ struct HostProbe: Sendable {
     }
 
     /// Connects as soon as somebody listens.
-    private static func connect(_ socket: String, until deadline: ContinuousClock.Instant) async throws -> QMPClient {
+    private static func connect(_ socket: String, until deadline: ContinuousClock.Instant, logger: Logger) async throws -> QMPClient {
         while true {
             do {
-                return try await QMPClient.connect(path: socket)
+                return try await QMPClient.settled(socket, logger: logger)
             } catch let error as QMPError where error.code == .couldNotConnect && ContinuousClock.now < deadline {
                 try await Task.sleep(for: .milliseconds(5))
             }

@@ -50,6 +50,8 @@ actor Incoming {
         announcement?.cancel()
         await task?.value
         await announcement?.value
+        // Whoever waits on this report is to look anew.
+        watched.change { $0.version = max($0.version + 1, Timestamp.microseconds) }
     }
 
     private var record: IncomingRecord? {
@@ -191,7 +193,7 @@ actor Incoming {
         }
         if watched.value.phase == .prepared { try await awaitState() }
         let key = key
-        let isNew = try await ledger.change { record in
+        let isNew = try await ledger.change(isUrgent: true) { record in
             guard var incoming = record.incoming, incoming.key == key, !record.refused.contains(key), incoming.phase != .refused else {
                 throw AgentProblem(
                     .conflict, .invalidRequest, "this host has refused the guest of \(key.migration), attempt \(key.attempt)")

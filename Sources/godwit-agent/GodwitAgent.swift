@@ -1,5 +1,6 @@
 import Agent
 import AgentAPI
+import AgentHTTP
 import ArgumentParser
 import Fleet
 import Foundation

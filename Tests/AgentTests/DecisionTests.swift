@@ -1,5 +1,6 @@
 import AgentAPI
 import Fleet
+import Foundation
 import Testing
 
 @testable import Agent
@@ -190,5 +191,77 @@ struct DecisionTests {
         #expect(ladder.began(pass: 8, remaining: 499) == nil)
         #expect(ladder.limit == 100)
         #expect(DowntimeLadder(highest: 20).limit == 20)
+    }
+}
+
+/// What stands on the disk when a write was cut off.
+struct LedgerTests {
+    static func withFolder(_ body: (String) async throws -> Void) async throws {
+        let folder = "/tmp/gwl-\(UInt32.random(in: .min ... .max))"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try await body(folder)
+    }
+
+    @Test func `keeps the newest change, whichever way it was written`() async throws {
+        try await Self.withFolder { folder in
+            let path = "\(folder)/guest.json"
+            for layOut in [false, true] {
+                let ledger = try Ledger(path: path, server: "s")
+                let base = ledger.record.epoch.value
+                if layOut { try await ledger.layOutSlot() }
+                try await ledger.change { $0.epoch = Epoch(base + 1) }
+                try await ledger.change(isUrgent: true) { $0.epoch = Epoch(base + 2) }
+                #expect(try Ledger(path: path, server: "s").record.epoch == Epoch(base + 2))
+                // Urgent again: the slot holds what the file does not, and must not be written over.
+                try await ledger.change(isUrgent: true) { $0.epoch = Epoch(base + 3) }
+                #expect(try Ledger(path: path, server: "s").record.epoch == Epoch(base + 3))
+                try await ledger.change { $0.epoch = Epoch(base + 4) }
+                #expect(try Ledger(path: path, server: "s").record.epoch == Epoch(base + 4))
+                try await ledger.change(isUrgent: true) { $0.epoch = Epoch(base + 5) }
+                #expect(try Ledger(path: path, server: "s").record == ledger.record)
+            }
+        }
+    }
+
+    @Test func `falls back to the file when the slot was torn at any byte`() async throws {
+        try await Self.withFolder { folder in
+            let path = "\(folder)/guest.json"
+            let ledger = try Ledger(path: path, server: "s")
+            try await ledger.layOutSlot()
+            try await ledger.change { $0.epoch = Epoch(1) }
+            let empty = try Data(contentsOf: URL(fileURLWithPath: path + ".slot"))
+            try await ledger.change(isUrgent: true) { $0.epoch = Epoch(2) }
+            let whole = try Data(contentsOf: URL(fileURLWithPath: path + ".slot"))
+            let length = try #require(whole.lastIndex { $0 != 0 }) + 1
+            for cut in stride(from: 0, to: length, by: 7) {
+                try (whole.prefix(cut) + empty.dropFirst(cut)).write(to: URL(fileURLWithPath: path + ".slot"))
+                #expect(try Ledger(path: path, server: "s").record.epoch == Epoch(1))
+            }
+            try whole.write(to: URL(fileURLWithPath: path + ".slot"))
+            #expect(try Ledger(path: path, server: "s").record.epoch == Epoch(2))
+        }
+    }
+
+    @Test func `changes nothing when the change is refused`() async throws {
+        try await Self.withFolder { folder in
+            let ledger = try Ledger(path: "\(folder)/guest.json", server: "s")
+            try await ledger.change { try $0.admit(Epoch(3)) }
+            await #expect(throws: AgentProblem.self) {
+                try await ledger.change { record in
+                    record.desired = .running
+                    try record.admit(Epoch(2))
+                }
+            }
+            #expect(ledger.record.desired == .stopped)
+            #expect(try Ledger(path: "\(folder)/guest.json", server: "s").record == ledger.record)
+        }
+    }
+
+    @Test func `refuses a record that it cannot read`() async throws {
+        try await Self.withFolder { folder in
+            try Data("{".utf8).write(to: URL(fileURLWithPath: "\(folder)/guest.json"))
+            #expect(throws: AgentProblem.self) { try Ledger(path: "\(folder)/guest.json", server: "s") }
+        }
     }
 }

@@ -1,4 +1,5 @@
 import AgentAPI
+import AgentHTTP
 import Fleet
 import Foundation
 import Identity

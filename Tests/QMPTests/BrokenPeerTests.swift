@@ -169,6 +169,7 @@ import Testing
             peer.write(#"{"QMP": {"version": {"qemu": {"micro": 0, "minor": 0, "major": 2}, "package": ""}, "capabilities": []}}"# + "\r\n")
             guard let request = peer.readLine(), !request.contains("enable") else { return }
             peer.write(#"{"return": {}, "id": \#(peer.id(of: request))}"# + "\r\n")
+            peer.answer(#""return": {}"#)
             peer.awaitEnd()
         } _: { path in
             let client = try await QMPClient.connect(path: path, enableOOB: true)

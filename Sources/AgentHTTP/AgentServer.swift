@@ -1,3 +1,4 @@
+package import Agent
 import AgentAPI
 import Fleet
 import Foundation

@@ -1,0 +1,209 @@
+import AgentAPI
+import Fleet
+import Foundation
+import Logging
+import QMP
+
+/// The steps forward.
+extension Outgoing {
+    func take(_ step: OutgoingMachine.Step, _ record: OutgoingRecord) async throws -> Turn {
+        switch step {
+        case .done: return .done
+        case .deliver: return try await deliver(record)
+        case .finish(let phase, let reason):
+            try await finish(phase, reason)
+            return .done
+        default: break
+        }
+        guard let process else { return .pause(.seconds(1)) }
+        let monitor = process.monitor
+        switch step {
+        case .wait:
+            if record.phase == .mirroring { try await applyBandwidth(record, isSendingMemory: false) }
+            return .pause(.milliseconds(100))
+        case .startMirrors(let disks):
+            for disk in disks { try await startMirror(disk, record, process) }
+        case .noteMirrored:
+            try await change { $0.phase = .mirrored }
+            show(.mirrored)
+        case .startMemory: try await startMemory(record, process)
+        case .noteMemory:
+            try await change { $0.phase = .memory }
+            show(.memory)
+        case .drain(let disks):
+            show(.switching)
+            for socket in sockets { socket.setTimeout(StreamSocket.switchTimeout) }
+            let fresh = disks.filter { !draining.contains($0) }
+            guard !fresh.isEmpty else { return .pause(.milliseconds(20)) }
+            for disk in fresh {
+                if record.bandwidth != nil { try await monitor.blockJobSetSpeed(jobID(disk), speed: 0, deadline: OutgoingMachine.window) }
+                try await monitor.blockJobCancel(jobID(disk), deadline: OutgoingMachine.window)
+                draining.insert(disk)
+            }
+        case .clear(let disks):
+            for disk in disks { try await removeMirror(disk, monitor) }
+        case .proceed:
+            show(.switching)
+            guard self.record?.unwinding == nil else { return .again }
+            timeline.continued = Timestamp.microseconds
+            try await monitor.migrateContinue()
+            return .pause(.milliseconds(20))
+        case .handOver: try await handOver()
+        case .turnBack(let unwinding): try await turnBack(unwinding)
+        case .cancelMemory:
+            await yank(memory: false)
+            try await monitor.migrateCancel()
+            return .pause(.milliseconds(20))
+        case .removeMirrors:
+            try await removeMirrors(monitor)
+            return .pause(.milliseconds(10))
+        case .resume:
+            try await monitor.cont()
+            return .pause(.milliseconds(10))
+        case .done, .deliver, .finish: break
+        }
+        return .again
+    }
+
+    func change(_ body: @escaping @Sendable (inout OutgoingRecord) -> Void) async throws {
+        let key = key
+        try await ledger.change { record in
+            guard var outgoing = record.outgoing, outgoing.key == key, !outgoing.isOver else { throw CancellationError() }
+            body(&outgoing)
+            record.outgoing = outgoing
+        }
+    }
+
+    func startMirror(_ disk: String, _ record: OutgoingRecord, _ process: GuestProcess) async throws {
+        let monitor = process.monitor
+        if attached.contains(disk) {
+            try await monitor.blockdevDel(node(disk))
+            attached.remove(disk)
+        }
+        let socket = try await StreamSocket.connect(record.target.address, port: record.target.nbdPort, deadline: .seconds(5))
+        try await monitor.sendDescriptor(socket.descriptor, name: node(disk))
+        do {
+            try await monitor.blockdevAdd([
+                "driver": "nbd", "node-name": .string(node(disk)), "server": ["type": "fd", "str": .string(node(disk))],
+                "export": .string(disk),
+                "reconnect-delay": 0, "detect-zeroes": "unmap", "discard": "unmap",
+            ])
+        } catch let error as QMPError {
+            try await forgetDescriptor(node(disk), monitor)
+            throw AgentProblem(.failed, .connectionLost, "the target's disk \(disk) cannot be opened: \(error)")
+        }
+        attached.insert(disk)
+        sockets.append(socket)
+        // Top: the target's image is new and empty, made by its agent for this attempt. The ended job stays, with its error, until it was seen.
+        let speeds = bandwidth(record, isSendingMemory: false)
+        try await monitor.blockdevMirror(
+            jobID: jobID(disk), device: disk, target: node(disk), sync: .top, speed: speeds.mirror > 0 ? Int(speeds.mirror) : nil,
+            autoDismiss: false)
+        self.speeds = speeds
+    }
+
+    /// A descriptor that no command took is closed; that there is none is as good.
+    func forgetDescriptor(_ name: String, _ monitor: QMPClient) async throws {
+        do { try await monitor.closeDescriptor(name) } catch let error as QMPError where error.code == .command {}
+    }
+
+    static let capabilities = ["events", "pause-before-switchover", "return-path", "late-block-activate", "auto-converge"]
+
+    func startMemory(_ record: OutgoingRecord, _ process: GuestProcess) async throws {
+        guard let leave = record.leave else { return }
+        let monitor = process.monitor
+        let known = try await monitor.migrateCapabilityNames()
+        guard known.contains("pause-before-switchover"), known.contains("late-block-activate") else {
+            throw AgentProblem(
+                .failed, .incompatibleQEMU,
+                "QEMU \(monitor.version) cannot pause before the switchover: a newer one is needed for live migration")
+        }
+        try await ledger.layOutSlot()
+        try await monitor.migrateSetCapabilities(
+            Dictionary(uniqueKeysWithValues: Self.capabilities.filter(known.contains).map { ($0, true) }))
+        let ladder = DowntimeLadder(highest: leave.downtimeLimitMS)
+        self.ladder = ladder
+        let speeds = bandwidth(record, isSendingMemory: true)
+        try await monitor.migrateSetParameters(["downtime-limit": JSONValue(ladder.limit), "max-bandwidth": JSONValue(speeds.memory)])
+        let socket = try await StreamSocket.connect(record.target.address, port: record.target.memoryPort, deadline: .seconds(5))
+        try await socket.send(StreamSocket.preamble(key))
+        try await monitor.sendDescriptor(socket.descriptor, name: memoryName)
+        sockets.append(socket)
+        do {
+            try await monitor.migrate(uri: "fd:" + memoryName)
+        } catch {
+            try await forgetDescriptor(memoryName, monitor)
+            throw error
+        }
+        tell("downtime limit set to \(ladder.limit) ms")
+    }
+
+    func handOver() async throws {
+        let (timeline, progress, events) = (timeline, watched.value.progress, events)
+        let key = key
+        try await ledger.change(isUrgent: true) { record in
+            guard var outgoing = record.outgoing, outgoing.key == key, outgoing.unwinding == nil, !outgoing.isOver else { return }
+            outgoing.phase = .handedOver
+            outgoing.timeline = timeline
+            outgoing.progress = progress
+            outgoing.events = events
+            record.outgoing = outgoing
+            record.tenure = .handedOver
+        }
+        guard self.record?.phase == .handedOver else { return }
+        show(.handedOver)
+        sockets = []
+    }
+
+    func deliver(_ record: OutgoingRecord) async throws -> Turn {
+        guard let leave = record.leave else { return .pause(.seconds(60)) }
+        if ContinuousClock.now < delivery.notBefore { return .pause(delivery.notBefore - .now) }
+        do {
+            let answer = try await host.peers.agent(at: leave.targetAgentURL).handOver(
+                server, HandoverOrder(epoch: record.epoch, key: key, source: host.configuration.name))
+            guard answer.phase == .running, let resumeUS = answer.resumeUS else {
+                throw AgentProblem(.conflict, .agentError, "the target answered the handover with phase \(answer.phase.rawValue)")
+            }
+            let blackout = record.timeline.blackout(answered: Timestamp.microseconds, resumeUS: resumeUS)
+            try await change {
+                guard $0.phase == .handedOver else { return }
+                $0.phase = .confirmed
+                $0.blackout = blackout
+                $0.reason = nil
+            }
+            guard self.record?.phase == .confirmed else { return .again }
+            show(.confirmed) {
+                $0.blackout = blackout
+                $0.reason = nil
+            }
+            return .done
+        } catch let problem as AgentProblem {
+            delivery.tries += 1
+            delivery.notBefore = .now.advanced(by: .milliseconds(min(2000, 20 << min(delivery.tries, 7))))
+            if watched.value.reason != problem.reason {
+                logger.warning("the handover is not taken", metadata: ["problem": .stringConvertible(problem)])
+                show(.handedOver) { $0.reason = problem.reason }
+            }
+            return .again
+        }
+    }
+
+    /// While memory flows the connection to the target's agent is used now and then: in the blackout there is no time for a handshake.
+    func keepWarm() async {
+        while !Task.isCancelled {
+            let rings = bell.rings
+            if let record, record.phase == .memory, let leave = record.leave, record.unwinding == nil {
+                do {
+                    _ = try await host.peers.agent(at: leave.targetAgentURL).incoming(server, key, seen: 0, waitMS: 0)
+                } catch is CancellationError {
+                    return
+                } catch {
+                    logger.info("the target's agent does not answer", metadata: ["problem": "\(error)"])
+                }
+                do { try await Task.sleep(for: .seconds(5)) } catch { return }
+            } else {
+                await bell.wait(after: rings, until: .now.advanced(by: .seconds(60)))
+            }
+        }
+    }
+}
