@@ -94,7 +94,10 @@ let package = Package(
             "godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, systemPackage, unixSignals, yams]),
         program(
             "godwit-controller",
-            ["Controller", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, nioSSL, serviceLifecycle, unixSignals, logging]),
+            [
+                "Controller", "Client", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, nioCore, nioSSL, serviceLifecycle,
+                unixSignals, logging,
+            ]),
         program("godwit-agent", ["Agent", "AgentAPI", "AgentHTTP", "Fleet", argumentParser, serviceLifecycle, unixSignals, logging, yams]),
         program(
             "godwit-worker", path: "workers/godwit-worker",
@@ -102,7 +105,7 @@ let package = Package(
 
         tests("FleetTests", ["Fleet"]),
         tests("PlacementTests", ["Placement", "Fleet"]),
-        tests("QMPTests", ["QMP", subprocess, logging]),
+        tests("QMPTests", ["QMP", subprocess]),
         tests("SQLTests", ["SQL", "SQLite"]),
         tests("StoreTests", ["Store", "SQLite", "SQL", "Fleet"]),
         tests("IdentityTests", ["Identity", x509, crypto, swiftASN1, nioCore, nioSSL, subprocess]),

@@ -21,8 +21,10 @@ package struct GodwitClient: Sendable {
 
     /// How long an answer that only reads or records may take.
     package static let ordinaryDeadline = Duration.seconds(30)
-    /// How long an answer may take that a host works for: copying an image, starting or stopping a guest.
-    package static let operationDeadline = Duration.seconds(600)
+    /// How long an answer may take that a host works for: starting, stopping, deleting a guest.
+    package static let operationDeadline = Duration.seconds(900)
+    /// How long a server's creation may take, which may copy whole images.
+    package static let creationDeadline = Duration.seconds(3660)
     /// Silence on an event stream after which it counts as broken.
     static let streamSilence = Duration.seconds(15)
 
@@ -44,6 +46,8 @@ package struct GodwitClient: Sendable {
         self.base = base
         self.token = token
         var tls = TLSConfiguration.makeClientConfiguration()
+        // Who gives a request up does not wait for a busy controller to agree to the closing of TLS.
+        tls.shutdownTimeout = .milliseconds(250)
         if let caFile {
             do {
                 tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(caFile))
@@ -99,7 +103,7 @@ extension GodwitClient {
 
     /// Answers when the server is defined on its host, disks made.
     package func createServer(_ request: CreateServerRequest) async throws -> ServerView {
-        try await send(.POST, "/v1/servers", body: request, deadline: Self.operationDeadline)
+        try await send(.POST, "/v1/servers", body: request, deadline: Self.creationDeadline)
     }
 
     /// Answers when nothing of the server is left on its host.

@@ -58,8 +58,14 @@ package struct Controller: Sendable {
     package func application(listening: @escaping @Sendable (String) -> Void) throws -> some ApplicationProtocol {
         let scheme = configuration.tls == nil ? "http" : "https"
         let host = configuration.host
+        let tls = configuration.tls.map { given in
+            var tls = given
+            // A client that does not answer the closing of TLS would hold up the end of this process for 5 s.
+            tls.shutdownTimeout = .milliseconds(250)
+            return tls
+        }
         return Application(
-            router: api.router(), server: try configuration.tls.map { try .tls(.http1(), tlsConfiguration: $0) } ?? .http1(),
+            router: api.router(), server: try tls.map { try .tls(.http1(), tlsConfiguration: $0) } ?? .http1(),
             configuration: ApplicationConfiguration(address: .hostname(host, port: configuration.port), serverName: "godwit"),
             onServerRunning: { channel in
                 let shown = host.contains(":") ? "[\(host)]" : host

@@ -49,11 +49,12 @@ package struct Operations: Service {
     /// - Throws: ``Problem``, ``StoreError``, ``AgentProblem``. Nothing is left of the server then, on the host or in the store, unless the
     ///   agent gave no answer: in that case the server stays `deploying` until it does.
     func create(_ request: ServerRequest) async throws -> Server {
-        let loads = try await store.hostLoads()
+        let candidates = try candidates(request, among: try await store.hostLoads())
+        let macs = try await macs(of: request.spec)
         var server: Server?
-        for load in try candidates(request, among: loads) {
+        for load in candidates {
             do {
-                server = try await store.createServer(draft(request.spec, on: load), owner: owner, leaseMS: leaseMS)
+                server = try await store.createServer(draft(request.spec, macs, on: load), owner: owner, leaseMS: leaseMS)
                 break
             } catch let error as StoreError where error.code == .overbooked {
                 log.info("a host filled up meanwhile", metadata: ["host": "\(load.host.name)", "server": "\(request.spec.name)"])
@@ -329,15 +330,14 @@ extension Operations {
 
     /// The server as it is asked of the agent, which fills in what is left open: an empty CPU model or machine is the agent's default, the
     /// accelerator `auto` its choice, a disk size of 0 the image's.
-    private func draft(_ spec: ServerSpec, on load: HostLoad) -> Server {
+    private func draft(_ spec: ServerSpec, _ macs: [String], on load: HostLoad) -> Server {
         let storages = HostChoice.storages(for: spec, on: load) ?? []
         let disks = zip(spec.disks, storages).enumerated().map { index, pair in
             GuestDescription.Disk(
                 name: "disk\(index)", sizeBytes: pair.0.sizeBytes ?? 0, format: pair.0.format, bus: pair.0.bus, storage: pair.1)
         }
-        var taken = Set(spec.nics.compactMap(\.mac))
-        let nics = spec.nics.enumerated().map { index, nic in
-            GuestDescription.NIC(name: "nic\(index)", network: nic.network, mac: nic.mac ?? freshMAC(beside: &taken))
+        let nics = zip(spec.nics, macs).enumerated().map { index, pair in
+            GuestDescription.NIC(name: "nic\(index)", network: pair.0.network, mac: pair.1)
         }
         let id = ServerID.unique()
         return Server(
@@ -348,11 +348,27 @@ extension Operations {
                 cdrom: spec.cdrom, nics: nics), note: nil, createdAt: .now)
     }
 
-    private func freshMAC(beside taken: inout Set<String>) -> String {
+    /// An address for each nic: the one asked for, or a fresh one; none that another server has.
+    private func macs(of spec: ServerSpec) async throws -> [String] {
+        guard !spec.nics.isEmpty else { return [] }
+        var owners: [String: String] = [:]
+        for server in try await store.servers(ServerFilter()) {
+            for nic in server.description.nics { owners[nic.mac] = server.name }
+        }
+        for (index, nic) in spec.nics.enumerated() {
+            guard let mac = nic.mac, let owner = owners[mac] else { continue }
+            let field = "nics[\(index)].mac"
+            throw Problem.conflict(
+                "name-taken", "\(field) is \(mac), which a nic of the server \(owner) has; choose another.", field: field)
+        }
+        var taken = Set(owners.keys).union(spec.nics.compactMap(\.mac))
         var generator = SystemRandomNumberGenerator()
-        while true {
-            let mac = MACAddress(using: &generator).description
-            if taken.insert(mac).inserted { return mac }
+        return spec.nics.map { nic in
+            if let mac = nic.mac { return mac }
+            while true {
+                let mac = MACAddress(using: &generator).description
+                if taken.insert(mac).inserted { return mac }
+            }
         }
     }
 }

@@ -1,8 +1,10 @@
 import AgentAPI
 import ArgumentParser
+import Client
 import Controller
 import Foundation
 import Logging
+import NIOCore
 import NIOSSL
 import SQL
 import SQLite
@@ -66,6 +68,8 @@ struct ControllerCommand: AsyncParsableCommand {
         let path = try path()
         let tokens = try BearerTokens(text: try text(of: tokenFile))
         let tls = try certificate()
+        try readable(ca, "authority")
+        try readable(cert, "agent certificate")
         let pool = try AgentPool(tls: MutualTLS(authorityPath: ca, certificatePath: cert, keyPath: key))
         do {
             let store = try await Store.open { try await SQLiteDatabase.open(path: path) }
@@ -130,10 +134,22 @@ struct ControllerCommand: AsyncParsableCommand {
         }
     }
 
+    /// Some of them would be read at the first connection only, far from where the mistake was made.
+    private func readable(_ file: String, _ what: String) throws {
+        do {
+            _ = try NIOSSLCertificate.fromPEMFile(file)
+        } catch {
+            throw ValidationError("The \(what) \(file) cannot be read as PEM.")
+        }
+    }
+
     private func sentence(_ error: any Error) -> String {
         switch error {
-        case let error as StoreError: error.message
+        case let error as StoreError: "The store \(store) cannot be used. \(error.message)"
         case let error as ValidationError: error.message
+        case let error as Problem: error.detail
+        case let error as IOError:
+            "The address \(listen) cannot be listened on: \(String(cString: strerror(error.errnoCode))). Choose another, or end what listens there."
         default: "\(error)"
         }
     }

@@ -46,7 +46,7 @@ import Testing
 
     @Test func `a migration's table tells reason and blackout, part by part`() {
         let text = MigrationTables.one(migration)
-        #expect(text.contains("| reason            | host2 went away. (target-lost)"))
+        #expect(text.contains("| reason            | target-lost: host2 went away."))
         #expect(text.contains("| target_host       | h2 "), "an id stands for a host whose name is gone")
         #expect(text.contains("| blackout          | 61.4 ms"))
         #expect(text.contains("|                   |   device state 50.0 ms"))
@@ -54,10 +54,18 @@ import Testing
         #expect(!text.contains("max_bandwidth_mb"))
     }
 
+    @Test func `a failed migration ends a command with its reason`() throws {
+        let failure = #expect(throws: CommandFailure.self) { try MigrationWatching.requireReady(migration) }
+        #expect(failure == .failed("Migration m1 of vm1 failed (target-lost): host2 went away."))
+        var ready = migration
+        ready.state = .ready
+        try MigrationWatching.requireReady(ready)
+    }
+
     @Test func `a history tells times, states and numbers`() {
         let lines = MigrationTables.history(history).split(separator: "\n")
         #expect(lines.contains { $0.contains("1970-01-01T00:00:01.000Z") && $0.contains("pending") && $0.contains("admin") })
-        #expect(lines.contains { $0.contains("2.5 s") && $0.contains("scheduling (rolling back)") && $0.contains("a_ms=7") })
+        #expect(lines.contains { $0.contains("2.500 s") && $0.contains("scheduling (rollback)") && $0.contains("a_ms=7") })
         #expect(lines.contains { $0.contains("disk_bytes=5") })
     }
 

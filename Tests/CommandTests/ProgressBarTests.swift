@@ -44,9 +44,9 @@ import Testing
         #expect(bar.plain(migration(.switching, awaiting: "the agent of host2")).hasSuffix("switching  awaiting the agent of host2"))
     }
 
-    @Test func `rolling back and a second attempt are told`() {
+    @Test func `rollback and a second attempt are told`() {
         var bar = ProgressBar()
-        #expect(bar.plain(migration(.scheduling, attempt: 2, direction: .rollback)).hasSuffix("scheduling (rolling back)  attempt 2 of 3"))
+        #expect(bar.plain(migration(.scheduling, attempt: 2, direction: .rollback)).hasSuffix("scheduling (rollback)  attempt 2 of 3"))
     }
 
     @Test(arguments: [10, 20, 40, 60, 80, 100, 200]) func `a line fits its terminal`(columns: Int) {

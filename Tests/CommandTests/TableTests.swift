@@ -56,6 +56,12 @@ import Testing
                 """)
     }
 
+    @Test func `a long sentence is broken at blanks, its words kept whole`() {
+        #expect("one two three".wrapped(7) == "one two\nthree")
+        #expect("/a/path/longer/than/that is whole".wrapped(10) == "/a/path/longer/than/that\nis whole")
+        #expect("a\n\nb".wrapped(10) == "a\n\nb")
+    }
+
     @Test func `the footer counts, and pages where a limit was given`() {
         #expect(Table.footer(shown: 1, total: 1, limit: nil) == "***  Total: 1  ***")
         #expect(Table.footer(shown: 20, total: 41, limit: 20) == "***  Total: 41 Pages: 3 Limit: 20 Offset: 0 Page: 1  ***")

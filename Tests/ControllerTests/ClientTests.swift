@@ -153,6 +153,32 @@ struct ClientTests {
         #expect(error?.message.contains("/nonexistent/ca.pem") == true)
     }
 
+    @Test func `an order is carried out though the one who gave it has left`() async throws {
+        try await with { store, fleet, tls, _ in
+            try await withListening(store, fleet, tls) { url in
+                try await GodwitClient.with(url: url, token: Fixture.token, caFile: tls.authority) { client in
+                    try await eventually("the hosts are online") {
+                        try await client.hosts().items.filter { $0.status == .online }.count == 2
+                    }
+                    _ = try await client.createServer(CreateServerRequest(name: "web1", memoryMB: 64, preferHost: "host1"))
+                }
+                let agent = fleet["host1"]
+                await agent.hang("start")
+                let impatient = Task {
+                    try await GodwitClient.with(url: url, token: Fixture.token, caFile: tls.authority) { client in
+                        _ = try await client.startServer("web1")
+                    }
+                }
+                try await eventually("the start is under way") { await agent.orders.last == "start web1 2" }
+                impatient.cancel()
+                await #expect(throws: CancellationError.self) { try await impatient.value }
+                await agent.letGo("start")
+                try await eventually("it runs") { try await store.server("web1").status == .running }
+                #expect(await agent.orders.filter { $0.hasPrefix("start") } == ["start web1 2"])
+            }
+        }
+    }
+
     @Test func `a migration is watched to its end, and nothing is told twice`() async throws {
         try await with { store, fleet, tls, _ in
             try await withListening(store, fleet, tls) { url in

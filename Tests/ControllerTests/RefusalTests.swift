@@ -121,6 +121,9 @@ struct RefusalTests {
             #"{"name": "web", "nics": [{"network": "lan", "mac": "52:54:00:00:00:0a"}, {"network": "lan", "mac": "52:54:00:00:00:0A"}]}"#,
             400, "invalid-request", says: "another nic", field: "nics[1].mac"),
         Case(
+            .post, "/v1/servers", #"{"name": "web", "nics": [{"network": "lan", "mac": "52:54:00:99:99:99"}]}"#, 409, "name-taken",
+            says: "wired", field: "nics[0].mac"),
+        Case(
             .post, "/v1/servers", #"{"name": "web", "boot": {"initrd": "/i"}}"#, 400, "invalid-request", says: "kernel",
             field: "boot.kernel"),
         Case(
@@ -146,6 +149,9 @@ struct RefusalTests {
     ]
 
     static let others: [Case] = [
+        Case(
+            .post, "/v1/hosts", #"{"name": "host3", "agent_url": "https://host1.test:7070/"}"#, 409, "name-taken", says: "host1",
+            field: "agent_url"),
         Case(.get, "/v1/hosts/nohost", nil, 404, "not-found", says: "nohost"),
         Case(.post, "/v1/hosts/nohost/disable", nil, 404, "not-found", says: "nohost"),
         Case(.post, "/v1/hosts", #"{"name": "host3"}"#, 400, "invalid-request", says: "agent_url is missing", field: "agent_url"),
@@ -173,6 +179,9 @@ struct RefusalTests {
             try await fixture.server("off")
             try await fixture.server("on", running: true)
             try await fixture.server("moving", running: true)
+            let wired =
+                #"{"name": "wired", "nics": [{"network": "lan", "mac": "52:54:00:99:99:99"}], "boot": {"kernel": "/k", "command_line": ""}}"#
+            #expect(try await fixture.ask(.post, "/v1/servers", wired).status == 201)
             #expect(try await fixture.ask(.post, "/v1/servers/moving/live-migrate").status == 202)
             let before = try await fixture.snapshot()
             for bad in Self.migrations + Self.servers + Self.others {

@@ -84,7 +84,8 @@ struct DevFleet: Sendable {
 
     private static func logs(in work: URL) throws -> [URL] {
         let folder = work.appending(path: "state/log")
-        let logs = FileManager.default.fileExists(atPath: folder.path)
+        let logs =
+            FileManager.default.fileExists(atPath: folder.path)
             ? try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil) : []
         return [work.appending(path: "dev.out")] + logs
     }
@@ -152,7 +153,9 @@ struct DevFleet: Sendable {
         var latest = try await migration(id)
         let deadline = ContinuousClock.now + limit
         while !latest.state.isFinished {
-            guard ContinuousClock.now < deadline else { throw Failure("migration \(id) is still \(latest.state) after \(limit): \(latest)") }
+            guard ContinuousClock.now < deadline else {
+                throw Failure("migration \(id) is still \(latest.state) after \(limit): \(latest)")
+            }
             try await pause(.milliseconds(150))
             let next = try await migration(id)
             if next.attempt == latest.attempt, let before = latest.progress, let now = next.progress {

@@ -34,7 +34,8 @@ extension DevFleet {
         let image = work.appending(path: "\(name).img")
         try makeImage(image, dataMB: diskDataMB)
         defer { try? FileManager.default.removeItem(at: image) }
-        var append = try String(contentsOf: guest.appending(path: "cmdline"), encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+        var append = try String(contentsOf: guest.appending(path: "cmdline"), encoding: .utf8).trimmingCharacters(
+            in: .whitespacesAndNewlines)
         append += " godwit.dirty_mb_s=\(dirtyMBs) godwit.dirty_set_mb=16 godwit.records_s=50"
         if let beatPort { append += " godwit.beat=10.0.2.2:\(beatPort)" }
         let created = try await godwit(

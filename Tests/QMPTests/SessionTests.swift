@@ -86,7 +86,7 @@ import Testing
         #expect(session.nextDeadline == start.advanced(by: .seconds(5)))
     }
 
-    @Test(arguments: [#""p-99""#, #""other-1""#, #""p-""#, "1", "null"])
+    @Test(arguments: [#""p-99""#, #""q-1""#, #""p-""#, "1", "null"])
     mutating func `does not take another client's reply for its own`(id: String) throws {
         _ = session.submit(request(1))
         let actions = try session.receive(Array(#"{"return": {}, "id": \#(id)}"#.utf8))

@@ -73,6 +73,24 @@ import Testing
         }
     }
 
+    @Test func `a database restored from a dump, which has lost the mark, is ours all the same`() async throws {
+        try await withPath { path in
+            let maker = try await SQLiteDatabase.open(path: path)
+            try await maker.write { transaction in
+                try await transaction.script("CREATE TABLE schema_versions (number INTEGER); PRAGMA application_id = 0;")
+            }
+            await maker.close()
+            var content = try Data(contentsOf: URL(filePath: path))
+            content[18] = 1
+            content[19] = 1
+            try content.write(to: URL(filePath: path))
+            let database = try await SQLiteDatabase.open(path: path)
+            let mode = try await database.read { try await $0.query("PRAGMA journal_mode").first?.values }
+            #expect(mode == [.text("wal")])
+            await database.close()
+        }
+    }
+
     @Test func `a closed database lets transactions under way end and refuses new ones`() async throws {
         try await withPath { path in
             let database = try await SQLiteDatabase.open(path: path)

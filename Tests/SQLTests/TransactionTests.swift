@@ -181,7 +181,16 @@ import Testing
                     try await database.write { try await $0.execute("INSERT INTO t VALUES (1, 1)") }
                 }
             }
-            try await database.write { try await $0.execute("INSERT INTO t VALUES (1, 1)") }
+            // A task begun in one may write after it.
+            let after = Door()
+            let later = try await database.write { _ in
+                Task {
+                    await after.pass()
+                    try await database.write { try await $0.execute("INSERT INTO t VALUES (1, 1)") }
+                }
+            }
+            await after.open()
+            _ = try await later.value
         }
     }
 

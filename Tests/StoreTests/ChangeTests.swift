@@ -68,6 +68,7 @@ import Testing
             var migration = try await store.bring(store.claim(server), toSwitchingOn: two)
             migration.excluded = [two.id: Reason(.targetLost, "It went \"away\".")]
             migration.reason = Reason(.stalled, "No byte moved.")
+            migration.remedy = .otherTarget
             migration.awaiting = "the answer of host two"
             migration.progress = Progress(diskTotal: 1, memoryTransferred: .max, etaMS: nil)
             migration.blackout = Blackout(

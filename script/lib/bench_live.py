@@ -109,7 +109,8 @@ class Fleet:
                 }
                 self.prove(name, options, beats, digest)
             finally:
-                self.call("server-stop", name, "--force")
+                if self.ask("server-show", name)["status"] != "ready":
+                    self.call("server-stop", name, "--force")
                 self.call("server-delete", name)
         return figures
 

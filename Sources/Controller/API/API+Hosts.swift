@@ -27,7 +27,12 @@ extension API {
         else {
             throw Problem.invalid("agent_url", "agent_url is “\(url)”; it must be an address such as https://10.0.0.1:7070.")
         }
-        let registered = try await store.registerHost(name: name, agentURL: url.hasSuffix("/") ? String(url.dropLast()) : url)
+        let address = url.hasSuffix("/") ? String(url.dropLast()) : url
+        if let other = try await store.hosts().first(where: { $0.agentURL == address && $0.name != name }) {
+            throw Problem.conflict(
+                "name-taken", "The agent at \(address) is that of \(other.name) already; give this host its own.", field: "agent_url")
+        }
+        let registered = try await store.registerHost(name: name, agentURL: address)
         return try .json(try await view(of: registered), status: .created)
     }
 

@@ -77,16 +77,16 @@ extension API {
                     }
                 }
                 defer { group.cancelAll() }
-                var last = try await view(of: first)
-                try await writer.write(try Self.event(last))
+                var last = first
+                try await writer.write(try Self.event(try await view(of: first)))
                 var said = ContinuousClock.now
                 // Without the end on shutdown the server would wait for its watchers; they connect to the next one.
                 for await _ in signals.cancelOnGracefulShutdown() where !last.state.isFinished {
-                    let view = try await view(of: try await store.migration(id.value))
-                    if view != last {
-                        last = view
+                    let now = try await store.migration(id.value)
+                    if now != last {
+                        last = now
                         said = .now
-                        try await writer.write(try Self.event(view))
+                        try await writer.write(try Self.event(try await view(of: now)))
                     } else if ContinuousClock.now - said > Self.keepAlive {
                         said = .now
                         try await writer.write(ByteBuffer(string: ": still here\n\n"))

@@ -41,9 +41,11 @@ struct Fields {
         return value
     }
 
-    mutating func string(_ name: String) throws -> String? {
+    /// - Parameter mayBeEmpty: An empty one is nil then, and else refused.
+    mutating func string(_ name: String, mayBeEmpty: Bool = false) throws -> String? {
         guard let value = take(name) else { return nil }
         guard case .string(let text) = value else { throw mismatch(name, "a text", value) }
+        if text.isEmpty, mayBeEmpty { return nil }
         guard !text.isEmpty, !text.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7f }) else {
             throw Problem.invalid(path(name), "\(path(name)) must not be empty or hold control characters; leave it out for the default.")
         }

@@ -29,7 +29,8 @@ struct ServerRequest {
                 throw Problem.invalid(fields.path("kernel"), "\(fields.path("kernel")) is missing; give the kernel's path on the host.")
             }
             return DirectBoot(
-                kernel: kernel, initrd: try fields.hostPath("initrd"), commandLine: try fields.string("command_line") ?? "")
+                kernel: kernel, initrd: try fields.hostPath("initrd"),
+                commandLine: try fields.string("command_line", mayBeEmpty: true) ?? "")
         }
         spec.disks = try fields.objects("disks", limit: 16, Self.disk)
         spec.cdrom = try fields.hostPath("cdrom")

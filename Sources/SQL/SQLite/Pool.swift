@@ -9,7 +9,7 @@ final class Pool<Item: Sendable>: Sendable {
         var closed = false
         var waiters: [(number: UInt64, continuation: CheckedContinuation<Item, any Error>)] = []
         var nextNumber: UInt64 = 0
-        var drained: CheckedContinuation<Void, Never>?
+        var drainers: [CheckedContinuation<Void, Never>] = []
     }
 
     private let state: Mutex<State>
@@ -56,7 +56,9 @@ final class Pool<Item: Sendable>: Sendable {
             } else {
                 state.free.append(item)
                 state.lent -= 1
-                if state.lent == 0 { state.drained?.resume() }
+                guard state.lent == 0 else { return }
+                for drainer in state.drainers { drainer.resume() }
+                state.drainers = []
             }
         }
     }
@@ -80,7 +82,7 @@ final class Pool<Item: Sendable>: Sendable {
                     waiter.continuation.resume(throwing: SQLError(.connection, "the database is closed"))
                 }
                 state.waiters = []
-                if state.lent == 0 { continuation.resume() } else { state.drained = continuation }
+                if state.lent == 0 { continuation.resume() } else { state.drainers.append(continuation) }
             }
         }
         return state.withLock { state in

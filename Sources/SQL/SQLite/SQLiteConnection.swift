@@ -51,15 +51,14 @@ final class SQLiteConnection: Sendable {
         return true
     }
 
-    /// Settings that GRDB's own set-up would undo, hence after it; those that change the file only where the file is ours.
+    /// Settings that GRDB's own set-up would undo, hence after it; those that change the file only where the file is ours: empty, marked,
+    /// or restored from a dump, which loses the mark.
     private static func setUp(_ database: Database) throws {
-        let tables = try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_schema") ?? 0
-        var application = try Int64.fetchOne(database, sql: "PRAGMA application_id") ?? 0
-        if tables == 0, application == 0 {
-            try database.execute(sql: "PRAGMA application_id = \(SQLiteDatabase.applicationID)")
-            application = SQLiteDatabase.applicationID
-        }
-        if application == SQLiteDatabase.applicationID {
+        let tables = try String.fetchAll(database, sql: "SELECT name FROM sqlite_schema WHERE type = 'table'")
+        let mark = try Int64.fetchOne(database, sql: "PRAGMA application_id")
+        let isMarked = mark == SQLiteDatabase.applicationID
+        if isMarked || tables.isEmpty || tables.contains("schema_versions") {
+            if !isMarked { try database.execute(sql: "PRAGMA application_id = \(SQLiteDatabase.applicationID)") }
             let mode = try String.fetchOne(database, sql: "PRAGMA journal_mode = WAL") ?? "none"
             guard mode == "wal" else {
                 throw SQLError(

@@ -5,12 +5,17 @@ import Synchronization
 
 /// The transaction that is open on a connection, until its body has ended.
 final class SQLiteTransaction: SQLTransaction {
+    /// Whose it is, if it writes.
+    let writer: SQLiteWriter?
     private let connection: SQLiteConnection
     private let ended = Atomic(false)
 
-    init(_ connection: SQLiteConnection) {
+    init(_ connection: SQLiteConnection, writer: SQLiteWriter? = nil) {
         self.connection = connection
+        self.writer = writer
     }
+
+    var isOpen: Bool { !ended.load(ordering: .sequentiallyConsistent) }
 
     /// Refuses every statement from now on: the connection goes to another.
     func end() {
@@ -37,7 +42,7 @@ final class SQLiteTransaction: SQLTransaction {
     private func run<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
         try Task.checkCancellation()
         return try await connection.run { [self] database in
-            guard !ended.load(ordering: .sequentiallyConsistent) else {
+            guard isOpen else {
                 throw SQLError(.statement, "a statement was sent after its transaction had ended")
             }
             // SQLite itself rolls back after some errors (a full disk): what follows would be committed one by one.

@@ -7,8 +7,8 @@ final class SQLiteWatch: Sendable {
         var listeners: [UInt64: AsyncStream<Void>.Continuation] = [:]
         var nextListener: UInt64 = 0
         var lookout: (SQLiteLookout, Task<Void, Never>)?
-        /// Told to stop, and maybe not at their end yet.
-        var leaving: [Task<Void, Never>] = []
+        /// The end of those that were told to stop.
+        var leaving: Task<Void, Never>?
         var closed = false
     }
 
@@ -58,7 +58,7 @@ final class SQLiteWatch: Sendable {
         }
         // Each ends its stream, the last one the lookout.
         for listener in listeners { listener.finish() }
-        for task in state.withLock({ $0.leaving }) { await task.value }
+        await state.withLock { $0.leaving }?.value
         await connection.close()
     }
 
@@ -68,7 +68,11 @@ final class SQLiteWatch: Sendable {
             guard state.listeners.isEmpty, let (lookout, task) = state.lookout else { return }
             state.lookout = nil
             lookout.stop()
-            state.leaving = [task] + state.leaving.suffix(3)
+            let before = state.leaving
+            state.leaving = Task {
+                await before?.value
+                await task.value
+            }
         }
     }
 }

@@ -28,8 +28,8 @@ final class SQLiteWriter: Sendable {
     private static let longest = Duration.milliseconds(20)
     private static let largest = 256
 
-    /// Which database's transaction the current task is in the middle of: a second one inside of it would wait for itself.
-    @TaskLocal private static var writing: ObjectIdentifier?
+    /// The transaction that the current task is in the middle of: a second one inside of it would wait for itself.
+    @TaskLocal private static var current: SQLiteTransaction?
 
     private let connection: Pool<SQLiteConnection>
     private let group = Mutex<Group?>(nil)
@@ -41,14 +41,11 @@ final class SQLiteWriter: Sendable {
     }
 
     func write<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T {
-        guard Self.writing != ObjectIdentifier(self) else {
+        if let current = Self.current, current.isOpen, current.writer === self {
             throw SQLError(.statement, "a write transaction was begun inside another one of the same database")
         }
         let connection = try await self.connection.take()
-        let outcome = await Self.$writing.withValue(ObjectIdentifier(self)) {
-            await Result { try await run(body, on: connection) }
-        }
-        switch outcome {
+        switch await Result({ try await run(body, on: connection) }) {
         case .success(let value):
             try await settle(on: connection)
             return value
@@ -77,8 +74,10 @@ final class SQLiteWriter: Sendable {
         } else {
             try await connection.run { try $0.execute(sql: "SAVEPOINT body") }
         }
-        let transaction = SQLiteTransaction(connection)
-        let outcome = await Result { try await body(transaction) }
+        let transaction = SQLiteTransaction(connection, writer: self)
+        let outcome = await Self.$current.withValue(transaction) {
+            await Result { try await body(transaction) }
+        }
         transaction.end()
         if !isFirst {
             let isSuccess = if case .success = outcome { true } else { false }

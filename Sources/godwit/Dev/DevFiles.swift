@@ -1,3 +1,4 @@
+import Fleet
 import Foundation
 import Glibc
 import Identity
@@ -73,13 +74,14 @@ struct DevFiles {
     }
 
     /// One host's configuration for its agent.
-    func configureAgent(_ host: DevLayout.HostFolder, port: Int, credential: Credential) throws {
-        let text = Self.agentConfiguration(host, port: port, authority: authorityCertificate, credential: credential)
+    func configureAgent(_ host: DevLayout.HostFolder, port: Int, accelerator: Accelerator, credential: Credential) throws {
+        let text = Self.agentConfiguration(
+            host, port: port, accelerator: accelerator, authority: authorityCertificate, credential: credential)
         try DurableFile.write(text, to: host.configuration, mode: 0o600)
     }
 
     static func agentConfiguration(
-        _ host: DevLayout.HostFolder, port: Int, authority: String, credential: Credential
+        _ host: DevLayout.HostFolder, port: Int, accelerator: Accelerator, authority: String, credential: Credential
     ) -> String {
         """
         # Written by godwit dev at each start.
@@ -93,6 +95,7 @@ struct DevFiles {
         networks:
           - name: default
             kind: user
+        accelerator: \(accelerator.rawValue)
         tls:
           authority: \(quoted(authority))
           certificate: \(quoted(credential.certificate))

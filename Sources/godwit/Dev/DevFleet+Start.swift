@@ -1,4 +1,5 @@
 import Client
+import Fleet
 import Foundation
 import Glibc
 import Identity
@@ -11,7 +12,7 @@ extension DevFleet {
     func processes(
         _ files: DevFiles, _ ports: [String: Int], report: @escaping @Sendable (DevProcess, DevProcess.Event) async -> Void
     ) throws -> [DevProcess] {
-        let layout = layout
+        let (layout, accelerator) = (layout, accelerator)
         let authority = try files.authority()
         let programs = try Self.programs()
         let ca = files.authorityCertificate
@@ -31,7 +32,7 @@ extension DevFleet {
             let credential = try files.issue("agent", host.name, by: authority)
             processes.append(
                 try make(host.name, "godwit-agent", listens: true) { port in
-                    try files.configureAgent(host, port: port, credential: credential)
+                    try files.configureAgent(host, port: port, accelerator: accelerator, credential: credential)
                     return ["--config", host.configuration]
                 })
         }

@@ -1,4 +1,5 @@
 import Client
+import Fleet
 import Foundation
 import Glibc
 import Identity
@@ -9,6 +10,7 @@ struct DevFleet: Sendable {
     let layout: DevLayout
     let hosts: Int
     let workers: Int
+    let accelerator: Accelerator
     let keepGuests: Bool
 
     private enum Event: Sendable {
@@ -20,7 +22,10 @@ struct DevFleet: Sendable {
         case ended
     }
 
-    private static let grace = Duration.seconds(5)
+    /// Daemons can be killed at any time without harm; what they get is time to be tidy.
+    private static let daemonGrace = Duration.seconds(2)
+    /// What a guest's QEMU gets to write its disks' last blocks.
+    private static let guestGrace = Duration.seconds(5)
 
     /// Runs until a signal ends it.
     ///
@@ -194,14 +199,16 @@ struct DevFleet: Sendable {
                         say("Servers are not marked as off: \(error)")
                     }
                 }
-                group.addTask { try? await Task.sleep(for: Self.grace) }
+                group.addTask { try? await Task.sleep(for: Self.guestGrace) }
                 await group.next()
                 group.cancelAll()
             }
         }
-        await stop(processes.filter { !$0.name.hasPrefix("worker") })
+        // An agent that nobody is connected to any more ends at once.
+        await stop(processes.filter { $0.name == "controller" })
+        await stop(processes)
         if !keepGuests {
-            for guest in await ProcessTable.end(DevGuests(layout: layout).running(), grace: Self.grace) {
+            for guest in await ProcessTable.end(DevGuests(layout: layout).running(), grace: Self.guestGrace) {
                 say("QEMU with pid \(guest.pid) does not end.")
             }
         }
@@ -212,7 +219,7 @@ struct DevFleet: Sendable {
 
     private func stop(_ processes: [DevProcess]) async {
         await withTaskGroup(of: Void.self) { group in
-            for process in processes { group.addTask { await process.stop(grace: Self.grace) } }
+            for process in processes { group.addTask { await process.stop(grace: Self.daemonGrace) } }
         }
     }
 

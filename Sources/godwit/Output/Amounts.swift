@@ -51,6 +51,9 @@ enum Amounts {
         }
     }
 
+    /// `0.023 s`, `7.800 s`: for columns in which times are compared.
+    static func seconds(milliseconds: Int64) -> String { fixed(Double(milliseconds) / 1000, 3) + " s" }
+
     private static func unit(of count: Int64) -> Int {
         var unit = 0
         var rest = count.magnitude

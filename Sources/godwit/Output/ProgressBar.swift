@@ -25,7 +25,8 @@ struct ProgressBar {
         let tail = tail(migration, fraction)
         let fixed = (head + tail).joined(separator: "  ").displayWidth + 4
         let room = min(Self.widest, columns - 1 - fixed)
-        let bar = room >= Self.narrowest ? [Self.bar(fraction, width: room)] : []
+        let isMeasured = Self.amount(migration) != nil || migration.state == .switching
+        let bar = isMeasured && room >= Self.narrowest ? [Self.bar(fraction, width: room)] : []
         let line = (head + bar + tail).joined(separator: "  ")
         return line.displayWidth < columns ? line : String(line.prefix(max(0, columns - 1)))
     }
@@ -83,7 +84,7 @@ struct ProgressBar {
         let route = migration.targetHost.map { "\(migration.sourceHost.name) -> \($0.name)" } ?? migration.sourceHost.name
         let state =
             migration.direction == .rollback && !migration.state.isFinished
-            ? "\(migration.state.rawValue) (rolling back)" : migration.state.rawValue
+            ? "\(migration.state.rawValue) (rollback)" : migration.state.rawValue
         return [migration.server.name, route, state]
     }
 

@@ -57,6 +57,25 @@ struct Table: Equatable {
 }
 
 extension String {
+    /// Broken at blanks into lines of at most `width`; a longer word stays whole.
+    func wrapped(_ width: Int) -> String {
+        split(separator: "\n", omittingEmptySubsequences: false).map { paragraph in
+            var lines: [String] = []
+            var line = ""
+            for word in paragraph.split(separator: " ", omittingEmptySubsequences: false) {
+                if line.isEmpty {
+                    line = String(word)
+                } else if line.displayWidth + 1 + String(word).displayWidth <= width {
+                    line += " \(word)"
+                } else {
+                    lines.append(line)
+                    line = String(word)
+                }
+            }
+            return (lines + [line]).joined(separator: "\n")
+        }.joined(separator: "\n")
+    }
+
     /// How many terminal columns it takes: Han, Hangul, Kana, full-width forms and emoji take two, combining marks none.
     var displayWidth: Int {
         reduce(0) { width, character in

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Fleet
 import Foundation
 
 struct Dev: AsyncParsableCommand {
@@ -21,6 +22,12 @@ struct Dev: AsyncParsableCommand {
     @Flag(help: "Leave guests running at the end; the next `godwit dev` on the same state finds them again.")
     var keepGuests = false
 
+    @Option(
+        help: ArgumentHelp(
+            "\(Choices.list(Accelerator.self)): what hosts run guests with. auto tries KVM once on each host.", valueName: "accelerator"),
+        transform: { try Choices.parse($0, as: Accelerator.self, field: "accelerator") })
+    var accelerator: Accelerator = .auto
+
     func validate() throws {
         if let hosts, !(1...64).contains(hosts) { throw ValidationError("--hosts must be from 1 to 64.") }
         guard (1...16).contains(workers) else { throw ValidationError("--workers must be from 1 to 16.") }
@@ -35,6 +42,8 @@ struct Dev: AsyncParsableCommand {
         let settings = try DevSettings.load("\(path)/dev.json")
         let layout = DevLayout(
             state: path, runDirectory: settings?.runDirectory ?? DevLayout.runDirectory(of: path, environment))
-        try await DevFleet(layout: layout, hosts: hosts ?? settings?.hosts ?? 3, workers: workers, keepGuests: keepGuests).run()
+        try await DevFleet(
+            layout: layout, hosts: hosts ?? settings?.hosts ?? 3, workers: workers, accelerator: accelerator, keepGuests: keepGuests
+        ).run()
     }
 }

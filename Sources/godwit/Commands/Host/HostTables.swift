@@ -34,7 +34,7 @@ enum HostTables {
             "kernel_version": host.kernel,
             "qemu_version": host.qemuVersion,
             "accelerator": host.accelerator?.rawValue,
-            "machine_types": host.machineTypes.map { wrap($0) },
+            "machine_types": host.machineTypes.map { $0.joined(separator: " ").wrapped(80) },
             "cpu_count": host.cpus.map(String.init),
             "vcpus_taken": String(host.vcpusTaken),
             "mem_size": host.memoryTotalMB.map(String.init),
@@ -46,23 +46,7 @@ enum HostTables {
             "networks": host.networks.map { "\($0.name)  \($0.kind.rawValue)" }.joined(separator: "\n"),
             "guests": host.guests.map(String.init),
             "inbound_migrations": host.inboundMigrations > 0 ? String(host.inboundMigrations) : nil,
-            "warnings": host.warnings.joined(separator: "\n"),
+            "warnings": host.warnings.map { $0.wrapped(80) }.joined(separator: "\n"),
         ]).text
-    }
-
-    /// Names in lines of a readable width.
-    private static func wrap(_ names: [String]) -> String {
-        var lines = [""]
-        for name in names {
-            let last = lines[lines.count - 1]
-            if last.isEmpty {
-                lines[lines.count - 1] = name
-            } else if last.count + 1 + name.count <= 80 {
-                lines[lines.count - 1] = "\(last) \(name)"
-            } else {
-                lines.append(name)
-            }
-        }
-        return lines.joined(separator: "\n")
     }
 }

@@ -24,7 +24,7 @@ enum MigrationTables {
             "mode": migration.mode.rawValue,
             "state": state(migration),
             "awaiting": migration.awaiting,
-            "reason": migration.reason.map { "\($0.message) (\($0.code))" },
+            "reason": migration.reason.map { $0.description.wrapped(80) },
             "source_host": name(migration.sourceHost),
             "target_host": migration.targetHost.map(name),
             "prefer_host": migration.options.preferHost.map(name),
@@ -47,12 +47,12 @@ enum MigrationTables {
         return Table(
             ["Time", "After", "State", "Attempt", "Target", "Step", "Actor", "Reason", "Numbers"],
             rows: transitions.map { transition in
-                let rollback = transition.direction == .rollback ? " (rolling back)" : ""
+                let rollback = transition.direction == .rollback ? " (rollback)" : ""
                 return [
-                    transition.at.description, start.map { Amounts.span(microseconds: (transition.at.timestamp - $0) * 1000) },
+                    transition.at.description, start.map { Amounts.seconds(milliseconds: transition.at.timestamp - $0) },
                     transition.to.rawValue + (transition.to.isFinished ? "" : rollback),
                     transition.attempt > 0 ? String(transition.attempt) : nil, transition.targetHost.map(name), transition.step,
-                    transition.actor, transition.reason.map { "\($0.message) (\($0.code))" },
+                    transition.actor, transition.reason.map { $0.description.wrapped(60) },
                     transition.numbers.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: "\n"),
                 ]
             }
@@ -65,7 +65,7 @@ enum MigrationTables {
             rows: cleanups.map { cleanup in
                 [
                     cleanup.id, cleanup.kind.rawValue, name(cleanup.server), name(cleanup.host), cleanup.migration,
-                    String(cleanup.attempt), String(cleanup.tries), cleanup.dueAt.description, cleanup.lastError,
+                    String(cleanup.attempt), String(cleanup.tries), cleanup.dueAt.description, cleanup.lastError?.wrapped(60),
                 ]
             }
         ).text
@@ -73,7 +73,7 @@ enum MigrationTables {
 
     private static func state(_ migration: MigrationView) -> String {
         migration.direction == .rollback && !migration.state.isFinished
-            ? "\(migration.state.rawValue) (rolling back)" : migration.state.rawValue
+            ? "\(migration.state.rawValue) (rollback)" : migration.state.rawValue
     }
 
     private static func progress(_ progress: ProgressView) -> String {

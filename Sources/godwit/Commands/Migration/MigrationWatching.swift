@@ -76,7 +76,7 @@ struct MigrationWatching {
     /// - Throws: ``CommandFailure`` with the reason of a migration that failed.
     static func requireReady(_ migration: MigrationView) throws {
         guard migration.state == .failed else { return }
-        let why = migration.reason.map { "\($0.message) (\($0.code))" } ?? "no reason was given"
-        throw CommandFailure.failed("Migration \(migration.id) of \(migration.server.name) failed: \(why)")
+        let why = migration.reason.map { " (\($0.code)): \($0.message)" } ?? ", and no reason was given."
+        throw CommandFailure.failed("Migration \(migration.id) of \(migration.server.name) failed\(why)")
     }
 }

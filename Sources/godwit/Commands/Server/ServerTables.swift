@@ -11,7 +11,7 @@ enum ServerTables {
             let row: [String?] = [
                 server.id, server.name, server.status.rawValue, String(server.vcpus), String(server.memoryMB),
                 server.disks.map { Amounts.size($0.sizeBytes) }.joined(separator: ","), server.host.name, "kvm", server.migration,
-                server.note?.message,
+                server.note?.message.wrapped(60),
             ]
             return details
                 ? row + [
@@ -27,7 +27,7 @@ enum ServerTables {
             "id": server.id,
             "name": server.name,
             "status": server.status.rawValue,
-            "note": server.note?.message,
+            "note": server.note?.message.wrapped(80),
             "host": server.host.name,
             "migration": server.migration,
             "vcpus": String(server.vcpus),
@@ -38,7 +38,7 @@ enum ServerTables {
             "firmware": server.firmware.rawValue,
             "kernel": server.boot?.kernel,
             "initrd": server.boot?.initrd,
-            "command_line": server.boot?.commandLine,
+            "command_line": server.boot?.commandLine?.wrapped(80),
             "disks": server.disks.map {
                 "\($0.name)  \(Amounts.size($0.sizeBytes))  \($0.format.rawValue)  \($0.bus.rawValue)  \($0.storage)"
             }.joined(separator: "\n"),

@@ -1,0 +1,171 @@
+import AgentAPI
+import Fleet
+import Logging
+import Store
+import Synchronization
+
+@testable import Engine
+
+/// What steps did, and whether two ever did the same at the same time.
+final class Recorder: Sendable {
+    private struct State {
+        var calls: [String] = []
+        var inside: Set<String> = []
+        var overlaps: [String] = []
+        var effects: Set<String> = []
+        var points = 0
+    }
+
+    private let state = Mutex(State())
+    private let onPoint = Mutex<(@Sendable (Int) async -> Void)?>(nil)
+
+    var calls: [String] { state.withLock { $0.calls } }
+    var overlaps: [String] { state.withLock { $0.overlaps } }
+    /// What stands in the world, such as a prepared target.
+    var effects: Set<String> { state.withLock { $0.effects } }
+    var points: Int { state.withLock { $0.points } }
+
+    func set(_ effect: String, _ stands: Bool) {
+        state.withLock { state in
+            if stands { state.effects.insert(effect) } else { state.effects.remove(effect) }
+        }
+    }
+
+    /// Runs the body as the one who does this step of this migration.
+    func alone<T>(_ call: String, _ migration: Migration, _ body: () async throws -> T) async rethrows -> T {
+        let key = "\(migration.id) \(call)"
+        state.withLock { state in
+            state.calls.append(call)
+            if !state.inside.insert(key).inserted { state.overlaps.append(key) }
+        }
+        defer { state.withLock { _ = $0.inside.remove(key) } }
+        return try await body()
+    }
+
+    /// A place where a worker may die.
+    func point() async throws {
+        let number = state.withLock { state in
+            state.points += 1
+            return state.points
+        }
+        await onPoint.withLock { $0 }?(number)
+        try Task.checkCancellation()
+    }
+
+    func atPoint(_ body: (@Sendable (Int) async -> Void)?) { onPoint.withLock { $0 = body } }
+}
+
+/// A step that leaves a mark in the world and says what the test has it say.
+struct ScriptedStep: Step {
+    let name: String
+    let states: Set<MigrationState>
+    var isPointOfNoReturn = false
+    let recorder: Recorder
+    var performing: @Sendable (StepContext) async throws -> StepResult
+    var compensating: @Sendable (StepContext) async throws -> Compensation = { _ in .done }
+
+    func perform(_ context: StepContext) async throws -> StepResult {
+        try await recorder.alone(name, context.migration) {
+            try await recorder.point()
+            recorder.set(name, true)
+            try await recorder.point()
+            return try await performing(context)
+        }
+    }
+
+    func compensate(_ context: StepContext) async throws -> Compensation {
+        try await recorder.alone("undo \(name)", context.migration) {
+            try await recorder.point()
+            let compensation = try await compensating(context)
+            if compensation == .done { recorder.set(name, false) }
+            try await recorder.point()
+            return compensation
+        }
+    }
+}
+
+/// A plan with the shape of a live migration's, whose steps a test can replace.
+struct Script: Sendable {
+    var place: @Sendable (StepContext) async throws -> StepResult
+    var prepare: @Sendable (StepContext) async throws -> StepResult = { _ in try StepResult(output: ["port": 7]) }
+    var copy: @Sendable (StepContext) async throws -> StepResult = { _ in StepResult(event: .disksSynced) }
+    var memory: @Sendable (StepContext) async throws -> StepResult = { _ in StepResult(event: .sourceStopped) }
+    var handOver: @Sendable (StepContext) async throws -> StepResult = { _ in StepResult() }
+    var undoPrepare: @Sendable (StepContext) async throws -> Compensation = { _ in .done }
+    var undoMemory: @Sendable (StepContext) async throws -> Compensation = { _ in .done }
+    var undoHandOver: @Sendable (StepContext) async throws -> Compensation = { _ in .done }
+
+    init(target: HostID) {
+        place = { context in
+            var result = StepResult(event: .placed(hasLocalDisks: true))
+            result.reservation = Reservation(
+                migration: context.migration.id, host: target, vcpus: 1, memoryBytes: 1 << 20, storageBytes: ["local": 1 << 20])
+            return result
+        }
+    }
+
+    static let names = ["place", "prepare", "copy", "memory", "switch", "commit"]
+
+    func plan(_ recorder: Recorder) -> Plan {
+        Plan(
+            mode: .live,
+            steps: [
+                ScriptedStep(name: "place", states: [.scheduling], recorder: recorder, performing: place),
+                ScriptedStep(
+                    name: "prepare", states: [.syncingDisk, .syncingMemory], recorder: recorder, performing: prepare,
+                    compensating: undoPrepare),
+                ScriptedStep(name: "copy", states: [.syncingDisk], recorder: recorder, performing: copy),
+                ScriptedStep(name: "memory", states: [.syncingMemory], recorder: recorder, performing: memory, compensating: undoMemory),
+                ScriptedStep(
+                    name: "switch", states: [.switching], isPointOfNoReturn: true, recorder: recorder, performing: handOver,
+                    compensating: undoHandOver),
+                ScriptedStep(name: "commit", states: [.switching], recorder: recorder) { _ in StepResult(event: .targetOwns) },
+            ],
+            statusWhileMoving: .liveMigrating, statusWhenReady: .running,
+            statusAfterFailure: { $0.reason.code == .guestStopped ? (.ready, $0.reason) : (.running, nil) })
+    }
+}
+
+extension EngineSettings {
+    /// Short waits; the lease long enough for a busy machine.
+    static var quick: EngineSettings {
+        var settings = EngineSettings()
+        settings.leaseMS = 10_000
+        settings.patience = .milliseconds(300)
+        settings.shortPatience = .milliseconds(50)
+        settings.retry = Backoff(base: .milliseconds(5), cap: .milliseconds(20))
+        settings.awaiting = Backoff(base: .milliseconds(5), cap: .milliseconds(20))
+        settings.reconnect = Backoff(base: .milliseconds(2), cap: .milliseconds(10))
+        settings.cleanup = Backoff(base: .milliseconds(5), cap: .milliseconds(20))
+        return settings
+    }
+}
+
+extension Logger {
+    static let silent = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+}
+
+extension Ground {
+    /// Claims what is due and runs it once; nil when nothing is due.
+    func runOnce(
+        _ plan: Plan, worker: String = "w1", settings: EngineSettings = .quick, until stop: Latch = Latch()
+    ) async throws -> MigrationRun.Ending? {
+        let clock = SystemClock()
+        let asked = clock.now()
+        guard let claimed = try await store.claimMigrations(worker: worker, leaseMS: settings.leaseMS, limit: 1).first else { return nil }
+        let run = MigrationRun(
+            claimed, claimAsked: asked, store: store, plan: plan, worker: worker, settings: settings, clock: clock, log: .silent)
+        return await run.run(until: stop)
+    }
+
+    /// Runs it to its end, attempt after attempt.
+    func runToEnd(_ plan: Plan, _ migration: MigrationID, settings: EngineSettings = .quick) async throws -> Migration {
+        for _ in 0..<20 {
+            try await makeDue()
+            _ = try await runOnce(plan, settings: settings)
+            let row = try await store.migration(migration.value)
+            if row.state.isFinished { return row }
+        }
+        throw TooLate(what: "migration \(migration) ended")
+    }
+}
