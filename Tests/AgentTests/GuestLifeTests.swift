@@ -1,8 +1,9 @@
-import Agent
 import AgentAPI
 import Fleet
 import Foundation
 import Testing
+
+@testable import Agent
 
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct GuestLifeTests {
@@ -56,6 +57,20 @@ struct GuestLifeTests {
             await #expect(throws: AgentProblem.self) { try await host.orders.stop(server, StopOrder(epoch: Epoch(1), graceMS: 0)) }
             #expect(try await host.orders.stop(server, StopOrder(epoch: Epoch(2), graceMS: 0)).summary.status == .stopped)
             #expect(!isAlive(pid))
+        }
+    }
+
+    /// Needs root and a bridge to spare: GODWIT_TEST_BRIDGE names one.
+    @Test(.enabled(if: ProcessInfo.processInfo.environment["GODWIT_TEST_BRIDGE"] != nil))
+    func `puts a nic on its bridge`() async throws {
+        let bridge = ProcessInfo.processInfo.environment["GODWIT_TEST_BRIDGE"] ?? ""
+        try await withHosts("a", networks: [.init(name: "default", kind: .bridge, bridge: bridge)]) { hosts in
+            let server = ServerID.unique()
+            _ = try await boot(TestGuest.description(server), on: hosts[0])
+            let ports = { try await Program.run("ip", ["-o", "link", "show", "master", bridge], deadline: .seconds(5)).output }
+            #expect(try await ports().split(separator: "\n").count == 1)
+            _ = try await hosts[0].orders.stop(server, StopOrder(epoch: Epoch(3), graceMS: 0))
+            #expect(try await ports().isEmpty)
         }
     }
 }

@@ -1,10 +1,11 @@
-import Agent
 import AgentAPI
 import Fleet
 import Foundation
 import Glibc
 import QMP
 import Testing
+
+@testable import Agent
 
 /// The test as the worker that drives two agents.
 struct Mover {
@@ -88,6 +89,9 @@ struct LiveMigrationTests {
             try await mover.mirror(endpoints)
             try await mover.outgoing(.mirrored)
             let mirrored = ContinuousClock.now
+            // Whoever comes to the memory port by chance becomes nobody's memory.
+            let stray = try await StreamSocket.connect(endpoints.address, port: endpoints.memoryPort, deadline: .seconds(2))
+            try await stray.send(String(repeating: "x", count: 200))
             try await mover.sendMemory(endpoints)
             let report = try await mover.outgoing(.confirmed)
             let end = ContinuousClock.now
@@ -260,6 +264,32 @@ struct MigrationFaultTests {
             try await again.outgoing(.confirmed)
             try await Self.expectTicking(
                 try await hosts[1].orders.guest(server).consoleLog, boot: TestGuest.tick(report.consoleLog)?["boot"])
+        }
+    }
+
+    @Test func `is called off at once although the target hangs`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let server = ServerID.unique()
+            let (mover, endpoints, report) = try await Self.begin(hosts, description: TestGuest.description(server))
+            let pid = try #require(try await hosts[1].orders.host().guests.first?.pid)
+            kill(pid, SIGSTOP)
+            defer { kill(pid, SIGCONT) }
+            // More than the socket's buffers take, and records for the mirror.
+            try await mover.sendMemory(endpoints)
+            try await Task.sleep(for: .seconds(1))
+            let begin = ContinuousClock.now
+            let silence = try await Self.longestSilence(report.consoleLog) {
+                let off = try await hosts[0].orders.abort(server, AbortOrder(epoch: mover.epoch, key: mover.key, targetRefused: false))
+                #expect(off.phase == .aborted)
+                #expect(begin.duration(to: .now) < .seconds(5))
+                try await Task.sleep(for: .milliseconds(500))
+            }
+            #expect(silence < .seconds(1))
+            try await Self.expectTicking(report.consoleLog, boot: TestGuest.tick(report.consoleLog)?["boot"])
+            #expect(try await hosts[0].orders.guest(server).summary.status == .running)
+            // The target's agent gets rid of a QEMU that answers nothing.
+            #expect(try await hosts[1].orders.refuse(server, RefuseOrder(epoch: mover.epoch, key: mover.key)).phase == .refused)
+            #expect(!isAlive(pid))
         }
     }
 

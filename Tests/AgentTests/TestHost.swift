@@ -10,13 +10,16 @@ import ServiceLifecycle
 @testable import Agent
 
 /// A place for hosts of one test, with an authority of its own. Everything goes when the body ends, guests first.
-func withHosts(_ names: String..., body: ([TestHost]) async throws -> Void) async throws {
+func withHosts(
+    _ names: String..., networks: [AgentConfiguration.NetworkAttachment] = [.init(name: "default", kind: .user)],
+    body: ([TestHost]) async throws -> Void
+) async throws {
     let folder = "/tmp/gwa-\(UInt32.random(in: .min ... .max))"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let authority = try CertificateAuthority(name: "test", validFor: .seconds(3600))
     try authority.certificatePEM.write(toFile: "\(folder)/ca.pem", atomically: true, encoding: .utf8)
-    let hosts = try names.map { try TestHost($0, folder: folder, authority: authority) }
+    let hosts = try names.map { try TestHost($0, folder: folder, networks: networks, authority: authority) }
     do {
         for host in hosts { try await host.start() }
         try await body(hosts)
@@ -46,14 +49,14 @@ final class TestHost: @unchecked Sendable {
         return logger
     }()
 
-    init(_ name: String, folder root: String, authority: CertificateAuthority) throws {
+    init(_ name: String, folder root: String, networks: [AgentConfiguration.NetworkAttachment], authority: CertificateAuthority) throws {
         self.name = name
         self.folder = "\(root)/\(name)"
         self.authority = authority
         let tls = try Self.issue(authority, "agent/\(name)", in: folder)
         self.configuration = AgentConfiguration(
             name: name, listen: .init(address: "127.0.0.1", port: 0), stateDirectory: "\(folder)/state", runDirectory: "\(folder)/run",
-            storages: [.init(name: "local", path: "\(folder)/disks")], networks: [.init(name: "default", kind: .user)], tls: tls,
+            storages: [.init(name: "local", path: "\(folder)/disks")], networks: networks, tls: tls,
             accelerator: .tcg)
     }
 
