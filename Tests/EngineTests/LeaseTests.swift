@@ -47,13 +47,18 @@ import Testing
                 // From the step on nothing answers.
                 if begun.isSet, moment == .before { try await Task.sleep(for: .seconds(60)) }
             }
+            let clock = ManualClock()
             var settings = EngineSettings.quick
             settings.leaseMS = 3000
-            let clock = SystemClock()
-            let before = clock.now()
-            #expect(try await ground.runOnce(script.plan(Recorder()), settings: settings) == .lost)
-            #expect(clock.now() - before < .seconds(3), "the work outlived the lease")
-            #expect(clock.now() - before > .seconds(2), "the lease was not used")
+            let plan = script.plan(Recorder())
+            async let ending = ground.runOnce(plan, settings: settings, clock: clock)
+            await begun.wait()
+            // A renewal is on its way, and is not answered.
+            clock.advance(to: .milliseconds(1100))
+            clock.advance(to: .milliseconds(2600))
+            #expect(!cancelled.isSet)
+            clock.advance(to: .milliseconds(2700))
+            #expect(try await ending == .lost, "the work must end a tenth before the lease does")
             #expect(cancelled.isSet)
             ground.database.onWrite(nil)
         }
