@@ -182,6 +182,15 @@ final class ManualClock: EngineClock {
 
     func now() -> Duration { state.withLock { $0.now } }
 
+    /// How many sleep: a run that only works has its heartbeat and its watch over the lease.
+    var sleepers: Int { state.withLock { $0.sleepers.count } }
+
+    /// Moves on by a third of the usual lease, once heartbeat and watch sleep, so that the lease is renewed.
+    func renewal() async throws {
+        try await eventually("heartbeat and watch sleep") { sleepers >= 2 }
+        advance(to: now() + .milliseconds(3400))
+    }
+
     func advance(to time: Duration) {
         let due = state.withLock { state in
             state.now = max(state.now, time)

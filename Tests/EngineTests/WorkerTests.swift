@@ -131,7 +131,7 @@ import Testing
             }
             let plan = script.plan(recorder)
             var settings = EngineSettings.quick
-            settings.leaseMS = 2000
+            settings.leaseMS = 60_000
             let doomed = Worker(
                 store: ground.store, plans: PlanCatalog([plan]), agents: FakeAgent(), name: "doomed", settings: settings, log: .silent)
             for number in 0..<count { _ = try await ground.submit("vm\(number)") }
@@ -142,6 +142,7 @@ import Testing
                 }
                 task.cancel()
                 await task.value
+                try await ground.expireLeases(of: "doomed")
                 try await eventually("all are ready", within: .seconds(40)) { try await Self.areAllReady(ground, count) }
             }
             #expect(recorder.overlaps.isEmpty)
