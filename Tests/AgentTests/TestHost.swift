@@ -166,7 +166,7 @@ func isAlive(_ pid: Int32) -> Bool {
 
 /// Waits for a condition.
 func eventually(
-    _ what: String, within deadline: Duration = .seconds(60), _ condition: () async throws -> Bool
+    _ what: String, within deadline: Duration = .seconds(180), _ condition: () async throws -> Bool
 ) async throws {
     let end = ContinuousClock.now.advanced(by: deadline)
     while try await !condition() {
