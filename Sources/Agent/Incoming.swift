@@ -99,6 +99,8 @@ actor Incoming {
             case .done: return false
             case .wait: break
             case .noteReceived:
+                // The source has ended its mirrors before it sent the last of its state.
+                if let process { try await removeExports(process.monitor) }
                 threads = try await process?.monitor.queryCPUsFast().map(\.threadID) ?? []
                 show(.received)
             case .run: try await resume(ownershipUS: record.ownershipUS)
@@ -237,15 +239,35 @@ actor Incoming {
         if watched.value.phase == .prepared { show(.received) }
     }
 
+    /// Has nobody write to the disks but the guest. Not by `nbd-server-stop`, in which QEMU 7.2 hangs for good, guest and all, while any
+    /// client has not ended its handshake; the server stays, and has nothing to give.
+    private func removeExports(_ monitor: QMPClient) async throws {
+        let deadline = ContinuousClock.now.advanced(by: .seconds(5))
+        while true {
+            let rings = bell.rings
+            let exports = try await monitor.queryBlockExports()
+            guard !exports.isEmpty else { return }
+            for export in exports where !export.shuttingDown {
+                do {
+                    try await monitor.blockExportDel(export.id, mode: .hard)
+                } catch let error as QMPError where error.code == .command {
+                    // It has ended meanwhile.
+                }
+            }
+            guard ContinuousClock.now < deadline else {
+                throw AgentProblem(.failed, .qemuError, "QEMU does not let go of its exports")
+            }
+            // Rung by BLOCK_EXPORT_DELETED.
+            await bell.wait(after: rings, until: .now.advanced(by: .milliseconds(20)))
+            try Task.checkCancellation()
+        }
+    }
+
     /// Has QEMU let go of its exports and run.
     private func resume(ownershipUS: Int64?) async throws {
         guard let process else { throw AgentProblem(.failed, .guestStopped, "the guest's QEMU is gone") }
         let monitor = process.monitor
-        do {
-            try await monitor.nbdServerStop()
-        } catch let error as QMPError where error.code == .command {
-            // It has been stopped, or there was no disk to take in.
-        }
+        try await removeExports(monitor)
         let executed = process.executed(threads: threads)
         let begin = ContinuousClock.now
         // QEMU answers when the guest runs; RESUME comes before the answer.

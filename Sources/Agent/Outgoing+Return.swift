@@ -64,7 +64,7 @@ extension Outgoing {
     }
 
     func finish(_ phase: OutgoingReport.Phase, _ reason: Reason?) async throws {
-        let (progress, events) = (watched.value.progress, events)
+        let (progress, events) = (latest, events)
         try await change {
             $0.phase = phase
             $0.reason = reason

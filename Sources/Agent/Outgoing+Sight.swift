@@ -76,7 +76,7 @@ extension Outgoing {
             )
         }
         self.ladder = ladder
-        if let throttle = migration.cpuThrottlePercentage, throttle > 0, watched.value.progress.throttle == 0 {
+        if let throttle = migration.cpuThrottlePercentage, throttle > 0, latest.throttle == 0 {
             tell("the guest is throttled, by \(throttle) % at first")
         }
         try await applyBandwidth(record, isSendingMemory: true)
@@ -110,7 +110,8 @@ extension Outgoing {
     }
 
     func measure(_ migration: MigrationInfo, _ jobs: [BlockJobInfo]) {
-        let progress = meter.read(migration, jobs, before: watched.value.progress)
+        let progress = meter.read(migration, jobs, before: latest)
+        latest = progress
         let now = ContinuousClock.now
         if let published, published.duration(to: now) < .milliseconds(250) { return }
         guard progress != watched.value.progress else { return }
@@ -121,12 +122,13 @@ extension Outgoing {
         }
     }
 
-    /// Shows a phase at once.
+    /// Shows a phase at once, with the figures of the last look.
     func show(_ phase: OutgoingReport.Phase, _ body: (inout OutgoingReport) -> Void = { _ in }) {
         let shown = watched.value.phase
         if phase == .switching, shown != .memory { return }
         watched.change {
             $0.phase = phase
+            $0.progress = latest
             body(&$0)
             $0.version = max($0.version + 1, Timestamp.microseconds)
         }

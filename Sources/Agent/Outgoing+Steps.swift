@@ -139,7 +139,7 @@ extension Outgoing {
     }
 
     func handOver() async throws {
-        let (timeline, progress, events) = (timeline, watched.value.progress, events)
+        let (timeline, progress, events) = (timeline, latest, events)
         let key = key
         try await ledger.change(isUrgent: true) { record in
             guard var outgoing = record.outgoing, outgoing.key == key, outgoing.unwinding == nil, !outgoing.isOver else { return }

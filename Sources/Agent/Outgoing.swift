@@ -33,6 +33,7 @@ actor Outgoing {
     var sockets: [StreamSocket] = []
     var events: [String]
     var meter = ProgressMeter()
+    var latest: Fleet.Progress
     var published: ContinuousClock.Instant?
     var troubles = 0
     var delivery = Delivery()
@@ -59,6 +60,7 @@ actor Outgoing {
         self.isInherited = adopted
         self.timeline = record.timeline
         self.events = record.events
+        self.latest = record.progress
         var logger = guest.logger
         logger[metadataKey: "migration"] = "\(record.key.migration)/\(record.key.attempt)"
         self.logger = logger

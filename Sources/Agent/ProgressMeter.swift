@@ -9,24 +9,21 @@ extension Timestamp {
 
 /// Makes figures for people out of QEMU's.
 struct ProgressMeter {
-    private var last: (time: ContinuousClock.Instant, diskDone: Int64)?
-    private var diskRate: Int64 = 0
+    /// What was done when, over the last seconds: QEMU copies in bursts, and a rate between two looks would jump.
+    private var samples: [(time: ContinuousClock.Instant, diskDone: Int64)] = []
+    private static let span = Duration.seconds(3)
 
     mutating func read(_ migration: MigrationInfo, _ jobs: [BlockJobInfo], before: Fleet.Progress) -> Fleet.Progress {
         var progress = before
+        var diskRate: Int64 = 0
         if !jobs.isEmpty {
             progress.diskTotal = jobs.reduce(0) { $0 + Int64($1.len) }
             progress.diskDone = jobs.reduce(0) { $0 + Int64($1.offset) }
             let now = ContinuousClock.now
-            if let last {
-                let milliseconds = last.time.duration(to: now).inMilliseconds
-                if milliseconds >= 200 {
-                    let rate = max(0, progress.diskDone - last.diskDone) * 1000 / milliseconds
-                    diskRate = (diskRate + rate) / 2
-                    self.last = (now, progress.diskDone)
-                }
-            } else {
-                last = (now, progress.diskDone)
+            samples.append((now, progress.diskDone))
+            samples.removeAll { $0.time.duration(to: now) > Self.span }
+            if let first = samples.first, case let milliseconds = first.time.duration(to: now).inMilliseconds, milliseconds > 0 {
+                diskRate = max(0, progress.diskDone - first.diskDone) * 1000 / milliseconds
             }
         }
         let disksLeft = max(0, progress.diskTotal - progress.diskDone)

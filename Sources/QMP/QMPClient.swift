@@ -77,8 +77,23 @@ package final class QMPClient: Sendable {
             throw QMPError(.protocolViolation, "the peer at \(path) greets in a way that is not QMP's: \(error)")
         }
         let outOfBand = enableOOB && greeting.body.capabilities?.contains("oob") == true
-        try await converse(.inBand, "qmp_capabilities", outOfBand ? ["enable": ["oob"]] : [:], patience: patience, until: end)
+        // QEMU 7.2 opens a monitor twice for a client that came just as it was made: it greets again, and has forgotten what was agreed on.
+        var isAgreed = false
+        while !isAgreed {
+            do {
+                try await converse(.inBand, "qmp_capabilities", outOfBand ? ["enable": ["oob"]] : [:], patience: patience, until: end)
+            } catch let error as QMPError where error.errorClass == .commandNotFound {
+                // It is agreed on already.
+            }
+            do {
+                try await converse(.inBand, "query-version", [:], patience: patience, until: end)
+                isAgreed = true
+            } catch let error as QMPError where error.errorClass == .commandNotFound {
+                logger.debug("QEMU wants its capabilities negotiated again")
+            }
+        }
         core.withLock { core in
+            core.session.negotiated()
             core.version = greeting.body.version
             core.isOutOfBandEnabled = outOfBand
         }

@@ -49,6 +49,7 @@ struct Session {
     /// The greeting, when it came before anybody asked for it.
     private var greeting: JSONValue?
     private var isGreeted = false
+    private var isNegotiated = false
     private var end: QMPError?
 
     init(path: String, prefix: String) {
@@ -57,6 +58,11 @@ struct Session {
     }
 
     var isClosed: Bool { end != nil }
+
+    /// The capabilities are agreed on: from here on nobody greets any more.
+    mutating func negotiated() {
+        isNegotiated = true
+    }
 
     /// When `expire` is to be called; nil when nothing waits.
     var nextDeadline: ContinuousClock.Instant? {
@@ -129,7 +135,10 @@ struct Session {
             throw violation("\(error): \(excerpt(line))")
         }
         if message["QMP"] != nil {
-            guard !isGreeted else { throw violation("a second greeting") }
+            guard !isGreeted else {
+                guard !isNegotiated else { throw violation("a second greeting") }
+                return [.note("QEMU greeted again")]
+            }
             isGreeted = true
             if let flight = flights.first(where: { $0.value.request.kind == .greeting }) { return finish(flight.key, .success(message)) }
             greeting = message

@@ -11,6 +11,7 @@ import Testing
 @testable import Controller
 
 /// The client against a controller that really listens, over TLS on a port of the kernel's choice.
+@Suite(.timeLimit(.minutes(1)))
 struct ClientTests {
     /// Runs a whole controller (API, watch, operations) while the body does, and ends it gracefully.
     private func withListening(

@@ -8,6 +8,7 @@ import Testing
 
 @testable import Controller
 
+@Suite(.timeLimit(.minutes(1)))
 struct HostTests {
     @Test func `a host is registered, watched, disabled and enabled`() async throws {
         try await Fixture.with(hosts: ["host1"]) { fixture in

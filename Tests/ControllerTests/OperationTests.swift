@@ -9,6 +9,7 @@ import Testing
 @testable import Controller
 
 /// A controller may die between the intent in the store and the agent's answer: another one sees it through.
+@Suite(.timeLimit(.minutes(1)))
 struct OperationTests {
     /// Leases long enough for a slow machine to renew, short enough for a test to see them end.
     static let brief = Operations.Timing(lease: .milliseconds(600), interval: .milliseconds(50))

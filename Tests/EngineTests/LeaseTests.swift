@@ -22,13 +22,13 @@ import Testing
             let (begun, cancelled) = (Latch(), Latch())
             var script = Script(target: ground.target.id)
             script.copy = Self.hanging(begun, cancelled)
-            var settings = EngineSettings.quick
-            settings.leaseMS = 1500
+            let clock = ManualClock()
             let plan = script.plan(Recorder())
-            async let ending = ground.runOnce(plan, settings: settings)
+            async let ending = ground.runOnce(plan, clock: clock)
             await begun.wait()
             try await ground.expireLeases()
             let claimed = try await ground.store.claimMigrations(worker: "w2", leaseMS: 60_000, limit: 1)
+            try await clock.renewal()
             #expect(claimed.map(\.id) == [id])
             #expect(try await ending == .lost)
             #expect(cancelled.isSet)
@@ -47,13 +47,18 @@ import Testing
                 // From the step on nothing answers.
                 if begun.isSet, moment == .before { try await Task.sleep(for: .seconds(60)) }
             }
+            let clock = ManualClock()
             var settings = EngineSettings.quick
             settings.leaseMS = 3000
-            let clock = SystemClock()
-            let before = clock.now()
-            #expect(try await ground.runOnce(script.plan(Recorder()), settings: settings) == .lost)
-            #expect(clock.now() - before < .seconds(3), "the work outlived the lease")
-            #expect(clock.now() - before > .seconds(2), "the lease was not used")
+            let plan = script.plan(Recorder())
+            async let ending = ground.runOnce(plan, settings: settings, clock: clock)
+            await begun.wait()
+            // A renewal is on its way, and is not answered.
+            clock.advance(to: .milliseconds(1100))
+            clock.advance(to: .milliseconds(2600))
+            #expect(!cancelled.isSet)
+            clock.advance(to: .milliseconds(2700))
+            #expect(try await ending == .lost, "the work must end a tenth before the lease does")
             #expect(cancelled.isSet)
             ground.database.onWrite(nil)
         }
@@ -62,14 +67,25 @@ import Testing
     @Test func `renews as long as it works`() async throws {
         try await withGround { ground in
             let id = try await ground.submit().id
+            let (begun, end) = (Latch(), Latch())
             var script = Script(target: ground.target.id)
             script.copy = { _ in
-                try await Task.sleep(for: .milliseconds(1800))
+                begun.set()
+                await end.wait()
                 return StepResult(event: .disksSynced)
             }
-            var settings = EngineSettings.quick
-            settings.leaseMS = 1200
-            #expect(try await ground.runOnce(script.plan(Recorder()), settings: settings) == .finished)
+            let clock = ManualClock()
+            let plan = script.plan(Recorder())
+            async let ending = ground.runOnce(plan, clock: clock)
+            await begun.wait()
+            ground.database.onWrite(nil)
+            // Twice as long as the lease.
+            for renewals in 1...6 {
+                try await clock.renewal()
+                try await eventually("it was renewed") { ground.database.writes == renewals }
+            }
+            end.set()
+            #expect(try await ending == .finished)
             #expect(try await ground.store.migration(id.value).state == .ready)
         }
     }

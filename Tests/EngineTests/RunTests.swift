@@ -281,12 +281,12 @@ import Testing
             case "memory": script.memory = hang
             default: script.handOver = hang
             }
-            var settings = EngineSettings.quick
-            settings.leaseMS = 1500
+            let clock = ManualClock()
             let plan = script.plan(recorder)
-            async let ending = ground.runOnce(plan, settings: settings)
+            async let ending = ground.runOnce(plan, clock: clock)
             await begun.wait()
             _ = try await ground.store.requestCancel(id)
+            try await clock.renewal()
             #expect(try await ending == .finished)
             let row = try await ground.store.migration(id.value)
             #expect(row.state == .failed && row.reason?.code == .cancelled)
@@ -325,13 +325,13 @@ import Testing
                 #expect(switched.isSet)
                 return StepResult()
             }
-            var settings = EngineSettings.quick
-            settings.leaseMS = 1500
             let recorder = Recorder()
+            let clock = ManualClock()
             let plan = script.plan(recorder)
-            async let ending = ground.runOnce(plan, settings: settings)
+            async let ending = ground.runOnce(plan, clock: clock)
             await begun.wait()
             _ = try await ground.store.requestCancel(id)
+            try await clock.renewal()
             #expect(try await ending == .finished)
             let row = try await ground.store.migration(id.value)
             #expect(row.state == .ready && row.reason == nil && row.cancelRequested)

@@ -148,9 +148,9 @@ extension Logger {
 extension Ground {
     /// Claims what is due and runs it once; nil when nothing is due.
     func runOnce(
-        _ plan: Plan, worker: String = "w1", settings: EngineSettings = .quick, until stop: Latch = Latch()
+        _ plan: Plan, worker: String = "w1", settings: EngineSettings = .quick, clock: any EngineClock = SystemClock(),
+        until stop: Latch = Latch()
     ) async throws -> MigrationRun.Ending? {
-        let clock = SystemClock()
         let asked = clock.now()
         guard let claimed = try await store.claimMigrations(worker: worker, leaseMS: settings.leaseMS, limit: 1).first else { return nil }
         let run = MigrationRun(
@@ -167,5 +167,57 @@ extension Ground {
             if row.state.isFinished { return row }
         }
         throw TooLate(what: "migration \(migration) ended")
+    }
+}
+
+/// A clock that stands still until a test moves it.
+final class ManualClock: EngineClock {
+    private struct State {
+        var now = Duration.zero
+        var next = 0
+        var sleepers: [Int: (end: Duration, continuation: CheckedContinuation<Void, Never>)] = [:]
+    }
+
+    private let state = Mutex(State())
+
+    func now() -> Duration { state.withLock { $0.now } }
+
+    /// How many sleep: a run that only works has its heartbeat and its watch over the lease.
+    var sleepers: Int { state.withLock { $0.sleepers.count } }
+
+    /// Moves on by a third of the usual lease, once heartbeat and watch sleep, so that the lease is renewed.
+    func renewal() async throws {
+        try await eventually("heartbeat and watch sleep") { sleepers >= 2 }
+        advance(to: now() + .milliseconds(3400))
+    }
+
+    func advance(to time: Duration) {
+        let due = state.withLock { state in
+            state.now = max(state.now, time)
+            let due = state.sleepers.filter { $0.value.end <= state.now }
+            for key in due.keys { state.sleepers[key] = nil }
+            return due.values.map(\.continuation)
+        }
+        for sleeper in due { sleeper.resume() }
+    }
+
+    func sleep(for duration: Duration) async throws {
+        let number = state.withLock { state in
+            state.next += 1
+            return state.next
+        }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isOver = state.withLock { state in
+                    if duration <= .zero || Task.isCancelled { return true }
+                    state.sleepers[number] = (state.now + duration, continuation)
+                    return false
+                }
+                if isOver { continuation.resume() }
+            }
+        } onCancel: {
+            state.withLock { $0.sleepers.removeValue(forKey: number) }?.continuation.resume()
+        }
+        try Task.checkCancellation()
     }
 }

@@ -73,9 +73,11 @@ struct Ground: Sendable {
             server: id, mode: .live, options: MigrationOptions(), maxAttempts: maxAttempts, actor: "ada")
     }
 
-    /// As if the holder's lease had run out.
-    func expireLeases() async throws {
-        _ = try await database.write { try await $0.execute("UPDATE migrations SET lease_until = 0 WHERE active = 1") }
+    /// As if the lease of a holder, or of all, had run out.
+    func expireLeases(of worker: String = "%") async throws {
+        _ = try await database.write {
+            try await $0.execute("UPDATE migrations SET lease_until = 0 WHERE active = 1 AND lease_owner LIKE \(worker)")
+        }
     }
 
     /// As if the time of a retry had come.

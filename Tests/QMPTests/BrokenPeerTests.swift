@@ -55,6 +55,22 @@ import Testing
         }
     }
 
+    @Test func `and forgets what was agreed on as it greets again is asked anew`() async throws {
+        try await withFakeMonitor { peer in
+            peer.write(FakeMonitor.greeting)
+            peer.answer(#""return": {}"#)
+            peer.write(FakeMonitor.greeting)
+            peer.answer(#""error": {"class": "CommandNotFound", "desc": "Expecting capabilities negotiation with 'qmp_capabilities'"}"#)
+            peer.answer(#""return": {}"#)
+            peer.answer(#""return": {}"#)
+            peer.answer(#""return": {"status": "running", "running": true, "singlestep": false}"#)
+            peer.awaitEnd()
+        } _: { path in
+            let client = try await QMPClient.connect(path: path)
+            #expect(try await client.queryStatus().running)
+        }
+    }
+
     @Test func `and closes after half a reply fails the command, not before`() async throws {
         try await withFakeMonitor { peer in
             peer.negotiate()
@@ -153,6 +169,7 @@ import Testing
             peer.write(#"{"QMP": {"version": {"qemu": {"micro": 0, "minor": 0, "major": 2}, "package": ""}, "capabilities": []}}"# + "\r\n")
             guard let request = peer.readLine(), !request.contains("enable") else { return }
             peer.write(#"{"return": {}, "id": \#(peer.id(of: request))}"# + "\r\n")
+            peer.answer(#""return": {}"#)
             peer.awaitEnd()
         } _: { path in
             let client = try await QMPClient.connect(path: path, enableOOB: true)

@@ -107,10 +107,12 @@ import Testing
         #expect(error?.code == .protocolViolation)
     }
 
-    @Test mutating func `takes the greeting early or late but once`() throws {
+    @Test mutating func `takes the greeting early or late, and another only while nothing is agreed on`() throws {
         let greeting = Array(#"{"QMP": {}}"#.utf8)
         #expect(try session.receive(greeting) == [])
         #expect(session.submit(request(1, .greeting)) == [.finish(1, .success(["QMP": [:]]))])
+        #expect(try session.receive(greeting) == [.note("QEMU greeted again")])
+        session.negotiated()
         #expect(throws: QMPError.self) { try session.receive(greeting) }
         var other = Session(path: "/run/x", prefix: "p")
         #expect(other.submit(request(1, .greeting)) == [])

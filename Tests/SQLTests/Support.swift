@@ -18,7 +18,7 @@ func withPath(_ body: (String) async throws -> Void) async throws {
 func withDatabases(_ count: Int, _ body: ([SQLiteDatabase]) async throws -> Void) async throws {
     try await withPath { path in
         var databases: [SQLiteDatabase] = []
-        for _ in 0..<count { databases.append(try await SQLiteDatabase.open(path: path, patience: .milliseconds(500))) }
+        for _ in 0..<count { databases.append(try await SQLiteDatabase.open(path: path)) }
         try await databases[0].write { try await $0.script("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER NOT NULL) STRICT") }
         let outcome: Result<Void, any Error>
         do { outcome = .success(try await body(databases)) } catch { outcome = .failure(error) }

@@ -88,7 +88,7 @@ import Testing
 
     @Test func `writers that wait at the same moment share a commit, and none is told before it`() async throws {
         try await withPath { path in
-            let database = try await SQLiteDatabase.open(path: path)
+            let database = try await SQLiteDatabase.open(path: path, sharing: .seconds(30))
             let elsewhere = try await SQLiteDatabase.open(path: path)
             try await database.write { try await $0.script("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER NOT NULL) STRICT") }
             func logBytes() throws -> Int {

@@ -55,6 +55,25 @@ import Testing
     }
 
     @Test(arguments: Backend.available)
+    func `what the agent pinned is kept while the operation goes on, and growth needs room too`(_ backend: Backend) async throws {
+        try await withStore(backend) { store in
+            let host = try await store.addHost("one", facts: .sample(memoryBytes: 200 * mebibyte))
+            let server = try await store.createServer(.sample("web", on: host.id), owner: "c1", leaseMS: 60_000)
+            var pinned = server.description
+            pinned.memoryBytes += 8192
+            pinned.disks[0].sizeBytes = 3 * gibibyte
+            try await store.updateDescription(server.id, epoch: server.epoch, pinned)
+            #expect(try await store.server("web").description == pinned)
+            #expect(try await store.hostLoads().map(\.memoryTakenBytes) == [pinned.memoryBytes])
+            pinned.memoryBytes = 201 * mebibyte
+            await refusal(.overbooked) { try await store.updateDescription(server.id, epoch: server.epoch, pinned) }
+            await refusal(.superseded) { try await store.updateDescription(server.id, epoch: server.epoch.next, pinned) }
+            try await store.finishOperation(server.id, epoch: server.epoch, status: .ready, note: nil)
+            await refusal(.superseded) { try await store.updateDescription(server.id, epoch: server.epoch, pinned) }
+        }
+    }
+
+    @Test(arguments: Backend.available)
     func `lists are filtered by part of name or id, host and status`(_ backend: Backend) async throws {
         try await withStore(backend) { store in
             let (one, two) = (try await store.addHost("one"), try await store.addHost("two"))

@@ -41,9 +41,8 @@ struct MirrorDisksStep: Step {
     /// Has the mirrors off. A source that does not answer can be left alone: leave to switch was never given or is taken back already, and
     /// when the target's end is gone so are the mirrors.
     func compensate(_ context: StepContext) async throws -> Compensation {
-        let later = context.journal.first { $0.step == SendMemoryStep.name }
-        if later?.status == .compensated { return .done }
         let source = try await ground.source(context)
+        if SourceEnd(ground: ground, source: source, context: context).isTakenBack { return .done }
         do {
             _ = try await source.ask(patience: context.settings.shortPatience) {
                 try await $0.abort(context.server, AbortOrder(epoch: context.epoch, key: context.key, targetRefused: false))

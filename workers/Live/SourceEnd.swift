@@ -98,6 +98,7 @@ struct SourceEnd {
     /// copy of the guest's memory.
     func takeBack() async throws -> Compensation {
         let patience = context.settings.shortPatience
+        if isTakenBack { return .done }
         if try await abort(targetRefused: false) == .obeyed { return .done }
         let target = try await ground.target(context)
         let refusal: IncomingReport
@@ -123,6 +124,13 @@ struct SourceEnd {
             throw Awaiting("\(source.host.name) to take the guest back, which \(target.host.name) has refused")
         }
         return .done
+    }
+
+    /// A later step's compensation has done it.
+    var isTakenBack: Bool {
+        context.journal.contains {
+            ($0.step == SwitchStep.name || $0.step == SendMemoryStep.name) && $0.status == .compensated
+        }
     }
 
     private enum Obedience {

@@ -16,9 +16,9 @@ package final class SQLiteDatabase: SQLDatabase {
 
     package var dialect: SQLDialect { .sqlite }
 
-    private init(writer: SQLiteConnection, readers: [SQLiteConnection], watcher: SQLiteConnection, path: String) {
+    private init(writer: SQLiteConnection, readers: [SQLiteConnection], watcher: SQLiteConnection, path: String, sharing: Duration) {
         let watch = SQLiteWatch(watcher, path: path)
-        self.writer = SQLiteWriter(writer, onCommit: { watch.signal() })
+        self.writer = SQLiteWriter(writer, sharing: sharing, onCommit: { watch.signal() })
         self.readers = Pool(readers)
         self.watch = watch
     }
@@ -27,8 +27,11 @@ package final class SQLiteDatabase: SQLDatabase {
     ///
     /// - Parameter patience: how long a transaction waits for another process's before it counts as lost against it. It is then run
     ///   again, twice at most.
+    /// - Parameter sharing: how long a transaction that is done may go uncommitted for the sake of others that wait to share its commit.
     /// - Throws: ``SQLError`` `storage` when the file cannot be opened or is no database, `conflict` when another process keeps it locked.
-    package static func open(path: String, patience: Duration = .seconds(5)) async throws -> SQLiteDatabase {
+    package static func open(path: String, patience: Duration = .seconds(5), sharing: Duration = .milliseconds(20)) async throws
+        -> SQLiteDatabase
+    {
         // Two processes that create the same file at the same moment can refuse each other the switch to WAL.
         try await retrying(tries: 10) {
             let writer = try await SQLiteConnection.open(path: path, role: .writer, patience: patience)
@@ -37,7 +40,7 @@ package final class SQLiteDatabase: SQLDatabase {
                 readers.append(try await SQLiteConnection.open(path: path, role: .reader(number), patience: patience))
             }
             let watcher = try await SQLiteConnection.open(path: path, role: .watcher, patience: patience)
-            return SQLiteDatabase(writer: writer, readers: readers, watcher: watcher, path: path)
+            return SQLiteDatabase(writer: writer, readers: readers, watcher: watcher, path: path, sharing: sharing)
         }
     }
 

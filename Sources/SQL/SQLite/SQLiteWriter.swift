@@ -24,8 +24,7 @@ final class SQLiteWriter: Sendable {
         var end: ContinuousClock.Instant
     }
 
-    /// Others, in this process and outside, get their turn after so long or so many.
-    private static let longest = Duration.milliseconds(20)
+    /// After so many, and after `sharing` has passed, whoever is done commits: other processes want their turn, too.
     private static let largest = 256
 
     /// The transaction that the current task is in the middle of: a second one inside of it would wait for itself.
@@ -33,10 +32,12 @@ final class SQLiteWriter: Sendable {
 
     private let connection: Pool<SQLiteConnection>
     private let group = Mutex<Group?>(nil)
+    private let sharing: Duration
     private let onCommit: @Sendable () -> Void
 
-    init(_ connection: SQLiteConnection, onCommit: @escaping @Sendable () -> Void) {
+    init(_ connection: SQLiteConnection, sharing: Duration, onCommit: @escaping @Sendable () -> Void) {
         self.connection = Pool([connection])
+        self.sharing = sharing
         self.onCommit = onCommit
     }
 
@@ -70,7 +71,7 @@ final class SQLiteWriter: Sendable {
                 try database.beginTransaction(.immediate)
                 return database.totalChangesCount
             }
-            group.withLock { $0 = Group(changesBefore: changes, end: .now + Self.longest) }
+            group.withLock { $0 = Group(changesBefore: changes, end: .now + sharing) }
         } else {
             try await connection.run { try $0.execute(sql: "SAVEPOINT body") }
         }

@@ -53,8 +53,13 @@ final class FakeMonitor: Sendable {
     /// What an honest monitor does first.
     func negotiate() {
         write(Self.greeting)
+        for _ in ["qmp_capabilities", "query-version"] { answer(#""return": {}"#) }
+    }
+
+    /// Answers the next request, whatever it is.
+    func answer(_ body: String) {
         guard let request = readLine() else { return }
-        write(#"{"return": {}, "id": \#(id(of: request))}"# + "\r\n")
+        write(#"{\#(body), "id": \#(id(of: request))}"# + "\r\n")
     }
 
     /// The id as JSON.

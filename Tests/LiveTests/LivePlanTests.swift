@@ -1,0 +1,412 @@
+import AgentAPI
+import Engine
+import Fleet
+import Store
+import Synchronization
+import Testing
+
+@testable import Live
+
+@Suite struct LivePlanTests {
+    @Test func `moves a server, and the history says how`() async throws {
+        try await Stage.run { stage in
+            let row = try await stage.runToEnd(MigrationOptions(maxBandwidthMB: 100))
+            #expect(row.state == .ready && row.attempt == 1)
+            #expect(try await stage.isWhole(on: "host2"))
+            #expect(row.blackout?.totalUS == 15)
+            #expect(row.progress?.diskDone == World.diskBytes && row.progress?.memoryTransferred == World.memoryBytes)
+            #expect(
+                stage.fleet.log == ["host2 prepare", "host1 mirror", "host1 sendMemory", "host1 discard source"])
+            let history = try await stage.store.history(of: row.id)
+            #expect(history.map(\.to) == [.pending, .scheduling, .syncingDisk, .syncingMemory, .switching, .ready])
+            #expect(history[3].numbers["diskBytes"] == World.diskBytes)
+            #expect(history[4].numbers["memoryBytes"] == World.memoryBytes)
+            let end = history[5].numbers
+            #expect(end["blackoutUS"] == 15 && end["diskBytes"] == World.diskBytes && end["memoryBytes"] == World.memoryBytes)
+            #expect(end["totalMS"] != nil && end["ms"] != nil)
+        }
+    }
+
+    @Test func `a guest without disks goes straight to memory`() async throws {
+        try await Stage.run(hasDisk: false) { stage in
+            let row = try await stage.runToEnd()
+            #expect(row.state == .ready)
+            let history = try await stage.store.history(of: row.id)
+            #expect(history.map(\.to) == [.pending, .scheduling, .syncingMemory, .switching, .ready])
+        }
+    }
+
+    @Test func `a server on no other host's level stays, and each host says why`() async throws {
+        try await Stage.run { stage in
+            for host in stage.hosts.dropFirst() { _ = try await stage.store.setHostEnabled(host.id, false) }
+            let row = try await stage.runToEnd()
+            #expect(row.state == .failed && row.reason?.code == .noHost && row.attempt == 1)
+            #expect(row.reason?.message.contains("host2:  wanted enabled, found disabled") == false)
+            #expect(row.reason?.message.contains("host2:") == true && row.reason?.message.contains("host3:") == true)
+            #expect(try await stage.isWhole(on: "host1"))
+            #expect(stage.fleet.log.isEmpty)
+        }
+    }
+
+    @Test func `tries another host when the target cannot be prepared`() async throws {
+        try await Stage.run { stage in
+            stage.fleet.world.withLock {
+                $0.nodes["host2"]?.problems["prepare"] = AgentProblem(.failed, .diskFull, "local on host2 is full.")
+            }
+            let row = try await stage.runToEnd()
+            #expect(row.state == .ready && row.attempt == 2)
+            #expect(row.excluded[stage.hosts[1].id]?.message == "local on host2 is full.")
+            #expect(try await stage.isWhole(on: "host3"))
+        }
+    }
+
+    @Test func `no other host left: fails with what went wrong first, then with why there is none`() async throws {
+        try await Stage.run(hosts: ["host1", "host2"]) { stage in
+            stage.fleet.world.withLock { world in
+                world.onPhase[.memory] = { $0.killTarget("host2", source: "host1") }
+            }
+            let row = try await stage.runToEnd()
+            #expect(row.state == .failed && row.reason?.code == .targetLost)
+            #expect(
+                row.reason?.message.hasPrefix("QEMU on host2 died. (host2)\nNo host can take vm1:") == true, "\(row.reason?.message ?? "")")
+            #expect(try await stage.isWhole(on: "host1"))
+        }
+    }
+
+    @Test(arguments: [OutgoingReport.Phase.mirrored, .memory, .switching])
+    func `the target's QEMU dies: the source runs on and another host is taken`(phase: OutgoingReport.Phase) async throws {
+        try await Stage.run { stage in
+            stage.fleet.world.withLock { world in
+                world.onPhase[phase] = { $0.killTarget("host2", source: "host1") }
+            }
+            let row = try await stage.runToEnd()
+            #expect(row.state == .ready && row.attempt == 2 && row.excluded[stage.hosts[1].id]?.code == .targetLost)
+            #expect(try await stage.isWhole(on: "host3"))
+        }
+    }
+
+    @Test func `the target's QEMU dies after the handover and before it owned: the source takes the guest back`() async throws {
+        try await Stage.run { stage in
+            stage.fleet.world.withLock { world in
+                world.onPhase[.handedOver] = { $0.setIncoming("host2", .failed, Reason(.targetLost, "QEMU on host2 died.")) }
+            }
+            let row = try await stage.runToEnd()
+            #expect(row.state == .ready && row.attempt == 2)
+            #expect(stage.fleet.log.filter { $0.hasPrefix("host1 abort") } == ["host1 abort false", "host1 abort true"])
+            let refused = stage.fleet.log.firstIndex(of: "host2 refuse")
+            let aborted = stage.fleet.log.firstIndex(of: "host1 abort true")
+            #expect(refused != nil && aborted != nil && (refused ?? 0) < (aborted ?? 0), "\(stage.fleet.log)")
+            #expect(try await stage.isWhole(on: "host3"))
+        }
+    }
+
+    @Test func `the guest ends by itself: failed, the server off, with a note`() async throws {
+        try await Stage.run { stage in
+            stage.fleet.world.withLock { world in
+                world.onPhase[.memory] = {
+                    $0.endSource("host1", .failed, Reason(.guestStopped, "The guest powered off."), isRunning: false)
+                }
+            }
+            let row = try await stage.runToEnd()
+            #expect(row.state == .failed && row.reason?.code == .guestStopped && row.attempt == 1)
+            let server = try await stage.store.server(stage.server.id.value)
+            #expect(server.status == .ready && server.note?.code == .guestStopped && server.host == stage.hosts[0].id)
+            #expect(stage.disks == ["host1"] && stage.violations.isEmpty)
+        }
+    }
+
+    @Test func `no byte moves: stalled, rolled back, tried elsewhere`() async throws {
+        try await Stage.run { stage in
+            stage.fleet.world.withLock { world in
+                world.onPhase[.mirrored] = { world in
+                    world.isFrozen = true
+                    world.nodes["host1"]?.outgoing?.phase = .mirroring
+                }
+            }
+            let id = try await stage.submit()
+            let row = try await stage.withWorker {
+                try await stage.eventually("it turned back") { try await stage.store.migration(id.value).attempt == 2 }
+                stage.fleet.world.withLock { $0.isFrozen = false }
+                return try await stage.end(of: id)
+            }
+            #expect(row.state == .ready && row.excluded[stage.hosts[1].id]?.code == .stalled)
+            #expect(try await stage.isWhole(on: "host3"))
+        }
+    }
+
+    // MARK: agents away
+
+    @Test(arguments: ["host1", "host2"], [OutgoingReport.Phase.mirrored, .memory, .switching, .handedOver, .confirmed])
+    func `an agent that restarts is waited for`(host: String, phase: OutgoingReport.Phase) async throws {
+        try await Stage.run { stage in
+            stage.fleet.world.withLock { world in
+                world.onPhase[phase] = { $0.nodes[host]?.silentCalls = 4 }
+            }
+            let row = try await stage.runToEnd()
+            #expect(row.state == .ready && row.attempt == 1)
+            #expect(try await stage.isWhole(on: "host2"))
+        }
+    }
+
+    @Test(arguments: [OutgoingReport.Phase.memory, .switching, .handedOver])
+    func `a source that is away for long is awaited in sight, for it may have handed over`(phase: OutgoingReport.Phase) async throws {
+        try await Stage.run { stage in
+            stage.fleet.world.withLock { world in
+                world.onPhase[phase] = { $0.nodes["host1"]?.silentCalls = 1_000_000 }
+            }
+            let id = try await stage.submit()
+            let row = try await stage.withWorker {
+                try await stage.eventually("it says what it waits for") {
+                    try await stage.store.migration(id.value).awaiting?.contains("host1") == true
+                }
+                #expect(try await stage.store.migration(id.value).direction == .forward)
+                stage.fleet.world.withLock { $0.nodes["host1"]?.silentCalls = 0 }
+                return try await stage.end(of: id)
+            }
+            #expect(row.state == .ready && row.awaiting == nil && row.attempt == 1)
+            #expect(try await stage.isWhole(on: "host2"))
+        }
+    }
+
+    @Test func `the agents end the switchover while the source's does not answer: that the target runs is enough`() async throws {
+        try await Stage.run { stage in
+            stage.fleet.world.withLock { world in
+                world.onPhase[.switching] = { world in
+                    world.tick("host1")
+                    world.tick("host1")
+                    world.nodes["host1"]?.silentCalls = 1_000_000
+                }
+            }
+            let id = try await stage.submit()
+            let row = try await stage.withWorker { () async throws -> Migration in
+                let row = try await stage.end(of: id, cleanups: false)
+                #expect(try await stage.store.cleanups().map(\.kind) == [.source])
+                stage.fleet.world.withLock { $0.nodes["host1"]?.silentCalls = 0 }
+                return row
+            }
+            #expect(row.state == .ready && row.attempt == 1)
+            #expect(stage.running == ["host2"] && stage.violations.isEmpty)
+        }
+    }
+
+    @Test func `the worker carries the handover when the agents do not reach each other`() async throws {
+        try await Stage.run { stage in
+            stage.fleet.world.withLock { $0.areAgentsConnected = false }
+            let id = try await stage.submit()
+            let relayed = Mutex(false)
+            stage.fleet.onCall { _, order in if order == "host2 handOver" { relayed.withLock { $0 = true } } }
+            let row = try await stage.withWorker { try await stage.end(of: id, cleanups: false) }
+            #expect(row.state == .ready && relayed.withLock { $0 })
+            #expect(stage.running == ["host2"] && stage.violations.isEmpty)
+        }
+    }
+
+    @Test func `a target that is away after the handover is awaited: nobody runs, and nobody else may`() async throws {
+        try await Stage.run { stage in
+            stage.fleet.world.withLock { world in
+                world.areAgentsConnected = false
+                world.onPhase[.handedOver] = { $0.nodes["host2"]?.silentCalls = 1_000_000 }
+            }
+            let id = try await stage.submit()
+            let row = try await stage.withWorker {
+                try await stage.eventually("it says what it waits for") {
+                    try await stage.store.migration(id.value).awaiting?.contains("host2") == true
+                }
+                #expect(stage.running.isEmpty)
+                _ = try await stage.store.requestCancel(id)
+                stage.fleet.world.withLock { $0.nodes["host2"]?.silentCalls = 0 }
+                return try await stage.end(of: id, cleanups: false)
+            }
+            // The cancellation came before the target was back, or after: one of both runs.
+            #expect(row.state.isFinished)
+            #expect(stage.running == [row.state == .ready ? "host2" : "host1"] && stage.violations.isEmpty)
+        }
+    }
+
+    @Test func `a target that is away when the attempt is given up is cleaned up when it is back`() async throws {
+        try await Stage.run(hosts: ["host1", "host2"]) { stage in
+            stage.fleet.world.withLock { world in
+                world.onPhase[.memory] = { world in
+                    world.nodes["host2"]?.silentCalls = 1_000_000
+                    world.endSource("host1", .failed, Reason(.connectionLost, "The connection broke."))
+                }
+            }
+            let id = try await stage.submit()
+            try await stage.withWorker {
+                let row = try await stage.end(of: id, cleanups: false)
+                #expect(row.state == .failed && row.reason?.code == .targetLost)
+                #expect(row.reason?.message.hasPrefix("host2 cannot be reached") == true)
+                #expect(try await stage.store.cleanups().map(\.kind) == [.target])
+                #expect(stage.disks == ["host1", "host2"])
+                stage.fleet.world.withLock { $0.nodes["host2"]?.silentCalls = 0 }
+                _ = try await stage.end(of: id)
+            }
+            #expect(try await stage.isWhole(on: "host1"))
+        }
+    }
+
+    @Test func `an agent that obeyed a newer epoch ends this worker's part without a word`() async throws {
+        try await Stage.run { stage in
+            stage.fleet.world.withLock { $0.nodes["host2"]?.epoch = Epoch(1000) }
+            let id = try await stage.submit()
+            try await stage.withWorker {
+                try await stage.eventually("it was told") { stage.fleet.world.withLock { $0.nodes["host2"]?.preparations == 0 } }
+                try await stage.eventually("it is placed") { try await stage.store.migration(id.value).state == .syncingDisk }
+            }
+            let row = try await stage.store.migration(id.value)
+            #expect(row.direction == .forward && row.reason == nil)
+            #expect(stage.fleet.log.isEmpty)
+        }
+    }
+}
+
+@Suite struct LiveCancelTests {
+    @Test(arguments: [OutgoingReport.Phase.mirrored, .memory, .switching, .handedOver, .confirmed])
+    func `cancelled in any phase, the guest runs in exactly one place`(phase: OutgoingReport.Phase) async throws {
+        try await Stage.run(relayAfter: .seconds(60)) { stage in
+            stage.fleet.world.withLock { world in
+                world.onPhase[phase] = { $0.isFrozen = true }
+            }
+            let id = try await stage.submit()
+            let row = try await stage.withWorker(leaseMS: 1500) {
+                try await stage.eventually("it is there") {
+                    stage.fleet.world.withLock { $0.nodes["host1"]?.outgoing?.phase == phase }
+                }
+                _ = try await stage.store.requestCancel(id)
+                return try await stage.end(of: id)
+            }
+            let isOver = phase == .confirmed
+            #expect(row.state == (isOver ? .ready : .failed), "\(row)")
+            if !isOver { #expect(row.reason?.code == .cancelled) }
+            #expect(try await stage.isWhole(on: isOver ? "host2" : "host1"))
+        }
+    }
+}
+
+/// A worker that can be killed before it is known.
+private final class Doomed: Sendable {
+    private let task = Mutex<(task: Task<Void, Never>?, isDead: Bool)>((nil, false))
+
+    func be(_ task: Task<Void, Never>) {
+        let isDead = self.task.withLock { state in
+            state.task = task
+            return state.isDead
+        }
+        if isDead { task.cancel() }
+    }
+
+    func die() {
+        let task = self.task.withLock { state in
+            state.isDead = true
+            return state.task
+        }
+        task?.cancel()
+    }
+}
+
+@Suite struct LiveCrashTests {
+    /// A worker dies before or after each call of an agent; the next one adopts what runs.
+    @Test(arguments: 1...24)
+    func `a worker dies at an agent's call, and nothing starts over`(number: Int) async throws {
+        try await Stage.run { stage in
+            let id = try await stage.submit()
+            let doomed = Doomed()
+            let died = Latch()
+            stage.fleet.onCall { count, _ in
+                if count == number {
+                    doomed.die()
+                    died.set()
+                }
+            }
+            let worker = stage.worker("doomed")
+            let task = Task { await worker.run(until: Latch()) }
+            doomed.be(task)
+            await died.wait()
+            await task.value
+            stage.fleet.onCall(nil)
+            try await stage.expireLeases()
+            let row = try await stage.withWorker("heir") { try await stage.end(of: id) }
+            #expect(row.state == .ready && row.attempt == 1)
+            #expect(stage.fleet.world.withLock { $0.nodes["host2"]?.preparations } == 1)
+            #expect(try await stage.isWhole(on: "host2"))
+        }
+    }
+
+    @Test func `both workers dead, the agents end it alone: the next worker has only to say so`() async throws {
+        try await Stage.run { stage in
+            let id = try await stage.submit()
+            let doomed = Doomed()
+            let died = Latch()
+            stage.fleet.world.withLock { world in
+                world.onPhase[.memory] = { _ in
+                    doomed.die()
+                    died.set()
+                }
+            }
+            let worker = stage.worker("doomed")
+            let task = Task { await worker.run(until: Latch()) }
+            doomed.be(task)
+            await died.wait()
+            await task.value
+            stage.fleet.world.withLock { world in
+                for _ in 0..<10 { world.tick("host1") }
+            }
+            #expect(stage.running == ["host2"])
+            let before = stage.fleet.log.count
+            try await stage.expireLeases()
+            let row = try await stage.withWorker("heir") { try await stage.end(of: id) }
+            #expect(row.state == .ready && row.attempt == 1)
+            #expect(stage.fleet.log.dropFirst(before) == ["host1 sendMemory", "host1 discard source"])
+            #expect(try await stage.isWhole(on: "host2"))
+        }
+    }
+}
+
+@Suite struct SteadyETATests {
+    @Test func `never grows, whatever the rates do`() {
+        var eta = SteadyETA(told: nil)
+        var last = Int64.max
+        var random = SystemRandomNumberGenerator()
+        for step in 0..<200 {
+            let done = Int64(step) * 5
+            let progress = Progress(diskTotal: 1000, diskDone: done, rate: Int64.random(in: 0...200, using: &random))
+            if let next = eta.next(progress, memoryBytes: 500) {
+                #expect(next <= last)
+                last = next
+            }
+        }
+        #expect(last < .max)
+    }
+
+    @Test func `counts what is left over the rate, the guest's writing taken off`() {
+        var disk = SteadyETA(told: nil)
+        #expect(disk.next(Progress(diskTotal: 1000, diskDone: 500, rate: 100), memoryBytes: 500) == 10_000)
+        var memory = SteadyETA(told: nil)
+        #expect(
+            memory.next(Progress(memoryTotal: 1000, memoryRemaining: 600, rate: 100, dirtyRate: 40), memoryBytes: 1000) == 10_000)
+        var hopeless = SteadyETA(told: nil)
+        #expect(hopeless.next(Progress(memoryTotal: 1000, memoryRemaining: 600, rate: 100, dirtyRate: 140), memoryBytes: 1000) == nil)
+    }
+
+    @Test func `goes on from what the worker before told`() {
+        var eta = SteadyETA(told: 3000)
+        #expect(eta.next(Progress(diskTotal: 1000, diskDone: 0, rate: 100), memoryBytes: 0) == 3000)
+        #expect(eta.next(Progress(diskTotal: 1000, diskDone: 900, rate: 100), memoryBytes: 0) == 1000)
+    }
+}
+
+@Suite struct RemedyTests {
+    @Test func `what the target is to blame for is tried elsewhere`() {
+        for code in [Reason.Code.targetLost, .diskFull, .memoryShort, .incompatibleCPU, .incompatibleQEMU, .stalled] {
+            for end in [Remedies.End.source, .target] { #expect(Remedies.remedy(for: code, told: end) == .otherTarget) }
+        }
+        #expect(Remedies.remedy(for: .qemuError, told: .target) == .otherTarget)
+        #expect(Remedies.remedy(for: .qemuError, told: .source) == .sameTarget)
+    }
+
+    @Test func `what no host can mend is not tried again`() {
+        for code in [Reason.Code.guestStopped, .didNotConverge, .cancelled, .noHost, .invalidRequest] {
+            #expect(Remedies.remedy(for: code, told: .source) == .none)
+        }
+    }
+}
