@@ -125,6 +125,7 @@ final class TestHost: @unchecked Sendable {
 enum TestGuest {
     static let folder: String = {
         let environment = ProcessInfo.processInfo.environment
+        if let told = environment["GODWIT_TEST_GUEST"] { return told }
         let cache = environment["GODWIT_CACHE"] ?? (environment["XDG_CACHE_HOME"] ?? "\(environment["HOME"] ?? "/root")/.cache") + "/godwit"
         return "\(cache)/guest"
     }()
