@@ -50,13 +50,16 @@ final class GuestProcess: Sendable {
         told.contains("annot allocate memory") || told.contains("cannot set up guest memory") ? .memoryShort : .qemuError
     }
 
+    /// How long a monitor may take to greet: the connection of an agent that has just died must end first.
+    private static let patience = Duration.seconds(10)
+
     /// Finds the QEMU that an earlier agent started; nil when it is there no more.
     /// - Throws: ``AgentProblem`` when it is there and its monitor does not answer.
     static func find(_ paths: GuestPaths, logger: Logger) async throws -> GuestProcess? {
         guard let pid = readPID(paths), let start = startTime(pid, paths) else { return nil }
         do {
-            async let monitor = QMPClient.settled(paths.monitor, logger: logger)
-            async let rescue = QMPClient.settled(paths.rescue, enableOOB: true, logger: logger)
+            async let monitor = QMPClient.connect(path: paths.monitor, deadline: Self.patience, logger: logger)
+            async let rescue = QMPClient.connect(path: paths.rescue, enableOOB: true, deadline: Self.patience, logger: logger)
             return GuestProcess(pid: pid, startTime: start, paths: paths, monitor: try await monitor, rescue: try await rescue)
         } catch {
             guard startTime(pid, paths) != nil else { return nil }
@@ -135,24 +138,6 @@ final class GuestProcess: Sendable {
                 String(decoding: $0, as: UTF8.self)
             }
             return sum + (text?.split(separator: " ").first.flatMap { UInt64($0) } ?? 0)
-        }
-    }
-}
-
-extension QMPClient {
-    /// Connects to a QEMU that may have begun to listen this moment. Such a one can greet twice, and forget what it was told between: whatever
-    /// goes wrong in the first exchanges, the next connection is sound.
-    static func settled(_ path: String, enableOOB: Bool = false, logger: Logger) async throws -> QMPClient {
-        var patience = Duration.seconds(1)
-        while true {
-            do {
-                let client = try await connect(path: path, enableOOB: enableOOB, deadline: patience, logger: logger)
-                _ = try await client.queryVersion(deadline: patience)
-                return client
-            } catch let error as QMPError where error.code != .couldNotConnect && patience < .seconds(8) {
-                logger.debug("QEMU's monitor was not ready", metadata: ["problem": "\(error)"])
-                patience *= 2
-            }
         }
     }
 }

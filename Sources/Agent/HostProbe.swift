@@ -149,7 +149,7 @@ struct HostProbe: Sendable {
     private static func connect(_ socket: String, until deadline: ContinuousClock.Instant, logger: Logger) async throws -> QMPClient {
         while true {
             do {
-                return try await QMPClient.settled(socket, logger: logger)
+                return try await QMPClient.connect(path: socket, logger: logger)
             } catch let error as QMPError where error.code == .couldNotConnect && ContinuousClock.now < deadline {
                 try await Task.sleep(for: .milliseconds(5))
             }
