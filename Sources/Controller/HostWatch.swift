@@ -95,17 +95,18 @@ package final class HostWatch: Service {
         let guests = Dictionary(facts.guests.map { ($0.server, $0) }) { first, _ in first }
         for server in servers {
             guard let correction = Self.correction(of: server, by: guests[server.id], on: host.name) else { continue }
-            do {
-                try await store.observeGuest(server.id, epoch: server.epoch, status: correction.status, note: correction.note)
-                log.notice(
-                    "a server's status was corrected", metadata: ["server": "\(server.name)", "status": "\(correction.status.rawValue)"])
-            } catch let error as StoreError where [.superseded, .notFound, .busy].contains(error.code) {
-                log.debug("a correction came too late", metadata: ["server": "\(server.name)"])
-            }
+            // Changes nothing where the server has moved on since it was read.
+            try await store.observeGuest(server.id, epoch: server.epoch, status: correction.status, note: correction.note)
+            log.notice(
+                "an agent saw another status than the store's",
+                metadata: ["server": "\(server.name)", "host": "\(host.name)", "seen": "\(correction.status.rawValue)"])
         }
         let known = Set(servers.map(\.id))
         for guest in facts.guests where !known.contains(guest.server) && guest.status != .incoming && guest.status != .handedOver {
-            guard strangers.withLock({ $0.insert("\(host.id)/\(guest.server)").inserted }) else { continue }
+            // A migration's own guests come and go on hosts where their server is not.
+            guard try await store.migrations(MigrationFilter(server: guest.server, states: API.unfinished, limit: 1)).isEmpty,
+                strangers.withLock({ $0.insert("\(host.id)/\(guest.server)").inserted })
+            else { continue }
             log.warning(
                 "a host has a guest whose server is not placed there", metadata: ["host": "\(host.name)", "server": "\(guest.server)"])
         }

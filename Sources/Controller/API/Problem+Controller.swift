@@ -46,7 +46,8 @@ extension Problem {
         case "unreachable": "The host's agent gave no answer"
         case "store-unavailable": "The store does not answer"
         case "internal": "A defect of Godwit"
-        default: "It did not work"
+        case "same-host": "The server is there already"
+        default: "The host could not do it"
         }
     }
 }
