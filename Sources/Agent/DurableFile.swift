@@ -76,8 +76,21 @@ func systemMessage(_ number: Int32) -> String {
 final class ProcessLock: Sendable {
     private let descriptor: Int32
 
+    /// Takes the lock. One that a process which just ended held may be held a moment longer by a child that it was about to start: what is
+    /// free within two seconds is free.
     /// - Throws: ``AgentProblem`` of kind `conflict` when another one holds it.
-    init(_ path: String, holder: String) throws {
+    static func take(_ path: String, holder: String) async throws -> ProcessLock {
+        let deadline = ContinuousClock.now.advanced(by: .seconds(2))
+        while true {
+            do {
+                return try ProcessLock(path, holder: holder)
+            } catch let problem as AgentProblem where problem.kind == .conflict && ContinuousClock.now < deadline {
+                try await Task.sleep(for: .milliseconds(20))
+            }
+        }
+    }
+
+    private init(_ path: String, holder: String) throws {
         descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {
             throw AgentProblem(.failed, .agentError, "the lock \(path) cannot be opened: \(systemMessage(errno))")

@@ -19,7 +19,7 @@ package final class HostAgent: AgentOrders {
         try configuration.validate()
         let paths = HostPaths(configuration)
         for folder in [paths.state, paths.guests, paths.run] + configuration.storages.map(\.path) { try DurableFile.makeFolder(folder) }
-        let lock = try ProcessLock(paths.lock, holder: "another agent")
+        let lock = try await ProcessLock.take(paths.lock, holder: "another agent")
         let probe = HostProbe(configuration: configuration, logger: logger)
         let host = HostContext(
             configuration: configuration, paths: paths, qemu: try await probe.qemu(), images: DiskImages(qemuImg: configuration.qemuImg),
