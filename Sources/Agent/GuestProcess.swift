@@ -41,7 +41,7 @@ final class GuestProcess: Sendable {
             }
             return process
         } catch {
-            if let pid = readPID(paths), let start = startTime(pid, paths) { await end(pid, start, paths) }
+            if let pid = readPID(paths), let start = startTime(pid, paths) { await end(pid, start) }
             throw error
         }
     }
@@ -74,20 +74,27 @@ final class GuestProcess: Sendable {
         }
     }
 
-    /// When the process started, in clock ticks since boot; nil when there is no such process, it is a zombie, or another one has the pid now.
+    /// When this guest's QEMU started, in clock ticks since boot; nil when there is no such process, or another one has the pid now.
     private static func startTime(_ pid: Int32, _ paths: GuestPaths) -> UInt64? {
         guard let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline"),
-            line.split(separator: 0).contains(where: { $0.elementsEqual(paths.pid.utf8) }),
-            let status = FileManager.default.contents(atPath: "/proc/\(pid)/stat")
+            line.split(separator: 0).contains(where: { $0.elementsEqual(paths.pid.utf8) })
         else { return nil }
-        // The second field is the name in parentheses and may hold anything.
-        guard let end = status.lastIndex(of: UInt8(ascii: ")")) else { return nil }
+        return startTime(pid)
+    }
+
+    /// When the process with that pid started; nil when it is gone. A process of which one thread is left is not gone, whatever the others
+    /// show: it may still be the one that executes the guest.
+    private static func startTime(_ pid: Int32) -> UInt64? {
+        // The second field of proc(5)'s stat is the name in parentheses and may hold anything.
+        guard let status = FileManager.default.contents(atPath: "/proc/\(pid)/stat"), let end = status.lastIndex(of: UInt8(ascii: ")")) else {
+            return nil
+        }
         let fields = String(decoding: status[end...].dropFirst(2), as: UTF8.self).split(separator: " ")
-        guard fields.count > 19, fields[0] != "Z", fields[0] != "X" else { return nil }
+        guard fields.count > 19, let threads = Int(fields[17]), !["Z", "X"].contains(fields[0]) || threads > 1 else { return nil }
         return UInt64(fields[19])
     }
 
-    var isAlive: Bool { Self.startTime(pid, paths) == startTime }
+    var isAlive: Bool { Self.startTime(pid) == startTime }
 
     /// Leaves its monitors to another client; the guest does not notice.
     func leave() {
@@ -97,11 +104,11 @@ final class GuestProcess: Sendable {
 
     /// Waits for the process to be gone.
     func waitForEnd(until deadline: ContinuousClock.Instant) async -> Bool {
-        await Self.gone(pid, startTime, paths, until: deadline)
+        await Self.gone(pid, startTime, until: deadline)
     }
 
-    private static func gone(_ pid: Int32, _ start: UInt64, _ paths: GuestPaths, until deadline: ContinuousClock.Instant) async -> Bool {
-        while startTime(pid, paths) == start {
+    private static func gone(_ pid: Int32, _ start: UInt64, until deadline: ContinuousClock.Instant) async -> Bool {
+        while startTime(pid) == start {
             if ContinuousClock.now >= deadline { return false }
             // When cancelled the sleep returns at once, and so does this.
             do { try await Task.sleep(for: .milliseconds(5)) } catch { return false }
@@ -116,19 +123,19 @@ final class GuestProcess: Sendable {
         } catch let error as QMPError where error.code == .connectionClosed {
             // It ended before it answered, or had ended before.
         } catch is QMPError {
-            await Self.end(pid, startTime, paths)
+            await Self.end(pid, startTime)
         }
         if await waitForEnd(until: .now.advanced(by: .seconds(3))) { return }
-        await Self.end(pid, startTime, paths)
+        await Self.end(pid, startTime)
         guard !isAlive else {
             throw AgentProblem(.failed, .qemuError, "QEMU of server \(paths.server) (pid \(pid)) does not end, not even when killed")
         }
     }
 
-    private static func end(_ pid: Int32, _ start: UInt64, _ paths: GuestPaths) async {
-        guard startTime(pid, paths) == start else { return }
+    private static func end(_ pid: Int32, _ start: UInt64) async {
+        guard startTime(pid) == start else { return }
         kill(pid, SIGKILL)
-        _ = await gone(pid, start, paths, until: .now.advanced(by: .seconds(10)))
+        _ = await gone(pid, start, until: .now.advanced(by: .seconds(10)))
     }
 
     /// Nanoseconds that the threads have executed (`/proc/…/schedstat`); 0 for those that are gone.
