@@ -86,7 +86,8 @@ final class GuestProcess: Sendable {
     /// show: it may still be the one that executes the guest.
     private static func startTime(_ pid: Int32) -> UInt64? {
         // The second field of proc(5)'s stat is the name in parentheses and may hold anything.
-        guard let status = FileManager.default.contents(atPath: "/proc/\(pid)/stat"), let end = status.lastIndex(of: UInt8(ascii: ")")) else {
+        guard let status = FileManager.default.contents(atPath: "/proc/\(pid)/stat"), let end = status.lastIndex(of: UInt8(ascii: ")"))
+        else {
             return nil
         }
         let fields = String(decoding: status[end...].dropFirst(2), as: UTF8.self).split(separator: " ")
