@@ -32,19 +32,20 @@ struct Examination {
 
     /// The comparisons that are cheap; most unfit hosts fall here.
     func cheapRejection(_ load: HostLoad) -> Rejection? {
-        let host = load.host
-        if host.id == request.source {
+        // No copy of the host is made here: with thousands of them that would be most of the work.
+        let id = load.host.id
+        if id == request.source {
             return reject(load, .notSource, "another host", "the server is there now")
         }
-        if let preferred = request.options.preferHost, host.id != preferred {
+        if let preferred = request.options.preferHost, id != preferred {
             return reject(load, .preferred, "the preferred host", "another one")
         }
-        if let reason = request.excluded[host.id] {
+        if !request.excluded.isEmpty, let reason = request.excluded[id] {
             return reject(load, .excluded, "a host not tried yet", reason.message)
         }
-        if !host.enabled { return reject(load, .enabled, "enabled", "disabled") }
-        if !host.isOnline(at: now) { return reject(load, .online, "online", "offline") }
-        guard let facts = host.facts else { return reject(load, .facts, "an agent that told what it is", "nothing told yet") }
+        if !load.host.enabled { return reject(load, .enabled, "enabled", "disabled") }
+        if !load.host.isOnline(at: now) { return reject(load, .online, "online", "offline") }
+        guard let facts = load.host.facts else { return reject(load, .facts, "an agent that told what it is", "nothing told yet") }
         return roomRejection(load, facts)
     }
 
