@@ -7,8 +7,13 @@ static const char sqlite_0001[] = {
 #embed "sqlite/0001_first.sql"
 };
 
+static const char sqlite_0002[] = {
+#embed "sqlite/0002_modes.sql"
+};
+
 static const struct schema_step sqlite_steps[] = {
     {1, "first", sqlite_0001, sizeof sqlite_0001},
+    {2, "modes", sqlite_0002, sizeof sqlite_0002},
 };
 
 const struct schema_step *schema_sqlite(size_t *count) {

@@ -17,7 +17,10 @@ package struct GuestDescription: Hashable, Sendable, Codable {
     package var firmware: Firmware
     package var boot: DirectBoot?
     package var disks: [Disk]
+    /// A path on the host; the drive is there and empty when it is "".
     package var cdrom: String?
+    /// Nil for a server without one.
+    package var tpm: TPM?
     package var nics: [NIC]
 
     package struct Disk: Hashable, Sendable, Codable {
@@ -29,13 +32,34 @@ package struct GuestDescription: Hashable, Sendable, Codable {
         package var bus: DiskBus
         /// Name of the storage, on whichever host it is.
         package var storage: String
+        /// What the disk rests on (copy on write), the nearest first; nil for a disk that stands alone.
+        package var bases: [BaseImage]?
 
-        package init(name: String, sizeBytes: Int64, format: DiskFormat, bus: DiskBus, storage: String) {
+        package init(
+            name: String, sizeBytes: Int64, format: DiskFormat, bus: DiskBus, storage: String, bases: [BaseImage]? = nil
+        ) {
             self.name = name
             self.sizeBytes = sizeBytes
             self.format = format
             self.bus = bus
             self.storage = storage
+            self.bases = bases
+        }
+    }
+
+    /// A read-only image that disks rest on. It lies beside the disks of every storage that has one resting on it, under a name made of
+    /// its content, so that the same name is the same image on every host.
+    package struct BaseImage: Hashable, Sendable, Codable {
+        /// Hash of the file's content, with the format as suffix.
+        package var name: String
+        package var format: DiskFormat
+        /// Virtual size in bytes.
+        package var sizeBytes: Int64
+
+        package init(name: String, format: DiskFormat, sizeBytes: Int64) {
+            self.name = name
+            self.format = format
+            self.sizeBytes = sizeBytes
         }
     }
 
@@ -54,7 +78,7 @@ package struct GuestDescription: Hashable, Sendable, Codable {
 
     package init(
         server: ServerID, name: String, vcpus: Int, memoryBytes: Int64, cpuModel: String, machine: String,
-        accelerator: Accelerator, firmware: Firmware, boot: DirectBoot?, disks: [Disk], cdrom: String?, nics: [NIC]
+        accelerator: Accelerator, firmware: Firmware, boot: DirectBoot?, disks: [Disk], cdrom: String?, tpm: TPM? = nil, nics: [NIC]
     ) {
         self.server = server
         self.name = name
@@ -67,6 +91,7 @@ package struct GuestDescription: Hashable, Sendable, Codable {
         self.boot = boot
         self.disks = disks
         self.cdrom = cdrom
+        self.tpm = tpm
         self.nics = nics
     }
 }

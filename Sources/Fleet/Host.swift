@@ -6,16 +6,25 @@ package struct Host: Hashable, Sendable, Codable {
     package var agentURL: String
     /// False: nothing new is placed here.
     package var enabled: Bool
+    /// True: nothing is placed here and its servers are to leave.
+    package var maintenance: Bool
+    /// How much of it may be promised.
+    package var overcommit: Overcommit
     /// The end of what the agent's last answer proves: until then the host counts as online.
     package var healthyUntil: Timestamp
     /// What the agent told last; nil until it first answered.
     package var facts: HostFacts?
 
-    package init(id: HostID, name: String, agentURL: String, enabled: Bool, healthyUntil: Timestamp, facts: HostFacts?) {
+    package init(
+        id: HostID, name: String, agentURL: String, enabled: Bool, maintenance: Bool = false, overcommit: Overcommit = .standard,
+        healthyUntil: Timestamp, facts: HostFacts?
+    ) {
         self.id = id
         self.name = name
         self.agentURL = agentURL
         self.enabled = enabled
+        self.maintenance = maintenance
+        self.overcommit = overcommit
         self.healthyUntil = healthyUntil
         self.facts = facts
     }

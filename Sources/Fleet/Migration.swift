@@ -64,27 +64,12 @@ package struct Migration: Hashable, Sendable, Codable {
     }
 }
 
-/// What the one who asked for a migration may set.
-package struct MigrationOptions: Hashable, Sendable, Codable {
-    /// The only host to be considered, by id. As in climc, a preference that cannot be met is a failure.
-    package var preferHost: HostID?
-    /// MB/s (10⁶ bytes a second) over disk and memory together; nil is without limit.
-    package var maxBandwidthMB: Int64?
-    package var skipCPUCheck: Bool
-    package var skipKernelCheck: Bool
-    /// The longest last pass that may be planned for, in milliseconds.
-    package var downtimeLimitMS: Int64
-
-    package init(
-        preferHost: HostID? = nil, maxBandwidthMB: Int64? = nil, skipCPUCheck: Bool = false, skipKernelCheck: Bool = false,
-        downtimeLimitMS: Int64 = 300
-    ) {
-        self.preferHost = preferHost
-        self.maxBandwidthMB = maxBandwidthMB
-        self.skipCPUCheck = skipCPUCheck
-        self.skipKernelCheck = skipKernelCheck
-        self.downtimeLimitMS = downtimeLimitMS
-    }
+/// How a live migration's target must compare with its source's CPU.
+package enum CPUCheck: String, Sendable, Codable, CaseIterable {
+    /// The same model and the same microcode.
+    case exact
+    /// The target's QEMU offers every feature that the guest was given.
+    case features
 }
 
 /// How far a migration is. Bytes; rates in bytes a second.

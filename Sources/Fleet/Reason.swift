@@ -35,9 +35,23 @@ package struct Reason: Hashable, Sendable, Codable, CustomStringConvertible {
         package static let targetLost: Code = "target-lost"
         /// The source host or its agent could not be reached.
         package static let sourceLost: Code = "source-lost"
+        /// A base image that a disk rests on is neither on the target nor to be had from the source.
+        package static let baseMissing: Code = "base-missing"
+        /// What stands on the target differs from the source, also after it was copied again.
+        package static let verifyFailed: Code = "verify-failed"
+        /// The peer of a stream did not prove who it is.
+        package static let tlsRefused: Code = "tls-refused"
+        /// The source host is neither proven dead nor vouched for as off.
+        package static let hostNotDown: Code = "host-not-down"
+        /// A disk is local to the host that is to be left without it.
+        package static let localDisk: Code = "local-disk"
+        /// A storage that both hosts call shared is not the same one.
+        package static let notShared: Code = "not-shared"
+        /// The migration took longer than its completion deadline.
+        package static let timedOut: Code = "timed-out"
         /// The guest was dirtied faster than the link could carry it.
         package static let didNotConverge: Code = "did-not-converge"
-        /// No byte moved for the stall deadline, or the migration took longer than its completion deadline.
+        /// No byte moved for the stall deadline.
         package static let stalled: Code = "stalled"
         /// A storage had no room left.
         package static let diskFull: Code = "disk-full"

@@ -3,6 +3,8 @@ package struct Server: Hashable, Sendable, Codable {
     package var id: ServerID
     package var name: String
     package var status: ServerStatus
+    /// Its guest is there and its vCPUs stand still by somebody's order; only while it is `running` or on its way.
+    package var isPaused: Bool
     /// The host it is on: its placement.
     package var host: HostID
     package var epoch: Epoch
@@ -12,12 +14,13 @@ package struct Server: Hashable, Sendable, Codable {
     package var createdAt: Timestamp
 
     package init(
-        id: ServerID, name: String, status: ServerStatus, host: HostID, epoch: Epoch, description: GuestDescription, note: Reason?,
-        createdAt: Timestamp
+        id: ServerID, name: String, status: ServerStatus, isPaused: Bool = false, host: HostID, epoch: Epoch, description: GuestDescription,
+        note: Reason?, createdAt: Timestamp
     ) {
         self.id = id
         self.name = name
         self.status = status
+        self.isPaused = isPaused
         self.host = host
         self.epoch = epoch
         self.description = description

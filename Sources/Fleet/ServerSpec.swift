@@ -14,12 +14,13 @@ package struct ServerSpec: Hashable, Sendable, Codable {
     package var disks: [DiskSpec]
     /// A path on the host of an ISO image; read-only.
     package var cdrom: String?
+    package var tpm: TPM?
     package var nics: [NICSpec]
 
     package init(
         name: String, vcpus: Int = 1, memoryMB: Int64 = 512, cpuModel: String? = nil, machine: String? = nil,
         accelerator: Accelerator = .auto, firmware: Firmware = .bios, boot: DirectBoot? = nil, disks: [DiskSpec] = [],
-        cdrom: String? = nil, nics: [NICSpec] = []
+        cdrom: String? = nil, tpm: TPM? = nil, nics: [NICSpec] = []
     ) {
         self.name = name
         self.vcpus = vcpus
@@ -31,6 +32,7 @@ package struct ServerSpec: Hashable, Sendable, Codable {
         self.boot = boot
         self.disks = disks
         self.cdrom = cdrom
+        self.tpm = tpm
         self.nics = nics
     }
 }
@@ -47,6 +49,11 @@ package enum Firmware: String, Sendable, Codable, CaseIterable {
     case bios
     /// OVMF; its variable store is a file of the server that is kept and moves with it.
     case uefi
+}
+
+/// A trusted platform module, emulated by swtpm; its state is kept and moves with the server.
+package enum TPM: String, Sendable, Codable, CaseIterable {
+    case v2 = "2.0"
 }
 
 /// Boot of a kernel that the host reads, without a boot loader in the guest. Paths are paths on the host.
@@ -81,15 +88,19 @@ package struct DiskSpec: Hashable, Sendable, Codable {
     package var storage: String?
     /// A path on the host of an image whose content the new disk starts with; empty disk when nil.
     package var image: String?
+    /// A path on the host of an image that the new disk rests on, copy on write; not together with `image`.
+    package var base: String?
 
     package init(
-        sizeBytes: Int64? = nil, format: DiskFormat = .qcow2, bus: DiskBus = .virtioBlk, storage: String? = nil, image: String? = nil
+        sizeBytes: Int64? = nil, format: DiskFormat = .qcow2, bus: DiskBus = .virtioBlk, storage: String? = nil, image: String? = nil,
+        base: String? = nil
     ) {
         self.sizeBytes = sizeBytes
         self.format = format
         self.bus = bus
         self.storage = storage
         self.image = image
+        self.base = base
     }
 }
 

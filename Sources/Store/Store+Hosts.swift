@@ -43,15 +43,16 @@ extension Store {
     /// What an agent just told, and how long (milliseconds from the store's now) it proves the host alive.
     package func recordHealth(of host: HostID, facts: HostFacts, validForMS: Int64) async throws {
         let text = try JSON.text(facts)
-        let capacity = Overcommit.standard
         try await write { transaction in
-            let changed = try await transaction.execute(
+            let rows = try await transaction.query("SELECT \(Host.columns) FROM hosts WHERE id = \(host.value) \(dialect.lock)")
+            guard let row = rows.first else { throw Self.noHost(host.value) }
+            let capacity = try Host(row).overcommit
+            try await transaction.execute(
                 """
                 UPDATE hosts SET facts = \(text), vcpus_capacity = \(capacity.vcpus(of: facts)),
                     memory_capacity = \(capacity.memoryBytes(of: facts)), healthy_until = \(dialect.now) + \(validForMS)
                 WHERE id = \(host.value)
                 """)
-            guard changed == 1 else { throw Self.noHost(host.value) }
             for storage in facts.storages {
                 try await transaction.execute(
                     """
@@ -121,12 +122,15 @@ extension Store {
 }
 
 extension Host {
-    static let columns: SQLStatement = "id, name, agent_url, enabled, healthy_until, facts"
+    static let columns: SQLStatement =
+        "id, name, agent_url, enabled, maintenance, vcpus_overcommit, memory_overcommit, healthy_until, facts"
 
     init(_ row: SQLRow) throws {
         self.init(
             id: HostID(try row.text("id")), name: try row.text("name"), agentURL: try row.text("agent_url"),
-            enabled: try row.flag("enabled"), healthyUntil: Timestamp(milliseconds: try row.integer("healthy_until")),
+            enabled: try row.flag("enabled"), maintenance: try row.flag("maintenance"),
+            overcommit: Overcommit(vcpus: try row.real("vcpus_overcommit"), memory: try row.real("memory_overcommit")),
+            healthyUntil: Timestamp(milliseconds: try row.integer("healthy_until")),
             facts: try row.optionalText("facts").map { try JSON.value(HostFacts.self, $0) })
     }
 }

@@ -242,12 +242,12 @@ extension Store {
 }
 
 extension Server {
-    static let columns: SQLStatement = "id, name, status, host_id, epoch, description, note_code, note_message, created_at"
+    static let columns: SQLStatement = "id, name, status, paused, host_id, epoch, description, note_code, note_message, created_at"
 
     init(_ row: SQLRow) throws {
         self.init(
             id: ServerID(try row.text("id")), name: try row.text("name"), status: try row.word("status"),
-            host: HostID(try row.text("host_id")), epoch: Epoch(try row.integer("epoch")),
+            isPaused: try row.flag("paused"), host: HostID(try row.text("host_id")), epoch: Epoch(try row.integer("epoch")),
             description: try JSON.value(GuestDescription.self, try row.text("description")),
             note: try row.reason("note_code", "note_message"),
             createdAt: Timestamp(milliseconds: try row.integer("created_at")))

@@ -109,6 +109,15 @@ package struct SQLRow: Sendable {
         }
     }
 
+    /// A column that holds a number, whole or not, and is never null.
+    package func real(_ column: String) throws -> Double {
+        switch try value(column) {
+        case .real(let value): value
+        case .integer(let value): Double(value)
+        case .null, .text, .blob: throw mismatch(column, "a number")
+        }
+    }
+
     /// A truth value, kept as 0 or 1.
     package func flag(_ column: String) throws -> Bool {
         switch try value(column) {

@@ -1,0 +1,92 @@
+/// What the one who asked for a migration may set. What a mode has no use for is left at its default.
+package struct MigrationOptions: Hashable, Sendable, Codable {
+    /// The only host to be considered, by id. As in climc, a preference that cannot be met is a failure.
+    package var preferHost: HostID?
+    /// MB/s (10⁶ bytes a second) over disk and memory together; nil is without limit.
+    package var maxBandwidthMB: Int64?
+    /// Cold and rescue: the server is started on its new host.
+    package var autoStart: Bool
+    /// Rescue: somebody vouches that the source host is off.
+    package var confirmHostDown: Bool
+
+    package var cpuCheck: CPUCheck
+    package var skipCPUCheck: Bool
+    package var skipKernelCheck: Bool
+    /// Disks and memory travel under TLS, both ends proven.
+    package var enableTLS: Bool
+    /// The longest last pass that may be planned for, in milliseconds.
+    package var downtimeLimitMS: Int64
+    /// When memory does not converge at full throttle, the downtime limit rises to QEMU's own estimate.
+    package var quicklyFinish: Bool
+    /// How far quickly-finish may raise the downtime limit, in milliseconds.
+    package var maxDowntimeMS: Int64
+    /// The guest is slowed down when it dirties memory faster than that can be sent.
+    package var autoConverge: Bool
+    /// When memory does not converge, the target runs the guest and fetches the rest.
+    package var postCopy: Bool
+    /// Parallel memory streams; nil is one, by the agents' own socket.
+    package var multifd: Int?
+    /// What an attempt that failed left on its target is kept, marked, for somebody to look at.
+    package var keepDestGuestOnFailed: Bool
+    /// The medium is taken out of the guest's cdrom before it moves.
+    package var ejectCDROM: Bool
+    /// An attempt in which no byte moves for so many seconds fails.
+    package var stallTimeoutS: Int64
+    /// An attempt that takes longer, in seconds, fails; nil is a deadline by what there is to move.
+    package var timeoutS: Int64?
+
+    package init(
+        preferHost: HostID? = nil, maxBandwidthMB: Int64? = nil, autoStart: Bool = false, confirmHostDown: Bool = false,
+        cpuCheck: CPUCheck = .exact, skipCPUCheck: Bool = false, skipKernelCheck: Bool = false, enableTLS: Bool = false,
+        downtimeLimitMS: Int64 = 300, quicklyFinish: Bool = false, maxDowntimeMS: Int64 = 5000, autoConverge: Bool = true,
+        postCopy: Bool = false, multifd: Int? = nil, keepDestGuestOnFailed: Bool = false, ejectCDROM: Bool = false,
+        stallTimeoutS: Int64 = 60, timeoutS: Int64? = nil
+    ) {
+        self.preferHost = preferHost
+        self.maxBandwidthMB = maxBandwidthMB
+        self.autoStart = autoStart
+        self.confirmHostDown = confirmHostDown
+        self.cpuCheck = cpuCheck
+        self.skipCPUCheck = skipCPUCheck
+        self.skipKernelCheck = skipKernelCheck
+        self.enableTLS = enableTLS
+        self.downtimeLimitMS = downtimeLimitMS
+        self.quicklyFinish = quicklyFinish
+        self.maxDowntimeMS = maxDowntimeMS
+        self.autoConverge = autoConverge
+        self.postCopy = postCopy
+        self.multifd = multifd
+        self.keepDestGuestOnFailed = keepDestGuestOnFailed
+        self.ejectCDROM = ejectCDROM
+        self.stallTimeoutS = stallTimeoutS
+        self.timeoutS = timeoutS
+    }
+
+    /// Takes what an older Godwit wrote: an option that it did not have is at its default.
+    package init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        func value<Value: Decodable>(_ key: CodingKeys, or standard: Value) throws -> Value {
+            try values.decodeIfPresent(Value.self, forKey: key) ?? standard
+        }
+        let standard = MigrationOptions()
+        self.init(
+            preferHost: try values.decodeIfPresent(HostID.self, forKey: .preferHost),
+            maxBandwidthMB: try values.decodeIfPresent(Int64.self, forKey: .maxBandwidthMB),
+            autoStart: try value(.autoStart, or: standard.autoStart),
+            confirmHostDown: try value(.confirmHostDown, or: standard.confirmHostDown),
+            cpuCheck: try value(.cpuCheck, or: standard.cpuCheck),
+            skipCPUCheck: try value(.skipCPUCheck, or: standard.skipCPUCheck),
+            skipKernelCheck: try value(.skipKernelCheck, or: standard.skipKernelCheck),
+            enableTLS: try value(.enableTLS, or: standard.enableTLS),
+            downtimeLimitMS: try value(.downtimeLimitMS, or: standard.downtimeLimitMS),
+            quicklyFinish: try value(.quicklyFinish, or: standard.quicklyFinish),
+            maxDowntimeMS: try value(.maxDowntimeMS, or: standard.maxDowntimeMS),
+            autoConverge: try value(.autoConverge, or: standard.autoConverge),
+            postCopy: try value(.postCopy, or: standard.postCopy),
+            multifd: try values.decodeIfPresent(Int.self, forKey: .multifd),
+            keepDestGuestOnFailed: try value(.keepDestGuestOnFailed, or: standard.keepDestGuestOnFailed),
+            ejectCDROM: try value(.ejectCDROM, or: standard.ejectCDROM),
+            stallTimeoutS: try value(.stallTimeoutS, or: standard.stallTimeoutS),
+            timeoutS: try values.decodeIfPresent(Int64.self, forKey: .timeoutS))
+    }
+}

@@ -1,0 +1,23 @@
+-- Maintenance: nothing is placed on the host and its servers are to leave. Overcommit: how much of it may be promised.
+ALTER TABLE hosts ADD COLUMN maintenance INTEGER NOT NULL DEFAULT 0 CHECK (maintenance IN (0, 1));
+ALTER TABLE hosts ADD COLUMN vcpus_overcommit REAL NOT NULL DEFAULT 8 CHECK (vcpus_overcommit > 0);
+ALTER TABLE hosts ADD COLUMN memory_overcommit REAL NOT NULL DEFAULT 1 CHECK (memory_overcommit > 0);
+
+-- The guest is there and stands still by somebody's order.
+ALTER TABLE servers ADD COLUMN paused INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1));
+
+-- Servers that must not share a host, or must.
+CREATE TABLE server_groups (
+    id TEXT PRIMARY KEY NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    policy TEXT NOT NULL CHECK (policy IN ('apart', 'together')),
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE server_group_members (
+    group_id TEXT NOT NULL REFERENCES server_groups (id) ON DELETE CASCADE,
+    server_id TEXT NOT NULL REFERENCES servers (id) ON DELETE CASCADE,
+    PRIMARY KEY (group_id, server_id)
+) STRICT;
+
+CREATE INDEX server_group_members_by_server ON server_group_members (server_id);
