@@ -77,10 +77,14 @@ let package = Package(
         room("Store", ["Fleet", "SQL", "CSchema", logging]),
         room("Identity", [x509, crypto, swiftASN1]),
         room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioFoundation, nioHTTP1, nioSSL, logging]),
-        room("Agent", exclude: ["firmware.asm"], ["Fleet", "QMP", "AgentAPI", subprocess, logging]),
+        room("Hypervisor", exclude: ["firmware.asm"], ["Fleet", "QMP", "AgentAPI", subprocess, logging]),
+        room("Agent", ["Fleet", "QMP", "AgentAPI", "Hypervisor", logging]),
         room(
             "AgentHTTP",
-            ["Fleet", "AgentAPI", "Agent", hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL, swiftASN1, x509, logging]),
+            [
+                "Fleet", "AgentAPI", "Hypervisor", "Agent", hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL, swiftASN1, x509,
+                logging,
+            ]),
         room("Client", ["Fleet", asyncHTTPClient, nioCore, nioPosix, nioFoundation, nioHTTP1, nioSSL]),
         room(
             "Controller",
@@ -98,7 +102,9 @@ let package = Package(
                 "Controller", "Client", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, nioCore, nioSSL, serviceLifecycle,
                 unixSignals, logging,
             ]),
-        program("godwit-agent", ["Agent", "AgentAPI", "AgentHTTP", "Fleet", argumentParser, serviceLifecycle, unixSignals, logging, yams]),
+        program(
+            "godwit-agent",
+            ["Hypervisor", "Agent", "AgentAPI", "AgentHTTP", "Fleet", argumentParser, serviceLifecycle, unixSignals, logging, yams]),
         program(
             "godwit-worker", path: "workers/godwit-worker",
             ["Engine", "Live", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals, logging]),
@@ -110,7 +116,9 @@ let package = Package(
         tests("StoreTests", ["Store", "SQLite", "SQL", "Fleet"]),
         tests("IdentityTests", ["Identity", x509, crypto, swiftASN1, nioCore, nioSSL, subprocess]),
         tests("CommandTests", ["godwit", "Client", "Fleet", argumentParser]),
-        tests("AgentTests", ["Agent", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess, logging, serviceLifecycle]),
+        tests(
+            "AgentTests",
+            ["Agent", "Hypervisor", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess, logging, serviceLifecycle]),
         tests("EngineTests", ["Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests("LiveTests", ["Live", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests(

@@ -1,5 +1,6 @@
 import AgentAPI
 import Fleet
+import Hypervisor
 
 /// All that an agent must remember of a server, in one file, so that what belongs together changes together.
 ///

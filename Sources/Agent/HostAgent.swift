@@ -1,6 +1,7 @@
 package import AgentAPI
 package import Fleet
 import Foundation
+package import Hypervisor
 package import Logging
 import Synchronization
 

@@ -1,5 +1,6 @@
 import AgentAPI
 import Fleet
+import Hypervisor
 
 /// What the target's agent does next about an attempt, given what stands on its disk and what QEMU answers. It does no I/O.
 enum IncomingMachine {

@@ -3,6 +3,7 @@ import Dispatch
 import Fleet
 import Foundation
 import Glibc
+import Hypervisor
 import Synchronization
 
 /// Keeps one server's record: every change is on the disk before anybody sees it.

@@ -1,6 +1,7 @@
 import AgentAPI
 import Fleet
 import Foundation
+import Hypervisor
 import Logging
 import QMP
 

@@ -2,6 +2,7 @@ import AgentAPI
 import Fleet
 import Foundation
 import Glibc
+import Hypervisor
 import Logging
 import QMP
 

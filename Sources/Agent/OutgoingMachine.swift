@@ -1,5 +1,6 @@
 import AgentAPI
 import Fleet
+import Hypervisor
 
 /// What the source's agent does next about an attempt, given what stands on its disk and what QEMU answers. It does no I/O: the driver looks,
 /// asks here, does that one thing, and looks again, also after its own death in between.

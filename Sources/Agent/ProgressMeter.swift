@@ -1,5 +1,6 @@
 import Fleet
 import Foundation
+import Hypervisor
 import QMP
 
 extension Timestamp {

@@ -5,6 +5,7 @@ import Foundation
 import HTTPTypes
 package import Hummingbird
 import HummingbirdTLS
+package import Hypervisor
 package import Logging
 import NIOCore
 import NIOFoundationCompat

@@ -5,6 +5,7 @@ import ArgumentParser
 import Fleet
 import Foundation
 import Glibc
+import Hypervisor
 import Logging
 import ServiceLifecycle
 import UnixSignals

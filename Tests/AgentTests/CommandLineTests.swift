@@ -3,6 +3,7 @@ import Fleet
 import Testing
 
 @testable import Agent
+@testable import Hypervisor
 
 struct CommandLineTests {
     static func configuration(run: String = "/run/g") -> AgentConfiguration {

@@ -4,6 +4,7 @@ import Foundation
 import Testing
 
 @testable import Agent
+@testable import Hypervisor
 
 /// What the agent decides, without a QEMU.
 struct DecisionTests {

@@ -4,6 +4,7 @@ import Foundation
 import Testing
 
 @testable import Agent
+@testable import Hypervisor
 
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct GuestLifeTests {

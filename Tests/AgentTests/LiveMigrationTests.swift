@@ -6,6 +6,7 @@ import QMP
 import Testing
 
 @testable import Agent
+@testable import Hypervisor
 
 /// The test as the worker that drives two agents.
 struct Mover {

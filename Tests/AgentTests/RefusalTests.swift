@@ -2,6 +2,7 @@ import Agent
 import AgentAPI
 import Fleet
 import Foundation
+import Hypervisor
 import Testing
 
 @Suite(.serialized, .timeLimit(.minutes(5)))

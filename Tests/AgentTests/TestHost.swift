@@ -8,6 +8,7 @@ import QMP
 import ServiceLifecycle
 
 @testable import Agent
+@testable import Hypervisor
 
 /// A place for hosts of one test, with an authority of its own. Everything goes when the body ends, guests first.
 func withHosts(

@@ -2,7 +2,7 @@ import Dispatch
 import Synchronization
 
 /// Wakes whoever waits for something to have changed. It counts its rings, so that none is missed between a look and a wait.
-final class Bell: Sendable {
+package final class Bell: Sendable {
     private struct State {
         var rings: UInt64 = 0
         var lastWaiter: UInt64 = 0
@@ -12,9 +12,11 @@ final class Bell: Sendable {
     private static let queue = DispatchQueue(label: "godwit.bell")
     private let state = Mutex(State())
 
-    var rings: UInt64 { state.withLock { $0.rings } }
+    package init() {}
 
-    func ring() {
+    package var rings: UInt64 { state.withLock { $0.rings } }
+
+    package func ring() {
         let waiters = state.withLock { state in
             state.rings += 1
             defer { state.waiters = [:] }
@@ -24,7 +26,7 @@ final class Bell: Sendable {
     }
 
     /// Returns once it has rung more often than `count`, at the deadline, or when the task is cancelled.
-    func wait(after count: UInt64, until deadline: ContinuousClock.Instant) async {
+    package func wait(after count: UInt64, until deadline: ContinuousClock.Instant) async {
         let remaining = deadline - .now
         guard remaining > .zero else { return }
         let number = state.withLock { state in
@@ -55,24 +57,24 @@ final class Bell: Sendable {
 }
 
 /// A value that others wait on to change.
-final class Watched<Value: Sendable>: Sendable {
+package final class Watched<Value: Sendable>: Sendable {
     private let content: Mutex<Value>
-    let bell = Bell()
+    package let bell = Bell()
 
-    init(_ value: Value) {
+    package init(_ value: Value) {
         self.content = Mutex(value)
     }
 
-    var value: Value { content.withLock { $0 } }
+    package var value: Value { content.withLock { $0 } }
 
     /// Changes it and wakes those that wait.
-    func change(_ body: (inout Value) -> Void) {
+    package func change(_ body: (inout Value) -> Void) {
         content.withLock { body(&$0) }
         bell.ring()
     }
 
     /// The value once it meets the condition, or as it is at the deadline.
-    func wait(until deadline: ContinuousClock.Instant, _ condition: (Value) -> Bool) async -> Value {
+    package func wait(until deadline: ContinuousClock.Instant, _ condition: (Value) -> Bool) async -> Value {
         while true {
             let rings = bell.rings
             let now = value
@@ -83,7 +85,7 @@ final class Watched<Value: Sendable>: Sendable {
 }
 
 /// Lets one order at a time through, in the order of their coming.
-final class Turnstile: Sendable {
+package final class Turnstile: Sendable {
     private struct State {
         var isTaken = false
         var queue: [CheckedContinuation<Void, Never>] = []
@@ -91,7 +93,9 @@ final class Turnstile: Sendable {
 
     private let state = Mutex(State())
 
-    func pass<Result>(
+    package init() {}
+
+    package func pass<Result>(
         isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Result
     ) async rethrows -> Result {
         await withCheckedContinuation { continuation in
@@ -120,7 +124,7 @@ final class Turnstile: Sendable {
 }
 
 /// Runs what blocks for a moment where it holds up no task.
-func offloaded<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+package func offloaded<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
     try await withCheckedThrowingContinuation { continuation in
         DispatchQueue.global().async { continuation.resume(with: Swift.Result(catching: body)) }
     }

@@ -2,19 +2,19 @@ import AgentAPI
 import Fleet
 import Foundation
 import Glibc
-import Logging
-import QMP
+package import Logging
+package import QMP
 
 /// A QEMU that is there, with both its monitors.
 ///
 /// It is told from any other process by its pid, the time the kernel says that one started, and the pid file's path on its command line.
-final class GuestProcess: Sendable {
-    let pid: Int32
+package final class GuestProcess: Sendable {
+    package let pid: Int32
     private let startTime: UInt64
     private let paths: GuestPaths
-    let monitor: QMPClient
+    package let monitor: QMPClient
     /// Connected for out-of-band execution, for `yank` alone.
-    let rescue: QMPClient
+    package let rescue: QMPClient
 
     private init(pid: Int32, startTime: UInt64, paths: GuestPaths, monitor: QMPClient, rescue: QMPClient) {
         self.pid = pid
@@ -26,7 +26,7 @@ final class GuestProcess: Sendable {
 
     /// Starts QEMU; it waits for `cont` or for a migration.
     /// - Throws: ``AgentProblem`` with what QEMU wrote when it would not start.
-    static func spawn(_ qemu: String, _ arguments: [String], paths: GuestPaths, logger: Logger) async throws -> GuestProcess {
+    package static func spawn(_ qemu: String, _ arguments: [String], paths: GuestPaths, logger: Logger) async throws -> GuestProcess {
         for path in [paths.monitor, paths.rescue, paths.pid] { unlink(path) }
         do {
             let outcome = try await Program.run(qemu, arguments, deadline: .seconds(40))
@@ -55,7 +55,7 @@ final class GuestProcess: Sendable {
 
     /// Finds the QEMU that an earlier agent started; nil when it is there no more.
     /// - Throws: ``AgentProblem`` when it is there and its monitor does not answer.
-    static func find(_ paths: GuestPaths, logger: Logger) async throws -> GuestProcess? {
+    package static func find(_ paths: GuestPaths, logger: Logger) async throws -> GuestProcess? {
         guard let pid = readPID(paths), let start = startTime(pid, paths) else { return nil }
         do {
             async let monitor = QMPClient.connect(path: paths.monitor, deadline: Self.patience, logger: logger)
@@ -95,16 +95,16 @@ final class GuestProcess: Sendable {
         return UInt64(fields[19])
     }
 
-    var isAlive: Bool { Self.startTime(pid) == startTime }
+    package var isAlive: Bool { Self.startTime(pid) == startTime }
 
     /// Leaves its monitors to another client; the guest does not notice.
-    func leave() {
+    package func leave() {
         monitor.close()
         rescue.close()
     }
 
     /// Waits for the process to be gone.
-    func waitForEnd(until deadline: ContinuousClock.Instant) async -> Bool {
+    package func waitForEnd(until deadline: ContinuousClock.Instant) async -> Bool {
         await Self.gone(pid, startTime, until: deadline)
     }
 
@@ -118,7 +118,7 @@ final class GuestProcess: Sendable {
     }
 
     /// Ends it as if the power had been cut: by its monitor, and where that does not answer, by SIGKILL.
-    func end() async throws {
+    package func end() async throws {
         do {
             try await monitor.quit(deadline: .seconds(2))
         } catch let error as QMPError where error.code == .connectionClosed {
@@ -140,7 +140,7 @@ final class GuestProcess: Sendable {
     }
 
     /// Nanoseconds that the threads have executed (`/proc/…/schedstat`); 0 for those that are gone.
-    func executed(threads: [Int]) -> UInt64 {
+    package func executed(threads: [Int]) -> UInt64 {
         threads.reduce(0) { sum, thread in
             let text = FileManager.default.contents(atPath: "/proc/\(pid)/task/\(thread)/schedstat").map {
                 String(decoding: $0, as: UTF8.self)

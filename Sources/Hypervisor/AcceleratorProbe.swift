@@ -1,12 +1,12 @@
 import AgentAPI
-import Fleet
-import Foundation
+package import Fleet
+package import Foundation
 import Glibc
 
 /// Whether an accelerator runs guests, found out by running one.
 ///
 /// /dev/kvm may open, and KVM may even execute a few instructions, on machines where no operating system comes up.
-enum AcceleratorProbe {
+package enum AcceleratorProbe {
     /// `firmware.asm`, assembled: real mode, protected mode, long mode with paging, SSE, then status 33.
     private static let code: [UInt8] = [
         0xfa, 0x8c, 0xc8, 0x8e, 0xd8, 0x66, 0x0f, 0x01, 0x16, 0xf8, 0x00, 0x0f, 0x20, 0xc0, 0x0c, 0x01, 0x0f, 0x22, 0xc0, 0x66, 0xea, 0x1b,
@@ -36,7 +36,7 @@ enum AcceleratorProbe {
     private static let resetVector: [UInt8] = [0xe9, 0x0d, 0x00]
     private static let exitStatus: Int32 = 33
 
-    static var firmware: Data {
+    package static var firmware: Data {
         var bytes = [UInt8](repeating: 0xf4, count: 0x10000)
         bytes.replaceSubrange(0..<code.count, with: code)
         bytes.replaceSubrange(0xfff0..<0xfff0 + resetVector.count, with: resetVector)
@@ -44,7 +44,7 @@ enum AcceleratorProbe {
     }
 
     /// Nil when it runs guests; else why not, in words that follow "because".
-    static func obstacle(to accelerator: Accelerator, qemu: String, folder: String, deadline: Duration = .seconds(5)) async throws
+    package static func obstacle(to accelerator: Accelerator, qemu: String, folder: String, deadline: Duration = .seconds(5)) async throws
         -> String?
     {
         let path = "\(folder)/probe-firmware"

@@ -1,19 +1,24 @@
 import AgentAPI
-import Fleet
+package import Fleet
 import Foundation
 import Glibc
 
 /// The files of a host's disks, made and looked at with qemu-img.
-struct DiskImages: Sendable {
-    let qemuImg: String
+package struct DiskImages: Sendable {
+    package let qemuImg: String
+
+    package init(qemuImg: String) {
+        self.qemuImg = qemuImg
+    }
+
     /// For anything but copying.
     private static let quick = Duration.seconds(30)
     private static let copying = Duration.seconds(3600)
 
-    struct Image: Hashable, Sendable {
-        var format: String
-        var virtualSize: Int64
-        var actualSize: Int64
+    package struct Image: Hashable, Sendable {
+        package var format: String
+        package var virtualSize: Int64
+        package var actualSize: Int64
     }
 
     /// Looks at an image that a new disk is to be filled from.
@@ -21,7 +26,7 @@ struct DiskImages: Sendable {
     /// A file in a format that says what it is (qcow2, vmdk, vdi, vhdx, …) is taken, unless it refers to other files. Anything else is "raw" to
     /// QEMU; it is taken only as a whole number of sectors that either carries a boot signature (55 AA) or a GPT, or is called .raw, .img or .iso.
     /// - Throws: ``AgentProblem`` of kind `invalid` when it is none.
-    func inspect(image path: String) async throws -> Image {
+    package func inspect(image path: String) async throws -> Image {
         func refuse(_ why: String) -> AgentProblem {
             AgentProblem(.invalid, .invalidRequest, "\(path) is not usable as a disk image: \(why)")
         }
@@ -94,7 +99,7 @@ struct DiskImages: Sendable {
 
     /// Has the disk's file there: as it is if it is there already, else new. A half-made one never bears the final name.
     /// - Parameter image: what to fill it from, with its format.
-    func ensure(_ disk: GuestDescription.Disk, at path: String, from image: (path: String, look: Image)?) async throws {
+    package func ensure(_ disk: GuestDescription.Disk, at path: String, from image: (path: String, look: Image)?) async throws {
         if access(path, F_OK) == 0 {
             let size = try await info(path).virtualSize
             guard size == disk.sizeBytes else {
@@ -137,7 +142,7 @@ struct DiskImages: Sendable {
     }
 
     /// - Throws: `disk-full` when the folder's file system has less room than that.
-    static func checkRoom(for bytes: Int64, in folder: String, storage: String) throws {
+    package static func checkRoom(for bytes: Int64, in folder: String, storage: String) throws {
         let free = try Room(of: folder).free
         guard free >= bytes else {
             throw AgentProblem(
@@ -154,7 +159,7 @@ struct DiskImages: Sendable {
     #endif
 
     /// Whether the file system takes direct I/O: tmpfs, for one, does not.
-    static func takesDirectIO(_ path: String) -> Bool {
+    package static func takesDirectIO(_ path: String) -> Bool {
         let descriptor = open(path, O_RDWR | directIO | O_CLOEXEC)
         guard descriptor >= 0 else { return false }
         close(descriptor)
@@ -162,7 +167,7 @@ struct DiskImages: Sendable {
     }
 
     /// Has nothing left of a server on a storage.
-    static func removeFolder(_ path: String) throws {
+    package static func removeFolder(_ path: String) throws {
         do {
             try FileManager.default.removeItem(atPath: path)
         } catch CocoaError.fileNoSuchFile {

@@ -1,12 +1,12 @@
 import AgentAPI
-import Fleet
+package import Fleet
 import Foundation
 import QMP
 
 /// QEMU's command line for a guest, as a pure function: equal descriptions give guests of equal make on every host, device for device
 /// and slot for slot, so that one can take over the other's state.
-enum CommandLine {
-    enum Purpose: Sendable {
+package enum CommandLine {
+    package enum Purpose: Sendable {
         /// To be started from its disks; it waits for `cont`.
         case boot
         /// To take over the state of another host's guest.
@@ -14,22 +14,33 @@ enum CommandLine {
     }
 
     /// How a nic is attached on this host.
-    enum Attachment: Hashable, Sendable {
+    package enum Attachment: Hashable, Sendable {
         /// QEMU makes the tap; the agent puts it on the bridge.
         case tap(String)
         case user
     }
 
     /// What is the host's own about it.
-    struct Surroundings: Sendable {
-        var paths: GuestPaths
+    package struct Surroundings: Sendable {
+        package var paths: GuestPaths
         /// By disk name.
-        var diskPaths: [String: String]
+        package var diskPaths: [String: String]
         /// Disks whose file system takes direct I/O.
-        var directDisks: Set<String>
+        package var directDisks: Set<String>
         /// By nic name.
-        var attachments: [String: Attachment]
-        var firmwareCode: String?
+        package var attachments: [String: Attachment]
+        package var firmwareCode: String?
+
+        package init(
+            paths: GuestPaths, diskPaths: [String: String], directDisks: Set<String>, attachments: [String: Attachment],
+            firmwareCode: String?
+        ) {
+            self.paths = paths
+            self.diskPaths = diskPaths
+            self.directDisks = directDisks
+            self.attachments = attachments
+            self.firmwareCode = firmwareCode
+        }
     }
 
     /// Slots on the first PCI bus: 0 is the chipset, 1 and 31 are its functions on one or the other machine, 2 is left to a display.
@@ -39,7 +50,7 @@ enum CommandLine {
     private static let longestSCSI = 250
 
     /// Why no QEMU can be built from it; nil when one can.
-    static func obstacle(_ guest: GuestDescription) -> String? {
+    package static func obstacle(_ guest: GuestDescription) -> String? {
         if guest.nics.count > nicSlots.count {
             return "\(guest.nics.count) nics are more than the \(nicSlots.count) that a server can have"
         }
@@ -51,7 +62,7 @@ enum CommandLine {
         return nil
     }
 
-    static func arguments(_ guest: GuestDescription, _ around: Surroundings, for purpose: Purpose) -> [String] {
+    package static func arguments(_ guest: GuestDescription, _ around: Surroundings, for purpose: Purpose) -> [String] {
         var line: [String] = ["-name", "guest=\(guest.server),debug-threads=on", "-nodefaults", "-no-user-config", "-S"]
         if purpose == .incoming { line += ["-incoming", "defer"] }
         if UUID(uuidString: guest.server.value) != nil { line += ["-uuid", guest.server.value] }
@@ -141,7 +152,7 @@ enum CommandLine {
     private static func slot(_ number: Int) -> String { "0x" + String(number, radix: 16) }
 
     /// In QEMU's `key=value,…` a comma is written twice.
-    static func escaped(_ text: String) -> String {
+    package static func escaped(_ text: String) -> String {
         text.replacingOccurrences(of: ",", with: ",,")
     }
 }

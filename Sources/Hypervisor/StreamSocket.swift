@@ -1,4 +1,4 @@
-import AgentAPI
+package import AgentAPI
 import Dispatch
 import Fleet
 import Foundation
@@ -6,8 +6,8 @@ import Glibc
 
 /// A TCP socket that the agent makes for QEMU. QEMU's own notice a cut only after 15 minutes and delay every small answer by 40 ms; the
 /// options that prevent it are inherited by what a listener accepts and stay with a descriptor that is passed on.
-final class StreamSocket: Sendable {
-    let descriptor: Int32
+package final class StreamSocket: Sendable {
+    package let descriptor: Int32
 
     private init(_ descriptor: Int32) {
         self.descriptor = descriptor
@@ -18,9 +18,9 @@ final class StreamSocket: Sendable {
     }
 
     /// How long data may stay unacknowledged before the kernel gives the connection up.
-    static let bulkTimeout = Duration.seconds(15)
+    package static let bulkTimeout = Duration.seconds(15)
     /// The same while the guest stands still.
-    static let switchTimeout = Duration.seconds(5)
+    package static let switchTimeout = Duration.seconds(5)
 
     private static func make(_ family: Int32) throws -> StreamSocket {
         let descriptor = socket(family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
@@ -41,7 +41,7 @@ final class StreamSocket: Sendable {
     }
 
     /// Takes effect for whoever holds a copy of the descriptor, QEMU included.
-    func setTimeout(_ timeout: Duration) {
+    package func setTimeout(_ timeout: Duration) {
         set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, Int32(timeout.inMilliseconds))
     }
 
@@ -50,7 +50,7 @@ final class StreamSocket: Sendable {
     }
 
     /// - Parameter port: 0 takes one from the kernel.
-    static func listen(_ address: String, port: Int) throws -> StreamSocket {
+    package static func listen(_ address: String, port: Int) throws -> StreamSocket {
         let target = try SocketAddress(address, port: port)
         let socket = try make(target.family)
         socket.set(SOL_SOCKET, SO_REUSEADDR, 1)
@@ -60,7 +60,7 @@ final class StreamSocket: Sendable {
         return socket
     }
 
-    var port: Int {
+    package var port: Int {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         let result = withUnsafeMutablePointer(to: &storage) {
@@ -71,7 +71,7 @@ final class StreamSocket: Sendable {
         return withUnsafeBytes(of: storage) { Int(UInt16(bigEndian: $0.load(fromByteOffset: 2, as: UInt16.self))) }
     }
 
-    static func connect(_ address: String, port: Int, deadline: Duration) async throws -> StreamSocket {
+    package static func connect(_ address: String, port: Int, deadline: Duration) async throws -> StreamSocket {
         let target = try SocketAddress(address, port: port)
         let socket = try make(target.family)
         return try await offloaded {
@@ -92,7 +92,7 @@ final class StreamSocket: Sendable {
     }
 
     /// The next connection. Waits without holding a thread; ends when the task is cancelled.
-    func accept() async throws -> StreamSocket {
+    package func accept() async throws -> StreamSocket {
         try await readable()
         let accepted = Glibc.accept(descriptor, nil, nil)
         guard accepted >= 0 else { throw Self.failure("a connection cannot be accepted") }
@@ -113,9 +113,9 @@ final class StreamSocket: Sendable {
     }
 
     /// The line by which a source names its attempt before QEMU's stream begins, so that no stray connection becomes a guest's memory.
-    static func preamble(_ key: AttemptKey) -> String { "GODWIT \(key.migration) \(key.attempt)\n" }
+    package static func preamble(_ key: AttemptKey) -> String { "GODWIT \(key.migration) \(key.attempt)\n" }
 
-    func send(_ text: String) async throws {
+    package func send(_ text: String) async throws {
         try await offloaded { [self] in
             var bytes = ArraySlice(text.utf8)
             while !bytes.isEmpty {
@@ -128,7 +128,7 @@ final class StreamSocket: Sendable {
     }
 
     /// Whether the peer's first bytes are exactly that text; not one byte beyond it is read.
-    func receives(_ text: String, within deadline: Duration) async throws -> Bool {
+    package func receives(_ text: String, within deadline: Duration) async throws -> Bool {
         try await offloaded { [self] in
             limitBlocking(SO_RCVTIMEO, to: deadline)
             defer { limitBlocking(SO_RCVTIMEO, to: .zero) }

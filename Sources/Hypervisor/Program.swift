@@ -1,19 +1,19 @@
 import AgentAPI
-import Fleet
+package import Fleet
 import Foundation
 import Subprocess
 
 /// A program that is run to its end.
-enum Program {
-    struct Outcome: Sendable {
+package enum Program {
+    package struct Outcome: Sendable {
         /// 0 when it went well; 128 and the signal when one ended it.
-        let status: Int32
-        let output: String
-        let error: String
+        package let status: Int32
+        package let output: String
+        package let error: String
     }
 
     /// - Throws: ``AgentProblem`` when it cannot be started or does not end in time (it is killed then).
-    static func run(_ program: String, _ arguments: [String], deadline: Duration) async throws -> Outcome {
+    package static func run(_ program: String, _ arguments: [String], deadline: Duration) async throws -> Outcome {
         // A program that is given by its path is started through env, which searches nothing then.
         let isPath = program.contains("/")
         let executable = Executable.name(isPath ? "env" : program)
@@ -46,7 +46,7 @@ enum Program {
     }
 
     /// Runs it and takes anything but success as a failure of what it was for.
-    static func succeed(
+    package static func succeed(
         _ program: String, _ arguments: [String], deadline: Duration, code: Reason.Code, for purpose: String
     ) async throws -> String {
         let outcome = try await run(program, arguments, deadline: deadline)

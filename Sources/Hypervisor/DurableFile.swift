@@ -1,13 +1,13 @@
 import AgentAPI
 import Fleet
-import Foundation
+package import Foundation
 import Glibc
 
 /// Small files that must be there after a power cut, whole, in their old form or in their new one.
-enum DurableFile {
+package enum DurableFile {
     /// Replaces the file. When it returns, the new content is on the disk.
     /// - Throws: ``AgentProblem``; the old content may then stand or not, but never half of one.
-    static func write(_ bytes: Data, to path: String) throws {
+    package static func write(_ bytes: Data, to path: String) throws {
         let draft = path + ".new"
         let file = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw failure("create", draft) }
@@ -29,7 +29,7 @@ enum DurableFile {
     }
 
     /// Nil when there is no such file.
-    static func read(_ path: String) throws -> Data? {
+    package static func read(_ path: String) throws -> Data? {
         do {
             return try Data(contentsOf: URL(fileURLWithPath: path))
         } catch CocoaError.fileReadNoSuchFile {
@@ -39,7 +39,7 @@ enum DurableFile {
         }
     }
 
-    static func makeFolder(_ path: String, mode: Int = 0o700) throws {
+    package static func makeFolder(_ path: String, mode: Int = 0o700) throws {
         do {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: NSNumber(value: mode)])
@@ -49,7 +49,7 @@ enum DurableFile {
     }
 
     /// Makes the names in the folder of `path` durable.
-    static func syncFolder(of path: String) throws {
+    package static func syncFolder(of path: String) throws {
         let folder = (path as NSString).deletingLastPathComponent
         let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else {
@@ -68,18 +68,18 @@ enum DurableFile {
 }
 
 /// What the C library calls that error number.
-func systemMessage(_ number: Int32) -> String {
+package func systemMessage(_ number: Int32) -> String {
     POSIXErrorCode(rawValue: number).map { POSIXError($0).localizedDescription } ?? "error \(number)"
 }
 
 /// A lock that a process holds by keeping a file open; the kernel lets go of it when the process ends, however it ends.
-final class ProcessLock: Sendable {
+package final class ProcessLock: Sendable {
     private let descriptor: Int32
 
     /// Takes the lock. One that a process which just ended held may be held a moment longer by a child that it was about to start: what is
     /// free within two seconds is free.
     /// - Throws: ``AgentProblem`` of kind `conflict` when another one holds it.
-    static func take(_ path: String, holder: String) async throws -> ProcessLock {
+    package static func take(_ path: String, holder: String) async throws -> ProcessLock {
         let deadline = ContinuousClock.now.advanced(by: .seconds(2))
         while true {
             do {

@@ -1,45 +1,50 @@
 import AgentAPI
-import Fleet
+package import Fleet
 import Foundation
 import Glibc
-import Logging
+package import Logging
 import QMP
 
 /// What the host's QEMU can do. Found out once and kept until QEMU or the kernel changes.
-struct QEMUFacts: Hashable, Sendable, Codable {
-    struct Model: Hashable, Sendable, Codable {
-        var name: String
+package struct QEMUFacts: Hashable, Sendable, Codable {
+    package struct Model: Hashable, Sendable, Codable {
+        package var name: String
         /// The versioned model behind an unversioned name.
-        var aliasOf: String?
-        var runs: Bool
-        var migrates: Bool
+        package var aliasOf: String?
+        package var runs: Bool
+        package var migrates: Bool
     }
 
-    var version: String
-    var major: Int
-    var machineTypes: [String]
-    var machineAliases: [String: String]
-    var models: [Model]
-    var accelerator: Accelerator
-    var warnings: [String]
+    package var version: String
+    package var major: Int
+    package var machineTypes: [String]
+    package var machineAliases: [String: String]
+    package var models: [Model]
+    package var accelerator: Accelerator
+    package var warnings: [String]
 
     /// QEMU before 9.0 misses pages that a TCG guest dirties when a block of RAM is a multiple of 256 KiB: the migrated guest dies.
-    var losesDirtyPages: Bool { accelerator == .tcg && major < 9 }
+    package var losesDirtyPages: Bool { accelerator == .tcg && major < 9 }
 
     /// Names that a guest may be given and be moved with.
-    var guestCPUModels: [String] { models.filter { $0.runs && $0.migrates }.map(\.name) }
+    package var guestCPUModels: [String] { models.filter { $0.runs && $0.migrates }.map(\.name) }
 }
 
 /// Asks the host what it is and has.
-struct HostProbe: Sendable {
-    let configuration: AgentConfiguration
-    let logger: Logger
+package struct HostProbe: Sendable {
+    package let configuration: AgentConfiguration
+    package let logger: Logger
+
+    package init(configuration: AgentConfiguration, logger: Logger) {
+        self.configuration = configuration
+        self.logger = logger
+    }
 
     /// From the file if it still holds, else by running QEMU.
-    func qemu() async throws -> QEMUFacts {
+    package func qemu() async throws -> QEMUFacts {
         struct Cached: Codable {
-            var key: String
-            var facts: QEMUFacts
+            package var key: String
+            package var facts: QEMUFacts
         }
         let paths = HostPaths(configuration)
         let key = try cacheKey()
@@ -157,7 +162,7 @@ struct HostProbe: Sendable {
     }
 
     /// The host as it is now.
-    func facts(qemu: QEMUFacts, guests: [GuestSummary]) -> HostFacts {
+    package func facts(qemu: QEMUFacts, guests: [GuestSummary]) -> HostFacts {
         var names = utsname()
         uname(&names)
         let info = Self.lines("/proc/cpuinfo")
@@ -187,7 +192,7 @@ struct HostProbe: Sendable {
     }
 
     /// Bytes that the kernel could give to new processes (`MemAvailable`).
-    static var availableMemory: Int64 {
+    package static var availableMemory: Int64 {
         let kilobytes = lines("/proc/meminfo").first { $0.hasPrefix("MemAvailable:") }
             .flatMap { $0.split(separator: " ").dropFirst().first }.flatMap { Int64($0) }
         return kilobytes.map { $0 * 1024 } ?? .max
@@ -206,11 +211,11 @@ struct HostProbe: Sendable {
 }
 
 /// The room of a file system (`statvfs`), in bytes.
-struct Room {
-    let capacity: Int64
-    let free: Int64
+package struct Room {
+    package let capacity: Int64
+    package let free: Int64
 
-    init(of path: String) throws {
+    package init(of path: String) throws {
         var status = statvfs()
         guard statvfs(path, &status) == 0 else {
             throw AgentProblem(.failed, .diskError, "the folder \(path) cannot be used: \(systemMessage(errno))")
