@@ -31,13 +31,17 @@ package struct Migration: Hashable, Sendable, Codable {
     /// Not claimed before.
     package var dueAt: Timestamp
     package var finishedAt: Timestamp?
+    /// The completion deadline of the attempt under way; nil before its first step and between two attempts.
+    package var deadlineAt: Timestamp?
+    /// The server's status when the migration was accepted.
+    package var statusBefore: ServerStatus?
 
     package init(
         id: MigrationID, server: ServerID, mode: Mode, options: MigrationOptions, state: MigrationState = .pending,
         direction: Direction = .forward, epoch: Epoch, attempt: Int = 0, maxAttempts: Int = 3, source: HostID, target: HostID? = nil,
         excluded: [HostID: Reason] = [:], reason: Reason? = nil, remedy: Fault.Remedy? = nil, cancelRequested: Bool = false,
         awaiting: String? = nil, progress: Progress? = nil, blackout: Blackout? = nil, actor: String, createdAt: Timestamp,
-        dueAt: Timestamp, finishedAt: Timestamp? = nil
+        dueAt: Timestamp, finishedAt: Timestamp? = nil, deadlineAt: Timestamp? = nil, statusBefore: ServerStatus? = nil
     ) {
         self.id = id
         self.server = server
@@ -61,6 +65,8 @@ package struct Migration: Hashable, Sendable, Codable {
         self.createdAt = createdAt
         self.dueAt = dueAt
         self.finishedAt = finishedAt
+        self.deadlineAt = deadlineAt
+        self.statusBefore = statusBefore
     }
 }
 

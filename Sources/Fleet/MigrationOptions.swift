@@ -14,13 +14,15 @@ package struct MigrationOptions: Hashable, Sendable, Codable {
     package var skipKernelCheck: Bool
     /// Disks and memory travel under TLS, both ends proven.
     package var enableTLS: Bool
-    /// The longest last pass that may be planned for, in milliseconds.
+    /// The highest downtime limit that is set by itself, in milliseconds: it begins at 30 and is doubled up to this while passes over
+    /// memory leave no less to send than the ones before. See ``limitDowntime(toMS:)``.
     package var downtimeLimitMS: Int64
-    /// When memory does not converge at full throttle, the downtime limit rises to QEMU's own estimate.
+    /// When memory does not converge within `downtimeLimitMS`, the limit rises to QEMU's own estimate of what it takes, at most to
+    /// `maxDowntimeMS`: each time two more passes at full throttle, or without auto-converge at the highest limit, brought nothing.
     package var quicklyFinish: Bool
-    /// How far quickly-finish may raise the downtime limit, in milliseconds.
+    /// How far quickly-finish may raise the downtime limit, in milliseconds; of no meaning without it.
     package var maxDowntimeMS: Int64
-    /// The guest is slowed down when it dirties memory faster than that can be sent.
+    /// The guest is slowed down, stepwise, when it dirties memory faster than that can be sent.
     package var autoConverge: Bool
     /// When memory does not converge, the target runs the guest and fetches the rest.
     package var postCopy: Bool
@@ -30,9 +32,9 @@ package struct MigrationOptions: Hashable, Sendable, Codable {
     package var keepDestGuestOnFailed: Bool
     /// The medium is taken out of the guest's cdrom before it moves.
     package var ejectCDROM: Bool
-    /// An attempt in which no byte moves for so many seconds fails.
+    /// An attempt in which no byte moves for so many seconds is given up, and another target taken.
     package var stallTimeoutS: Int64
-    /// An attempt that takes longer, in seconds, fails; nil is a deadline by what there is to move.
+    /// An attempt that takes longer, in seconds, ends the migration; nil is a deadline by what there is to move, see ``CompletionDeadline``.
     package var timeoutS: Int64?
 
     package init(
@@ -60,6 +62,17 @@ package struct MigrationOptions: Hashable, Sendable, Codable {
         self.ejectCDROM = ejectCDROM
         self.stallTimeoutS = stallTimeoutS
         self.timeoutS = timeoutS
+    }
+
+    /// What `--max-downtime-ms` means: with quickly-finish the ceiling of its raises (and the highest limit before them, should that be
+    /// above it); without it the highest limit itself.
+    package mutating func limitDowntime(toMS limit: Int64) {
+        if quicklyFinish {
+            maxDowntimeMS = limit
+            downtimeLimitMS = min(downtimeLimitMS, limit)
+        } else {
+            downtimeLimitMS = limit
+        }
     }
 
     /// Takes what an older Godwit wrote: an option that it did not have is at its default.

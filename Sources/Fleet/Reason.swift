@@ -25,6 +25,18 @@ package struct Reason: Hashable, Sendable, Codable, CustomStringConvertible {
 
         /// Somebody asked for the migration to end.
         package static let cancelled: Code = "cancelled"
+        /// Somebody has just asked for that: told in the history when it was asked.
+        package static let cancelRequested: Code = "cancel-requested"
+        /// A cancellation or a deadline came when the target owned the server already.
+        package static let tooLate: Code = "too-late"
+        /// Somebody changed the parameters of a migration under way.
+        package static let parametersSet: Code = "parameters-set"
+        /// The downtime limit was set or raised.
+        package static let downtimeLimit: Code = "downtime-limit"
+        /// Auto-converge takes more of the guest's time, or less.
+        package static let throttle: Code = "throttle"
+        /// Memory did not converge, and the target runs the guest while the rest is fetched.
+        package static let postCopy: Code = "post-copy"
         /// No host passed every filter of placement.
         package static let noHost: Code = "no-host"
         /// The target cannot offer the CPU that the guest was given.

@@ -4,7 +4,8 @@ import SQL
 extension Migration {
     static let columns: SQLStatement = """
         id, server_id, mode, options, state, direction, epoch, attempt, max_attempts, source_id, target_id, excluded, reason_code,
-        reason_message, remedy, cancel_requested, awaiting, progress, blackout, actor, created_at, due_at, finished_at
+        reason_message, remedy, cancel_requested, awaiting, progress, blackout, actor, created_at, due_at, finished_at,
+        deadline_at, status_before
         """
 
     init(_ row: SQLRow) throws {
@@ -22,7 +23,9 @@ extension Migration {
             progress: try row.optionalText("progress").map { try JSON.value(Progress.self, $0) },
             blackout: try row.optionalText("blackout").map { try JSON.value(Blackout.self, $0) }, actor: try row.text("actor"),
             createdAt: try row.time("created_at"), dueAt: try row.time("due_at"),
-            finishedAt: try row.optionalInteger("finished_at").map { Timestamp(milliseconds: $0) })
+            finishedAt: try row.optionalInteger("finished_at").map { Timestamp(milliseconds: $0) },
+            deadlineAt: try row.optionalInteger("deadline_at").map { Timestamp(milliseconds: $0) },
+            statusBefore: try row.optionalWord("status_before"))
     }
 
     /// The hosts left out, as a JSON object by host id.

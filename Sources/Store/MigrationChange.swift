@@ -5,8 +5,8 @@ package import Fleet
 package struct MigrationChange: Sendable {
     /// The row as it shall be; written `WHERE id = … AND epoch = …` with the lease still this worker's.
     ///
-    /// Not taken from it: who it is of and from where; the epoch; `cancelRequested`, which others set meanwhile; `finishedAt`, which is the
-    /// store's clock at the end. A `progress` of nil keeps what was recorded last, unless another attempt begins.
+    /// Not taken from it: who it is of and from where; the epoch; `options` and `cancelRequested`, which others set meanwhile; `deadlineAt`;
+    /// `finishedAt`, which is the store's clock at the end. A `progress` of nil keeps what was recorded last, unless another attempt begins.
     package var migration: Migration
     /// Inserted or replaced by (migration, attempt, step).
     package var journal: [JournalEntry] = []
@@ -27,6 +27,8 @@ package struct MigrationChange: Sendable {
     package var releaseLease = false
     /// Due so many milliseconds from the store's now, in place of the row's `dueAt`, which is some worker's clock.
     package var dueInMS: Int64?
+    /// The attempt's completion deadline, so many milliseconds from the store's now, unless it has one. It goes with the attempt.
+    package var deadlineInMS: Int64?
 
     package struct HistoryNote: Sendable {
         package var from: MigrationState?

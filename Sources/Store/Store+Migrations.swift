@@ -42,10 +42,10 @@ extension Store {
                         await transaction.query(
                             """
                             INSERT INTO migrations (id, server_id, mode, options, state, direction, epoch, attempt, max_attempts, source_id,
-                                excluded, actor, claimable, active, created_at, due_at)
+                                excluded, actor, status_before, claimable, active, created_at, due_at)
                             VALUES (\(id.value), \(server.value), \(mode.rawValue), \(optionsText), \(MigrationState.pending.rawValue),
                                 \(Direction.forward.rawValue), \(try row.integer("epoch")), 0, \(maxAttempts), \(try row.text("host_id")),
-                                '{}', \(actor), 1, 0, \(dialect.now), \(dialect.now))
+                                '{}', \(actor), \(try row.text("status")), 1, 0, \(dialect.now), \(dialect.now))
                             RETURNING \(Migration.columns)
                             """)))
                 try await record(MigrationChange.HistoryNote(from: nil, actor: actor), of: migration, in: transaction)
@@ -58,21 +58,6 @@ extension Store {
             } catch let error as SQLError where Rule.oneUnfinishedMigration.isBroken(by: error) {
                 throw StoreError(.busy, "Server \(name) has an unfinished migration. Wait for its end, or cancel it.", cause: error)
             }
-        }
-    }
-
-    /// Asks for a migration to end: whoever holds it sees that at its next renewal, and a waiting one is due at once.
-    /// Returns the row as it is now, which for a finished one is unchanged. Throws `notFound`.
-    package func requestCancel(_ migration: MigrationID) async throws -> Migration {
-        try await write { transaction in
-            try await transaction.execute(
-                """
-                UPDATE migrations SET cancel_requested = 1, due_at = CASE WHEN claimable = 1 THEN \(dialect.now) ELSE due_at END
-                WHERE id = \(migration.value) AND finished_at IS NULL AND cancel_requested = 0
-                """)
-            let rows = try await transaction.query("SELECT \(Migration.columns) FROM migrations WHERE id = \(migration.value)")
-            guard let row = rows.first else { throw Self.noMigration(migration.value) }
-            return try Migration(row)
         }
     }
 

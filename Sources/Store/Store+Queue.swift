@@ -130,11 +130,13 @@ extension Store {
         if let reservation = change.reserve { try await reserve(reservation, for: migration, in: transaction) }
         let isReleased = change.releaseLease || migration.state.isFinished
         let due: SQLStatement = if let delay = change.dueInMS { "\(dialect.now) + \(delay)" } else { "\(migration.dueAt.milliseconds)" }
+        let deadline: SQLStatement = if let left = change.deadlineInMS { "\(dialect.now) + \(left)" } else { "NULL" }
         let written = try await transaction.query(
             """
             UPDATE migrations SET state = \(migration.state.rawValue), direction = \(migration.direction.rawValue),
                 progress = CASE WHEN attempt = \(migration.attempt) THEN COALESCE(\(try migration.progress.map { try JSON.text($0) }), progress)
                     ELSE \(try migration.progress.map { try JSON.text($0) }) END,
+                deadline_at = CASE WHEN attempt = \(migration.attempt) AND deadline_at IS NOT NULL THEN deadline_at ELSE \(deadline) END,
                 attempt = \(migration.attempt), max_attempts = \(migration.maxAttempts), target_id = \(migration.target?.value),
                 excluded = \(try migration.excludedText), reason_code = \(migration.reason?.code.value),
                 reason_message = \(migration.reason?.message), remedy = \(migration.remedy?.rawValue), awaiting = \(migration.awaiting),

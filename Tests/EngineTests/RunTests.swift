@@ -285,7 +285,7 @@ import Testing
             let plan = script.plan(recorder)
             async let ending = ground.runOnce(plan, clock: clock)
             await begun.wait()
-            _ = try await ground.store.requestCancel(id)
+            _ = try await ground.store.requestCancel(id, actor: "ada")
             try await clock.renewal()
             #expect(try await ending == .finished)
             let row = try await ground.store.migration(id.value)
@@ -298,7 +298,7 @@ import Testing
     @Test func `a cancellation before anybody claimed it ends it without a step`() async throws {
         try await withGround { ground in
             let id = try await ground.submit().id
-            _ = try await ground.store.requestCancel(id)
+            _ = try await ground.store.requestCancel(id, actor: "ada")
             let recorder = Recorder()
             let row = try await ground.runToEnd(Script(target: ground.target.id).plan(recorder), id)
             #expect(row.state == .failed && row.reason?.code == .cancelled && recorder.calls.isEmpty)
@@ -330,7 +330,7 @@ import Testing
             let plan = script.plan(recorder)
             async let ending = ground.runOnce(plan, clock: clock)
             await begun.wait()
-            _ = try await ground.store.requestCancel(id)
+            _ = try await ground.store.requestCancel(id, actor: "ada")
             try await clock.renewal()
             #expect(try await ending == .finished)
             let row = try await ground.store.migration(id.value)

@@ -213,7 +213,7 @@ import Testing
                     try await stage.store.migration(id.value).awaiting?.contains("host2") == true
                 }
                 #expect(stage.running.isEmpty)
-                _ = try await stage.store.requestCancel(id)
+                _ = try await stage.store.requestCancel(id, actor: "ada")
                 stage.fleet.world.withLock { $0.nodes["host2"]?.silentCalls = 0 }
                 return try await stage.end(of: id, cleanups: false)
             }
@@ -272,7 +272,7 @@ import Testing
                 try await stage.eventually("it is there") {
                     stage.fleet.world.withLock { $0.nodes["host1"]?.outgoing?.phase == phase }
                 }
-                _ = try await stage.store.requestCancel(id)
+                _ = try await stage.store.requestCancel(id, actor: "ada")
                 return try await stage.end(of: id)
             }
             let isOver = phase == .confirmed

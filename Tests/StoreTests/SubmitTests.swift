@@ -96,7 +96,7 @@ import Testing
             let host = try await store.addHost("one")
             let server = try await store.addServer("web", on: host)
             let migration = try await store.claim(server)
-            #expect(try await store.requestCancel(migration.id).cancelRequested)
+            #expect(try await store.requestCancel(migration.id, actor: "ada").cancelRequested)
             let renewed = try await store.renewLease(migration.id, epoch: migration.epoch, worker: "w1", leaseMS: 60_000)
             #expect(renewed.cancelRequested)
             // A worker that does not know of it yet puts it off: it stays asked for.
@@ -110,10 +110,13 @@ import Testing
             let waiting = try await store.advance(store.claim(other), to: .scheduling) { change in
                 change.releaseLease = true
                 change.dueInMS = 600_000
+                change.journal = [JournalEntry(attempt: 1, step: "place", position: 0, status: .started)]
             }
-            _ = try await store.requestCancel(waiting.id)
+            #expect(try await store.requestCancel(waiting.id, actor: "ada").state == .scheduling)
             #expect(try await store.claimMigrations(worker: "w1", leaseMS: 1, limit: 5).map(\.id) == [waiting.id])
-            await refusal(.notFound) { try await store.requestCancel("0000") }
+            let history = try await store.history(of: waiting.id)
+            #expect(history.last?.actor == "ada" && history.last?.reason?.code == .cancelRequested)
+            await refusal(.notFound) { try await store.requestCancel("0000", actor: "ada") }
         }
     }
 }

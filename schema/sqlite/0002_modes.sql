@@ -21,3 +21,7 @@ CREATE TABLE server_group_members (
 ) STRICT;
 
 CREATE INDEX server_group_members_by_server ON server_group_members (server_id);
+
+-- The completion deadline of the attempt under way, on the store's clock; and what the server was when the migration was accepted.
+ALTER TABLE migrations ADD COLUMN deadline_at INTEGER;
+ALTER TABLE migrations ADD COLUMN status_before TEXT;

@@ -146,7 +146,7 @@ struct Draft {
         case .failed(let fault): fault.reason
         case .cancelled: change.migration.reason
         case .rolledBack: fault?.reason
-        case .targetFoundOwning: Reason("too-late", "The target owns the server already: there is no way back, the migration goes on.")
+        case .targetFoundOwning: Reason(.tooLate, "The target owns the server already: there is no way back, the migration goes on.")
         case .claimed, .placed, .disksSynced, .sourceStopped, .targetOwns: nil
         }
     }
