@@ -93,7 +93,8 @@ let package = Package(
                 serviceLifecycle, logging,
             ]),
         room("Engine", path: "workers/Engine", ["Fleet", "Store", "AgentAPI", logging]),
-        room("Live", path: "workers/Live", ["Fleet", "Placement", "Store", "AgentAPI", "Engine", logging]),
+        room("Steps", path: "workers/Steps", ["Fleet", "Placement", "Store", "AgentAPI", "Engine"]),
+        room("Live", path: "workers/Live", ["Fleet", "Store", "AgentAPI", "Engine", "Steps", logging]),
         program(
             "godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, systemPackage, unixSignals, yams]),
         program(
@@ -120,7 +121,7 @@ let package = Package(
             "AgentTests",
             ["Agent", "Hypervisor", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess, logging, serviceLifecycle]),
         tests("EngineTests", ["Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
-        tests("LiveTests", ["Live", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
+        tests("LiveTests", ["Live", "Steps", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests(
             "ControllerTests",
             [

@@ -1,6 +1,7 @@
 import AgentAPI
 import Engine
 import Fleet
+import Steps
 import Store
 import Synchronization
 import Testing

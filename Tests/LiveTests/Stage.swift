@@ -5,6 +5,7 @@ import Live
 import Logging
 import SQL
 import SQLite
+import Steps
 import Store
 import Synchronization
 
@@ -17,7 +18,7 @@ struct Stage: Sendable {
     let hosts: [Fleet.Host]
     let server: Server
     let settings: EngineSettings
-    let live: LiveSettings
+    let live: StepSettings
 
     static func run(
         hosts names: [String] = ["host1", "host2", "host3"], hasDisk: Bool = true, relayAfter: Duration = .milliseconds(30),
@@ -72,7 +73,7 @@ struct Stage: Sendable {
         settings.reconnect = Backoff(base: .milliseconds(2), cap: .milliseconds(5))
         settings.cleanup = Backoff(base: .milliseconds(5), cap: .milliseconds(20))
         self.settings = settings
-        var live = LiveSettings()
+        var live = StepSettings()
         live.pollMS = 20
         live.relayAfter = relayAfter
         live.stall = .milliseconds(300)

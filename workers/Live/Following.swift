@@ -1,12 +1,13 @@
 import AgentAPI
 import Engine
 import Fleet
+import Steps
 
 /// Follows the source's end of an attempt by long polls: tells progress, notes the agent's events, sees a stall.
 struct Following {
     private let context: StepContext
     private let source: AgentLink
-    private let settings: LiveSettings
+    private let settings: StepSettings
     private let memoryBytes: Int64
     private let step: String
     private var eta: SteadyETA
@@ -21,7 +22,7 @@ struct Following {
     }
 
     init(
-        _ report: OutgoingReport, step: String, source: AgentLink, context: StepContext, settings: LiveSettings, memoryBytes: Int64
+        _ report: OutgoingReport, step: String, source: AgentLink, context: StepContext, settings: StepSettings, memoryBytes: Int64
     ) throws {
         self.context = context
         self.source = source

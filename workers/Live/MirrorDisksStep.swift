@@ -1,6 +1,7 @@
 import AgentAPI
 import Engine
 import Fleet
+import Steps
 import Store
 
 /// Has every local disk mirrored to the target, until both sides are equal and kept so.

@@ -1,6 +1,7 @@
 import AgentAPI
 import Engine
 import Fleet
+import Steps
 import Store
 
 /// Has a QEMU with fresh disks wait on the target.
@@ -42,31 +43,7 @@ struct PrepareTargetStep: Step {
         }
     }
 
-    /// The target promises never to run the guest, and clears away what it made. A target that does not answer is left to a cleanup: no
-    /// handover can reach it, because the steps that lead to one are undone first, at the source.
-    func compensate(_ context: StepContext) async throws -> Compensation {
-        guard let host = context.migration.target else { return .done }
-        let target = try await ground.target(context)
-        let patience = context.settings.shortPatience
-        do {
-            _ = try await target.ask(patience: patience) {
-                try await $0.refuse(context.server, RefuseOrder(epoch: context.epoch, key: context.key))
-            }
-            try await target.ask(patience: patience) {
-                try await $0.discard(context.server, DiscardOrder(epoch: context.epoch, key: context.key, end: .target))
-            }
-            return .done
-        } catch let problem as AgentProblem {
-            switch problem.kind {
-            case .notFound: return .done
-            case .owned:
-                throw Awaiting(
-                    "an operator: \(target.host.name) says that it owns the guest, which runs on the source", reason: problem.reason)
-            case .unreachable, .conflict, .failed, .invalid, .forbidden, .staleEpoch:
-                return .deferred([context.cleanup(.target, on: host)])
-            }
-        }
-    }
+    func compensate(_ context: StepContext) async throws -> Compensation { try await TargetEnd.giveUp(context, ground) }
 
     /// What ``perform(_:)`` found out.
     static func output(_ context: StepContext) throws -> Output {

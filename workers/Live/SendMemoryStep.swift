@@ -1,6 +1,7 @@
 import AgentAPI
 import Engine
 import Fleet
+import Steps
 import Store
 
 /// Has memory on its way, with leave to switch, until the source's vCPUs stand still for the last pass.

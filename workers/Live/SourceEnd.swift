@@ -2,6 +2,7 @@ import AgentAPI
 import Engine
 import Fleet
 import Logging
+import Steps
 
 /// The source's end of an attempt, and what to conclude from what it says.
 struct SourceEnd {

@@ -2,6 +2,7 @@ import AgentAPI
 import Engine
 import Fleet
 import Logging
+import Steps
 
 /// Sees the switchover through, which the two agents do between them, until the target runs the guest.
 ///
@@ -20,6 +21,24 @@ struct SwitchStep: Step {
         var diskBytes: Int64?
         var memoryBytes: Int64?
         var vcpuProgressMS: Int64?
+    }
+
+    /// What ``perform(_:)`` found out, as numbers.
+    @Sendable static func figures(_ context: StepContext) throws -> [String: Int64] {
+        guard let found = try context.output(of: name, as: Output.self) else { return [:] }
+        var numbers: [String: Int64] = [:]
+        numbers["diskBytes"] = found.diskBytes
+        numbers["memoryBytes"] = found.memoryBytes
+        numbers["vcpuProgressMS"] = found.vcpuProgressMS
+        if let blackout = found.blackout {
+            numbers["blackoutUS"] = blackout.totalUS
+            numbers["lastPassUS"] = blackout.lastPassUS
+            numbers["diskDrainUS"] = blackout.diskDrainUS
+            numbers["deviceStateUS"] = blackout.deviceStateUS
+            numbers["handoverUS"] = blackout.handoverUS
+            numbers["resumeUS"] = blackout.resumeUS
+        }
+        return numbers
     }
 
     func perform(_ context: StepContext) async throws -> StepResult {

@@ -1,20 +1,24 @@
-import Engine
-import Fleet
+package import Engine
+package import Fleet
 import Placement
 import Store
 
 /// Chooses a target and reserves on it what the server will need.
-struct PlaceStep: Step {
-    let name = "place"
-    let states: Set<MigrationState> = [.scheduling]
-    let ground: Ground
+package struct PlaceStep: Step {
+    package let name = "place"
+    package let states: Set<MigrationState> = [.scheduling]
+    private let ground: Ground
 
-    func perform(_ context: StepContext) async throws -> StepResult {
+    package init(ground: Ground) {
+        self.ground = ground
+    }
+
+    package func perform(_ context: StepContext) async throws -> StepResult {
         let migration = context.migration
         let server = try await ground.store.server(migration.server.value)
         let loads = try await ground.store.hostLoads()
         let request = PlacementRequest(
-            server: server.id, description: server.description, source: migration.source, mode: .live, options: migration.options,
+            server: server.id, description: server.description, source: migration.source, mode: migration.mode, options: migration.options,
             excluded: migration.excluded)
         switch Placement.choose(request, among: loads, now: .now) {
         case .chosen(let host):
@@ -32,5 +36,5 @@ struct PlaceStep: Step {
     }
 
     /// The reservation goes with the end of the rollback.
-    func compensate(_ context: StepContext) async throws -> Compensation { .done }
+    package func compensate(_ context: StepContext) async throws -> Compensation { .done }
 }

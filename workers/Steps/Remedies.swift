@@ -1,14 +1,14 @@
-import AgentAPI
-import Fleet
+package import AgentAPI
+package import Fleet
 
 /// What another try could change, judged by the reason and by which end told it.
-enum Remedies {
-    enum End {
+package enum Remedies {
+    package enum End {
         case source
         case target
     }
 
-    static func remedy(for code: Reason.Code, told end: End) -> Fault.Remedy {
+    package static func remedy(for code: Reason.Code, told end: End) -> Fault.Remedy {
         switch code {
         case .targetLost, .diskFull, .memoryShort, .incompatibleCPU, .incompatibleQEMU, .stalled: .otherTarget
         case .sourceLost, .switchoverTimeout, .connectionLost: .sameTarget
@@ -18,12 +18,12 @@ enum Remedies {
         }
     }
 
-    static func fault(_ reason: Reason, told end: End) -> Fault {
+    package static func fault(_ reason: Reason, told end: End) -> Fault {
         Fault(reason, remedy: remedy(for: reason.code, told: end))
     }
 
     /// What an order's refusal or failure means for the migration.
-    static func fault(_ problem: AgentProblem, of host: Host, _ end: End) -> Fault {
+    package static func fault(_ problem: AgentProblem, of host: Host, _ end: End) -> Fault {
         switch (problem.kind, end) {
         case (.unreachable, .source): Fault(.sourceLost, problem.reason.message, remedy: .sameTarget)
         case (.unreachable, .target): Fault(.targetLost, problem.reason.message, remedy: .otherTarget)

@@ -1,19 +1,19 @@
-import Fleet
+package import Fleet
 
 /// The time left, told so that it never grows: where the rates say that it would, it stands still until they agree again.
-struct SteadyETA {
+package struct SteadyETA {
     /// What was told last, in milliseconds.
     private var told: Int64?
     private var rate: Double?
 
     /// - Parameter told: what a worker before this one told last.
-    init(told: Int64?) {
+    package init(told: Int64?) {
         self.told = told
     }
 
     /// - Parameter memoryBytes: the guest's memory, for the time in which nothing of it is on its way.
     /// - Returns: milliseconds; nil while there is nothing to go by.
-    mutating func next(_ progress: Progress, memoryBytes: Int64) -> Int64? {
+    package mutating func next(_ progress: Progress, memoryBytes: Int64) -> Int64? {
         guard let estimate = estimate(progress, memoryBytes: memoryBytes) else { return told }
         let next = told.map { min($0, estimate) } ?? estimate
         told = next
