@@ -81,7 +81,7 @@ extension EndToEnd {
     }
 }
 
-extension DevFleet {
+extension TestFleet {
     /// Waits until a migration stands in a state with progress that satisfies the condition; fails when it is past that.
     func reach(_ state: MigrationState, _ id: String, _ condition: @Sendable (ProgressView) -> Bool = { _ in true }) async throws {
         try await eventually("migration in \(state.rawValue)", within: .seconds(90)) {

@@ -1,14 +1,7 @@
 import Client
 import Fleet
 import Foundation
-import Subprocess
 import Testing
-
-#if canImport(System)
-    import System
-#else
-    import SystemPackage
-#endif
 
 /// The small Linux that checks itself: records on its disk, generations in its memory, ticks on its console, heartbeats to the outside.
 enum TestGuest {
@@ -24,30 +17,79 @@ enum TestGuest {
     static let checkers = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Guest")
 }
 
-extension DevFleet {
-    /// Creates and starts a server with the test guest on host1, and waits until it works.
-    ///
-    /// - Parameter diskDataMB: MB of random data on its disk beyond the guest's records, so that there is something to copy.
-    func startGuest(
-        _ name: String = "vm1", memoryMB: Int = 128, dirtyMBs: Int = 10, diskDataMB: Int = 64, beatPort: Int? = nil
-    ) async throws -> ServerView {
-        let image = work.appending(path: "\(name).img")
-        try makeImage(image, dataMB: diskDataMB)
+/// A server with the test guest in it.
+struct GuestRecipe: Sendable {
+    var name = "vm1"
+    /// MiB; 64 at least.
+    var memoryMB = 128
+    var dirtyMBs = 10
+    var dirtySetMB = 16
+    /// MB of random data on the first disk beyond the guest's records, so that there is something to copy.
+    var diskDataMB = 64
+    /// What the disks are: `format=qcow2`, `format=raw,storage=shared`. The first has the records and the data; the others are made empty.
+    var disks = ["format=qcow2"]
+    /// Sizes of the other disks, MiB.
+    var otherDiskMB = 64
+    var host = "host1"
+    /// Port of this process on which heartbeats are listened to, for a fleet on loopback.
+    var beatPort: Int?
+    /// Whether the guest says nothing on the network by itself.
+    var quiet = false
+    /// More of the kernel's command line.
+    var append = ""
+    /// More options of `server-create`.
+    var options: [String] = []
+}
+
+extension TestFleet {
+    /// Creates a server with the test guest.
+    func createGuest(_ recipe: GuestRecipe) async throws -> ServerView {
+        let image = work.appending(path: "\(recipe.name).img")
+        try makeImage(image, dataMB: recipe.diskDataMB)
         defer { try? FileManager.default.removeItem(at: image) }
         var append = try String(contentsOf: guest.appending(path: "cmdline"), encoding: .utf8).trimmingCharacters(
             in: .whitespacesAndNewlines)
-        append += " godwit.dirty_mb_s=\(dirtyMBs) godwit.dirty_set_mb=16 godwit.records_s=50"
-        if let beatPort { append += " godwit.beat=10.0.2.2:\(beatPort)" }
+        append += " godwit.dirty_mb_s=\(recipe.dirtyMBs) godwit.dirty_set_mb=\(recipe.dirtySetMB) godwit.records_s=50"
+        append += networkParameters(of: recipe)
+        if !recipe.append.isEmpty { append += " " + recipe.append }
+        let disks = recipe.disks.enumerated().flatMap { index, disk in
+            ["--disk", (index == 0 ? "image=\(image.path)," : "size=\(recipe.otherDiskMB)M,") + disk]
+        }
         let created = try await godwit(
-            "server-create", name, "--memory-mb", String(memoryMB), "--disk", "image=\(image.path),format=qcow2",
-            "--nic", "network=default", "--kernel", guest.appending(path: "vmlinuz").path, "--initrd",
-            guest.appending(path: "initrd.gz").path, "--append", append, "--prefer-host", "host1")
+            ["server-create", recipe.name, "--memory-mb", String(recipe.memoryMB)] + disks + [
+                "--nic", "network=\(guestNetwork)", "--kernel", guest.appending(path: "vmlinuz").path, "--initrd",
+                guest.appending(path: "initrd.gz").path, "--append", append, "--prefer-host", recipe.host,
+            ] + recipe.options)
         guard created.status == 0 else { throw Failure("server-create: \(created.error)") }
+        return try await server(recipe.name)
+    }
+
+    /// Creates and starts a server with the test guest and waits until it works.
+    func startGuest(_ recipe: GuestRecipe) async throws -> ServerView {
+        _ = try await createGuest(recipe)
+        return try await startGuest(recipe.name)
+    }
+
+    /// Starts a server and waits until its guest works.
+    func startGuest(_ name: String) async throws -> ServerView {
         let started = try await godwit("server-start", name)
         guard started.status == 0 else { throw Failure("server-start: \(started.error)") }
+        return try await ticking(name)
+    }
+
+    /// Waits until the guest of a server, which has just been started, works.
+    func ticking(_ name: String) async throws -> ServerView {
         let view = try await server(name)
         try await eventually("the guest ticks", within: .seconds(90)) { try console(of: view).contains("GODWIT tick=10 ") }
         return view
+    }
+
+    /// Creates and starts a server with the test guest on host1, and waits until it works.
+    func startGuest(
+        _ name: String = "vm1", memoryMB: Int = 128, dirtyMBs: Int = 10, diskDataMB: Int = 64, beatPort: Int? = nil
+    ) async throws -> ServerView {
+        try await startGuest(
+            GuestRecipe(name: name, memoryMB: memoryMB, dirtyMBs: dirtyMBs, diskDataMB: diskDataMB, beatPort: beatPort))
     }
 
     private func makeImage(_ file: URL, dataMB: Int) throws {
@@ -74,7 +116,9 @@ extension DevFleet {
 
     /// Proves that the server's guest is whole: it still ticks, its memory is what it wrote, it booted once, and after a clean
     /// power-off every record that it acknowledged stands on its disk.
-    func proveWhole(_ name: String, source: ServerView) async throws {
+    ///
+    /// - Parameter heard: the last record that the guest acknowledged to somebody outside.
+    func proveWhole(_ name: String, source: ServerView, heard: UInt64 = 0) async throws {
         let view = try await server(name)
         #expect(view.status == .running)
         let guests = try guests(of: view.id)
@@ -89,16 +133,14 @@ extension DevFleet {
         #expect(!text.contains("Kernel panic"))
         if view.host.id != source.host.id { #expect(!text.contains("GODWIT start"), "the guest was booted again") }
         try await check("check-console", view.consoleLog ?? "", "--partial")
-        let acknowledged = text.split(separator: " record=").last.map { String($0.prefix { $0.isNumber }) } ?? "0"
-        let disk = try #require(try disks(of: view.id, on: view.host.name).first)
-        try await check("check-records", disk.path, "--at-least", acknowledged)
+        let acknowledged = text.split(separator: " record=").last.flatMap { UInt64($0.prefix { $0.isNumber }) } ?? 0
+        let disk = try #require(try disks(of: view.id, on: view.host.name).min { $0.path < $1.path })
+        try await check("check-records", disk.path, "--at-least", String(max(acknowledged, heard)))
     }
 
     /// Runs one of the guest's checkers.
-    private func check(_ checker: String, _ arguments: String...) async throws {
-        let result = try await Subprocess.run(
-            .name("python3"), arguments: Arguments([TestGuest.checkers.appending(path: checker).path] + arguments),
-            output: .string(limit: 1 << 16), error: .string(limit: 1 << 16))
-        #expect(result.terminationStatus == .exited(0), "\(result.standardOutput) \(result.standardError)")
+    func check(_ checker: String, _ arguments: String...) async throws {
+        let answer = try await execute(["python3", TestGuest.checkers.appending(path: checker).path] + arguments)
+        #expect(answer.status == 0, "\(answer.output) \(answer.error)")
     }
 }

@@ -18,6 +18,8 @@
  *                               (both sets shrink to what fits in memory; the start line says what they became)
  *   godwit.verify_mb_s=32       pace of the sweep that verifies every byte of both sets, MiB a second
  *   godwit.beat=10.0.2.2:9999   send a UDP heartbeat there at every turn of the loop; default: none
+ *   godwit.echo=0               UDP port on which every datagram is answered; 0: none
+ *   godwit.stream=0             TCP port that serves numbered lines, one reader at a time; 0: none
  *   godwit.ip=10.0.2.15/24      address of eth0, `none` leaves it down
  *   godwit.gateway=10.0.2.2     default route, `none` for none
  *   godwit.poweroff_on_acpi=1   ACPI power button: 1 stops writing, syncs and powers off; 0 ignores it
@@ -43,6 +45,11 @@
  *
  * Heartbeat, one UDP datagram: "GODWIT beat=N boot=B mono_ms=N record=K memerr=N", beat counts from 1.
  *
+ * Answer to a datagram D (at most 64 bytes of it), one UDP datagram: "D GODWIT echo boot=B mono_ms=N record=K memerr=N".
+ *
+ * Stream: every 10 ms a line "GODWIT line=N boot=B record=K\n"; N counts from 1 in each connection. One connection lives through
+ * a migration, and a line that is lost or comes twice shows in its numbers.
+ *
  * Record, little-endian, at 1 MiB + (seq - 1) * bytes:
  *   0 magic "GODWREC1" · 8 seq u64 · 16 boot id, 16 bytes · 32 wall clock ms u64 · 40 length u32 · 44 CRC-32 u32 ·
  *   48 FNV-1a-64 u64 · 56 payload: words splitmix64(seq * 1024 + i), i from 0. Both checksums run over the whole record with
@@ -58,6 +65,7 @@
 #include <linux/input.h>
 #include <net/if.h>
 #include <net/route.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -83,7 +91,7 @@ enum { PAGE = 4096, WORDS = PAGE / 8, STAMPS = 8, SCAN_BYTES = 1 << 20, MIB = 1 
 #define REGION_START ((uint64_t)MIB)
 
 struct settings {
-    long tick_ms, loop_ms, records_s, record_bytes, region_mb, dirty_mb_s, dirty_set_mb, still_mb, verify_mb_s, poweroff_on_acpi, cdrom;
+    long tick_ms, loop_ms, records_s, record_bytes, region_mb, dirty_mb_s, dirty_set_mb, still_mb, verify_mb_s, poweroff_on_acpi, cdrom, echo, stream;
     char disk[64], beat[64], ip[32], gateway[32];
 };
 
@@ -208,6 +216,7 @@ static void setting(const char *name, const char *value) {
         {"dirty_mb_s", &set.dirty_mb_s, 0, 100000}, {"dirty_set_mb", &set.dirty_set_mb, 1, 1 << 20},
         {"still_mb", &set.still_mb, 0, 1 << 20}, {"verify_mb_s", &set.verify_mb_s, 1, 100000},
         {"poweroff_on_acpi", &set.poweroff_on_acpi, 0, 1}, {"cdrom", &set.cdrom, 0, 1},
+        {"echo", &set.echo, 0, 65535}, {"stream", &set.stream, 0, 65535},
     };
     const struct { const char *name; char *text; size_t size; } texts[] = {
         {"disk", set.disk, sizeof set.disk}, {"beat", set.beat, sizeof set.beat}, {"ip", set.ip, sizeof set.ip},
@@ -361,6 +370,59 @@ static void *loop(void *argument) {
         /* A datagram lost on the way (no link, full queue) shows as a hole in the numbers at the receiver. */
         (void)!send(s, text, (size_t)length, MSG_NOSIGNAL);
         atomic_store(&beats, n);
+    }
+    return NULL;
+}
+
+/* ---- answers to a client outside ---- */
+
+/* A socket bound to a port of every address; -1 and an error line when it cannot be had. */
+static int service_socket(int kind, long port) {
+    struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    int s = socket(AF_INET, kind | SOCK_CLOEXEC, 0), yes = 1;
+    if (s >= 0) setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    if (s >= 0 && bind(s, (struct sockaddr *)&here, sizeof here) == 0 && (kind != SOCK_STREAM || listen(s, 4) == 0)) return s;
+    complain("cannot serve on port %ld: %s", port, strerror(errno));
+    if (s >= 0) close(s);
+    return -1;
+}
+
+static void *echo_server(void *argument) {
+    (void)argument;
+    int s = service_socket(SOCK_DGRAM, set.echo);
+    while (s >= 0) {
+        char text[256];
+        struct sockaddr_in from;
+        socklen_t size = sizeof from;
+        ssize_t n = recvfrom(s, text, 64, 0, (struct sockaddr *)&from, &size);
+        if (n < 0) continue;
+        n += snprintf(text + n, sizeof text - (size_t)n, " GODWIT echo boot=%s mono_ms=%" PRIu64 " record=%" PRIu64 " memerr=%" PRIu64, boot,
+                      now_ms(CLOCK_MONOTONIC), atomic_load(&last_record), atomic_load(&memory_errors));
+        (void)!sendto(s, text, (size_t)n, MSG_NOSIGNAL, (struct sockaddr *)&from, size);
+    }
+    return NULL;
+}
+
+static void *stream_server(void *argument) {
+    (void)argument;
+    int s = service_socket(SOCK_STREAM, set.stream), yes = 1;
+    while (s >= 0) {
+        int reader = accept4(s, NULL, NULL, SOCK_CLOEXEC);
+        if (reader < 0) continue;
+        setsockopt(reader, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+        uint64_t due = now_ns(CLOCK_MONOTONIC);
+        for (uint64_t number = 1, sent = 1; sent; number++) {
+            char line[128];
+            int n = snprintf(line, sizeof line, "GODWIT line=%" PRIu64 " boot=%s record=%" PRIu64 "\n", number, boot, atomic_load(&last_record));
+            for (int done = 0; done < n && sent;) {
+                ssize_t w = send(reader, line + done, (size_t)(n - done), MSG_NOSIGNAL);
+                if (w > 0) done += (int)w;
+                else if (errno != EINTR) sent = 0;
+            }
+            due = following(due, 10000000u);
+            sleep_until(due);
+        }
+        close(reader);
     }
     return NULL;
 }
@@ -696,6 +758,8 @@ int main(void) {
     say("GODWIT ready boot=%s record=%" PRIu64 " uptime_ms=%" PRIu64, boot, atomic_load(&last_record), now_ms(CLOCK_BOOTTIME));
 
     start(loop, &beat, 50);
+    if (set.echo) start(echo_server, NULL, 50);
+    if (set.stream) start(stream_server, NULL, 0);
     pthread_t writer_thread = writing ? start(writer, NULL, 0) : pthread_self();
     if (filled) start(sweeper, NULL, 0);
     if (filled && set.dirty_mb_s > 0) start(dirtier, NULL, 0);
