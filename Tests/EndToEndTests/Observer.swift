@@ -64,7 +64,7 @@ extension NetFleet {
     /// Ends all clients outside.
     func endObservers() async throws {
         let folder = path("observer")
-        for process in try Processes.mentioning(folder) where process.arguments.first == "python3" { kill(process.pid, SIGTERM) }
+        for process in try Processes.mentioning(folder) where process.arguments.first != "nsenter" { kill(process.pid, SIGTERM) }
         try await eventually("the clients outside end", within: .seconds(10)) { try Processes.mentioning(folder).isEmpty }
     }
 }

@@ -26,6 +26,12 @@ final class Spawned: Sendable {
         process.standardInput = input.map { FileHandle(fileDescriptor: $0.rawValue, closeOnDealloc: true) } ?? FileHandle.nullDevice
         process.standardOutput = output
         process.standardError = output
+        // Threads of Swift's pool block signals, and a child inherits that: it would not end when asked.
+        var none = sigset_t()
+        var before = sigset_t()
+        sigemptyset(&none)
+        pthread_sigmask(SIG_SETMASK, &none, &before)
+        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
         try process.run()
         pid = process.processIdentifier
     }
