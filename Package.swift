@@ -70,6 +70,7 @@ let package = Package(
     targets: [
         room("Fleet"),
         room("Placement", ["Fleet"]),
+        room("Convergence", ["Fleet"]),
         room("QMP", [logging]),
         room("SQL", path: "Sources/SQL/Interface"),
         room("SQLite", path: "Sources/SQL/SQLite", ["SQL", grdb]),
@@ -78,7 +79,7 @@ let package = Package(
         room("Identity", [x509, crypto, swiftASN1]),
         room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioFoundation, nioHTTP1, nioSSL, logging]),
         room("Hypervisor", exclude: ["firmware.asm"], ["Fleet", "QMP", "AgentAPI", subprocess, logging]),
-        room("Agent", ["Fleet", "QMP", "AgentAPI", "Hypervisor", logging]),
+        room("Agent", ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", logging]),
         room(
             "AgentHTTP",
             [
@@ -112,6 +113,7 @@ let package = Package(
 
         tests("FleetTests", ["Fleet"]),
         tests("PlacementTests", ["Placement", "Fleet"]),
+        tests("ConvergenceTests", ["Convergence", "Fleet"]),
         tests("QMPTests", ["QMP", subprocess]),
         tests("SQLTests", ["SQL", "SQLite"]),
         tests("StoreTests", ["Store", "SQLite", "SQL", "Fleet"]),

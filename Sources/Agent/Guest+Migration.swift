@@ -78,7 +78,7 @@ extension Guest {
             guard record.outgoing?.key == order.key else {
                 throw AgentProblem(.conflict, .invalidRequest, "the disks of this attempt are not mirrored: order that first")
             }
-            let leave = OutgoingRecord.Leave(targetAgentURL: order.targetAgentURL, downtimeLimitMS: order.downtimeLimitMS)
+            let leave = OutgoingRecord.Leave(targetAgentURL: order.targetAgentURL, rules: order.rules)
             try await renew(order.epoch, order.key, bandwidth: order.bandwidth, leave: leave, target: order.target)
             return try outgoingNow(order.key)
         }

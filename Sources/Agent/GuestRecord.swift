@@ -1,4 +1,5 @@
 import AgentAPI
+import Convergence
 import Fleet
 import Hypervisor
 
@@ -81,7 +82,7 @@ struct OutgoingRecord: Hashable, Sendable, Codable {
     /// The leave to send memory and to switch.
     struct Leave: Hashable, Sendable, Codable {
         var targetAgentURL: String
-        var downtimeLimitMS: Int64
+        var rules: ConvergenceRules
     }
 
     /// The way back to a source that runs, and what is told at its end.
@@ -103,7 +104,9 @@ struct OutgoingRecord: Hashable, Sendable, Codable {
     var blackout: Blackout?
     var timeline = SwitchTimeline()
     var progress = Fleet.Progress()
-    var events: [String] = []
+    var events: [PolicyEvent] = []
+    /// How far the policy of convergence is; nil until memory begins.
+    var convergence: ConvergencePolicy?
 
     /// Nothing will change any more.
     var isOver: Bool { phase == .confirmed || phase == .aborted || phase == .failed }

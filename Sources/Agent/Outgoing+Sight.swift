@@ -1,4 +1,5 @@
 import AgentAPI
+import Convergence
 import Fleet
 import Foundation
 import Hypervisor
@@ -39,7 +40,23 @@ extension Outgoing {
         if migration.status != nil || !jobs.isEmpty {
             measure(migration, jobs.filter { job in disks.contains { jobID($0) == job.device } })
         }
-        if sight.memory == .moving, record.unwinding == nil { try await steer(migration, record) }
+        mirrors = disks.compactMap { disk in
+            jobs.first { $0.device == jobID(disk) && ["running", "ready"].contains($0.status) }.map { job in
+                .init(disk: disk, done: Int64(job.offset), left: Int64(max(0, job.len - job.offset)))
+            }
+        }
+        guard record.unwinding == nil else { return sight }
+        switch sight.memory {
+        case .moving:
+            try await applyBandwidth(record, isSendingMemory: true)
+            try await steer(migration, record)
+            sight.verdict = verdict
+        // What QEMU says of a migration may be about an earlier one.
+        case .none, .completed, .cancelled, .failed:
+            if record.phase != .memory { try await applyBandwidth(record, isSendingMemory: false) }
+        // The last writes go as fast as they can: the guest stands still.
+        case .preSwitchover, .device, .cancelling: break
+        }
         return sight
     }
 
@@ -66,26 +83,43 @@ extension Outgoing {
         return job.ready && job.status == "ready" ? .ready : .copying
     }
 
-    /// Raises the downtime limit and applies the bandwidth while memory is on its way.
+    /// Carries out what the policy of convergence says about memory on its way.
     func steer(_ migration: MigrationInfo, _ record: OutgoingRecord) async throws {
         guard let process, let leave = record.leave else { return }
-        var ladder = self.ladder ?? DowntimeLadder(highest: leave.downtimeLimitMS)
-        if let ram = migration.ram, let limit = ladder.began(pass: Int64(ram.dirtySyncCount), remaining: Int64(ram.remaining)) {
-            try await process.monitor.migrateSetParameters(["downtime-limit": JSONValue(limit)])
-            tell(
-                "downtime limit raised to \(limit) ms in round \(ram.dirtySyncCount): \(ram.remaining >> 10) KiB were left, no less than the round before"
-            )
+        var policy = self.policy ?? ConvergencePolicy(leave.rules)
+        var actions = policy.rules == leave.rules ? [] : policy.change(leave.rules)
+        if let ram = migration.ram {
+            actions += policy.observe(
+                .init(
+                    pass: Int64(ram.dirtySyncCount), remaining: Int64(ram.remaining),
+                    dirtyRate: Int64(ram.dirtyPagesRate) * Int64(ram.pageSize), rate: Int64(ram.mbps * 125_000),
+                    throttle: Int64(migration.cpuThrottlePercentage ?? 0), expectedDowntimeMS: migration.expectedDowntime.map(Int64.init),
+                    atMS: Timestamp.uptimeMS))
         }
-        self.ladder = ladder
-        if let throttle = migration.cpuThrottlePercentage, throttle > 0, latest.throttle == 0 {
-            tell("the guest is throttled, by \(throttle) % at first")
+        for action in actions {
+            switch action {
+            case .setDowntimeLimit(let limit): try await process.monitor.migrateSetParameters(["downtime-limit": JSONValue(limit)])
+            case .tell(let event): tell(event)
+            case .startPostCopy: verdict = .startPostCopy
+            case .giveUp(let reason): verdict = .giveUp(reason)
+            }
         }
-        try await applyBandwidth(record, isSendingMemory: true)
+        self.policy = policy
+        if !actions.isEmpty { try await keep(policy) }
     }
 
-    func tell(_ event: String) {
+    /// Writes down how far the policy is, so that an agent that comes after this one goes on from there.
+    func keep(_ policy: ConvergencePolicy) async throws {
+        let events = events
+        try await change {
+            $0.convergence = policy
+            $0.events = events
+        }
+    }
+
+    func tell(_ event: PolicyEvent) {
         events.append(event)
-        logger.info("\(event)")
+        logger.info("\(event.reason.message)")
         let all = events
         watched.change {
             $0.events = all
@@ -93,21 +127,20 @@ extension Outgoing {
         }
     }
 
-    /// One budget for all streams: while memory flows it has four fifths, and the mirrors, then nearly idle, share the rest.
+    /// Has every stream keep to its part of the bandwidth.
     func applyBandwidth(_ record: OutgoingRecord, isSendingMemory: Bool) async throws {
-        let next = bandwidth(record, isSendingMemory: isSendingMemory)
-        guard let process, next != speeds else { return }
-        speeds = next
-        for disk in disks where attached.contains(disk) {
-            try await process.monitor.blockJobSetSpeed(jobID(disk), speed: Int(next.mirror))
+        guard let process,
+            let split = budget.look(
+                budget: record.bandwidth, mirrors: mirrors, isSendingMemory: isSendingMemory, atMS: Timestamp.uptimeMS)
+        else { return }
+        for (disk, speed) in split.mirrors {
+            do {
+                try await process.monitor.blockJobSetSpeed(jobID(disk), speed: Int(speed))
+            } catch let error as QMPError where error.code == .command {
+                // It ended meanwhile, which the next look finds.
+            }
         }
-        if isSendingMemory { try await process.monitor.migrateSetParameters(["max-bandwidth": JSONValue(next.memory)]) }
-    }
-
-    func bandwidth(_ record: OutgoingRecord, isSendingMemory: Bool) -> Speeds {
-        guard let budget = record.bandwidth, budget > 0 else { return Speeds(mirror: 0, memory: 0) }
-        let forMirrors = disks.isEmpty ? 0 : isSendingMemory ? budget / 5 : budget
-        return Speeds(mirror: max(1, forMirrors / Int64(max(1, disks.count))), memory: max(1, budget - (isSendingMemory ? forMirrors : 0)))
+        if isSendingMemory { try await process.monitor.migrateSetParameters(["max-bandwidth": JSONValue(split.memory)]) }
     }
 
     func measure(_ migration: MigrationInfo, _ jobs: [BlockJobInfo]) {

@@ -1,4 +1,5 @@
 import AgentAPI
+import Convergence
 import Fleet
 import Foundation
 import Hypervisor
@@ -20,7 +21,6 @@ extension Outgoing {
         let monitor = process.monitor
         switch step {
         case .wait:
-            if record.phase == .mirroring { try await applyBandwidth(record, isSendingMemory: false) }
             return .pause(.milliseconds(100))
         case .startMirrors(let disks):
             for disk in disks { try await startMirror(disk, record, process) }
@@ -31,6 +31,10 @@ extension Outgoing {
         case .noteMemory:
             try await change { $0.phase = .memory }
             show(.memory)
+        case .startPostCopy:
+            try await monitor.migrateStartPostCopy()
+            verdict = nil
+            return .pause(.milliseconds(20))
         case .drain(let disks):
             show(.switching)
             for socket in sockets { socket.setTimeout(StreamSocket.switchTimeout) }
@@ -96,11 +100,10 @@ extension Outgoing {
         attached.insert(disk)
         sockets.append(socket)
         // Top: the target's image is new and empty, made by its agent for this attempt. The ended job stays, with its error, until it was seen.
-        let speeds = bandwidth(record, isSendingMemory: false)
+        // An even part of the bandwidth to begin with; the next look divides it by need.
+        let part = record.bandwidth.map { Int(max(1, $0 / Int64(disks.count))) }
         try await monitor.blockdevMirror(
-            jobID: jobID(disk), device: disk, target: node(disk), sync: .top, speed: speeds.mirror > 0 ? Int(speeds.mirror) : nil,
-            autoDismiss: false)
-        self.speeds = speeds
+            jobID: jobID(disk), device: disk, target: node(disk), sync: .top, speed: part, autoDismiss: false)
     }
 
     /// A descriptor that no command took is closed; that there is none is as good.
@@ -108,7 +111,13 @@ extension Outgoing {
         do { try await monitor.closeDescriptor(name) } catch let error as QMPError where error.code == .command {}
     }
 
-    static let capabilities = ["events", "pause-before-switchover", "return-path", "late-block-activate", "auto-converge"]
+    /// What this migration needs of QEMU and what it must be without: an earlier one may have left it switched on.
+    static func capabilities(_ rules: ConvergenceRules) -> [String: Bool] {
+        [
+            "events": true, "pause-before-switchover": true, "return-path": true, "late-block-activate": true,
+            "auto-converge": rules.autoConverge, "postcopy-ram": rules.postCopy,
+        ]
+    }
 
     func startMemory(_ record: OutgoingRecord, _ process: GuestProcess) async throws {
         guard let leave = record.leave else { return }
@@ -120,12 +129,15 @@ extension Outgoing {
                 "QEMU \(monitor.version) cannot pause before the switchover: a newer one is needed for live migration")
         }
         try await ledger.layOutSlot()
-        try await monitor.migrateSetCapabilities(
-            Dictionary(uniqueKeysWithValues: Self.capabilities.filter(known.contains).map { ($0, true) }))
-        let ladder = DowntimeLadder(highest: leave.downtimeLimitMS)
-        self.ladder = ladder
-        let speeds = bandwidth(record, isSendingMemory: true)
-        try await monitor.migrateSetParameters(["downtime-limit": JSONValue(ladder.limit), "max-bandwidth": JSONValue(speeds.memory)])
+        try await monitor.migrateSetCapabilities(Self.capabilities(leave.rules).filter { known.contains($0.key) })
+        let policy = ConvergencePolicy(leave.rules)
+        self.policy = policy
+        let throttle = ConvergencePolicy.throttleSteps(leave.rules)
+        try await monitor.migrateSetParameters([
+            "downtime-limit": JSONValue(policy.limit), "cpu-throttle-initial": JSONValue(throttle.initial),
+            "cpu-throttle-increment": JSONValue(throttle.increment),
+        ])
+        try await applyBandwidth(record, isSendingMemory: true)
         let socket = try await StreamSocket.connect(record.target.address, port: record.target.memoryPort, deadline: .seconds(5))
         try await socket.send(StreamSocket.preamble(key))
         try await monitor.sendDescriptor(socket.descriptor, name: memoryName)
@@ -136,7 +148,8 @@ extension Outgoing {
             try await forgetDescriptor(memoryName, monitor)
             throw error
         }
-        tell("downtime limit set to \(ladder.limit) ms")
+        tell(policy.opening)
+        try await keep(policy)
     }
 
     func handOver() async throws {

@@ -1,4 +1,5 @@
 import AgentAPI
+import Convergence
 import Fleet
 import Foundation
 import Glibc
@@ -27,12 +28,16 @@ actor Outgoing {
     var windowOpened: ContinuousClock.Instant?
     var timeline: SwitchTimeline
     var jobErrors: [String: Reason] = [:]
-    var ladder: DowntimeLadder?
-    var speeds: Speeds?
+    /// Nil until memory begins.
+    var policy: ConvergencePolicy?
+    var verdict: OutgoingMachine.Verdict?
+    var budget = BandwidthBudget()
+    /// The mirrors at the last look, those that can be told a speed.
+    var mirrors: [BandwidthBudget.Mirror] = []
     /// Our copies of what QEMU sends through: by them timeouts can be set. While they are open the peer does not learn that QEMU died, so
     /// they go as soon as it does.
     var sockets: [StreamSocket] = []
-    var events: [String]
+    var events: [PolicyEvent]
     var meter = ProgressMeter()
     var latest: Fleet.Progress
     var published: ContinuousClock.Instant?
@@ -42,12 +47,6 @@ actor Outgoing {
     struct Delivery {
         var tries = 0
         var notBefore = ContinuousClock.now
-    }
-
-    /// What each stream may take of the bandwidth, in bytes a second; 0 is without limit.
-    struct Speeds: Hashable {
-        var mirror: Int64
-        var memory: Int64
     }
 
     /// - Parameter adopted: an earlier agent began it.
@@ -61,6 +60,7 @@ actor Outgoing {
         self.isInherited = adopted
         self.timeline = record.timeline
         self.events = record.events
+        self.policy = record.convergence
         self.latest = record.progress
         var logger = guest.logger
         logger[metadataKey: "migration"] = "\(record.key.migration)/\(record.key.attempt)"

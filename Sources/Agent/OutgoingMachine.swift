@@ -42,6 +42,13 @@ enum OutgoingMachine {
         var window: Duration?
         /// An earlier agent had it in pre-switchover: nobody knows for how long.
         var isInherited: Bool
+        /// What the policy of convergence has come to, while memory moves.
+        var verdict: Verdict?
+    }
+
+    enum Verdict: Hashable, Sendable {
+        case startPostCopy
+        case giveUp(Reason)
     }
 
     enum Step: Hashable, Sendable {
@@ -51,6 +58,8 @@ enum OutgoingMachine {
         case startMemory
         /// Write that memory is on its way: from here on what QEMU says about a migration is about this attempt's.
         case noteMemory
+        /// Have the target run the guest and fetch what is left.
+        case startPostCopy
         /// End mirrors that are ready, which makes both sides equal.
         case drain([String])
         /// Forget mirrors that ended and their nodes, before QEMU gives its disks away.
@@ -110,7 +119,11 @@ enum OutgoingMachine {
         case .moving:
             if let broken { return .turnBack(.init(phase: .failed, reason: broken)) }
             if let lost = absent.first { return turnBack(.qemuError, "the mirror of \(lost) is gone") }
-            return .wait
+            switch sight.verdict {
+            case .startPostCopy: return .startPostCopy
+            case .giveUp(let reason): return .turnBack(.init(phase: .failed, reason: reason))
+            case nil: return .wait
+            }
         case .preSwitchover:
             if let broken { return .turnBack(.init(phase: .failed, reason: broken)) }
             guard !sight.isInherited, (sight.window ?? .zero) < window else {
@@ -134,38 +147,5 @@ enum OutgoingMachine {
         }
         if sight.mirrors.values.contains(where: { $0 != .absent }) { return .removeMirrors }
         return sight.isRunning ? .finish(unwinding.phase, unwinding.reason) : .resume
-    }
-}
-
-/// The downtime limit over the passes of a migration: it starts low, because the limit is the blackout of a busy guest, and doubles
-/// when two passes in a row have left no less to send than the one before.
-struct DowntimeLadder: Hashable, Sendable {
-    static let start: Int64 = 30
-    private(set) var limit: Int64
-    private let highest: Int64
-    private var pass: Int64 = 0
-    private var remaining: Int64?
-    private var fruitless = 0
-
-    /// - Parameter highest: milliseconds.
-    init(highest: Int64) {
-        self.highest = max(1, highest)
-        self.limit = min(Self.start, self.highest)
-    }
-
-    /// - Parameter remaining: bytes left to send at the beginning of the pass.
-    /// - Returns: the new limit when it is raised.
-    mutating func began(pass: Int64, remaining left: Int64) -> Int64? {
-        guard pass > self.pass else { return nil }
-        defer {
-            self.pass = pass
-            remaining = left
-        }
-        guard let remaining, self.pass > 1 else { return nil }
-        fruitless = left < remaining - remaining / 20 ? 0 : fruitless + 1
-        guard fruitless >= 2, limit < highest else { return nil }
-        fruitless = 0
-        limit = min(limit * 2, highest)
-        return limit
     }
 }

@@ -1,3 +1,4 @@
+import Dispatch
 import Fleet
 import Foundation
 import Hypervisor
@@ -6,6 +7,9 @@ import QMP
 extension Timestamp {
     /// Now, in microseconds since 1970, on the clock that QEMU stamps its events with.
     static var microseconds: Int64 { Int64((Date().timeIntervalSince1970 * 1_000_000).rounded(.down)) }
+
+    /// Milliseconds since the host was started, suspensions left out: the same for an agent that comes after this one.
+    static var uptimeMS: Int64 { Int64(DispatchTime.now().uptimeNanoseconds / 1_000_000) }
 }
 
 /// Makes figures for people out of QEMU's.

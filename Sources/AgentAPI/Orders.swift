@@ -104,18 +104,18 @@ package struct MemoryOrder: Sendable, Codable {
     package var target: Endpoints
     package var targetAgentURL: String
     package var bandwidth: Int64?
-    /// The highest downtime limit that may be set, in milliseconds; the agent starts low and raises stepwise.
-    package var downtimeLimitMS: Int64
+    /// What may be done to the guest so that its memory gets across. Given again with others it takes these from now on.
+    package var rules: ConvergenceRules
 
     package init(
-        epoch: Epoch, key: AttemptKey, target: Endpoints, targetAgentURL: String, bandwidth: Int64?, downtimeLimitMS: Int64
+        epoch: Epoch, key: AttemptKey, target: Endpoints, targetAgentURL: String, bandwidth: Int64?, rules: ConvergenceRules
     ) {
         self.epoch = epoch
         self.key = key
         self.target = target
         self.targetAgentURL = targetAgentURL
         self.bandwidth = bandwidth
-        self.downtimeLimitMS = downtimeLimitMS
+        self.rules = rules
     }
 }
 

@@ -45,11 +45,11 @@ package struct OutgoingReport: Hashable, Sendable, Codable {
     package var reason: Reason?
     package var blackout: Blackout?
     /// What an operator should see in the history: downtime limit raised, throttle begun, in order.
-    package var events: [String]
+    package var events: [PolicyEvent]
 
     package init(
         epoch: Epoch, key: AttemptKey, phase: Phase, version: Int64, progress: Progress, reason: Reason? = nil,
-        blackout: Blackout? = nil, events: [String] = []
+        blackout: Blackout? = nil, events: [PolicyEvent] = []
     ) {
         self.epoch = epoch
         self.key = key

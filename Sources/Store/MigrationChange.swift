@@ -12,6 +12,8 @@ package struct MigrationChange: Sendable {
     package var journal: [JournalEntry] = []
     /// A history row is written when this is set; a change of state needs one.
     package var history: HistoryNote?
+    /// Further rows, after that one: what an operator should know.
+    package var notes: [HistoryNote] = []
     /// Takes this reservation, checked against the host's room. Throws `overbooked`.
     package var reserve: Reservation?
     /// Lets go of the migration's reservation. The end of the migration does so too.

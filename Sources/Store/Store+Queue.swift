@@ -150,6 +150,7 @@ extension Store {
         let result = try Migration(only(written))
         for entry in change.journal { try await write(entry, of: migration.id, in: transaction) }
         if let note = change.history { try await record(note, of: result, in: transaction) }
+        for note in change.notes { try await record(note, of: result, in: transaction) }
         for cleanup in change.cleanups { try await insert(cleanup, in: transaction) }
         return result
     }

@@ -19,7 +19,7 @@ struct DecisionTests {
     static func outgoing(_ phase: OutgoingReport.Phase, leave: Bool = false, back: OutgoingReport.Phase? = nil) -> OutgoingRecord {
         var record = OutgoingRecord(
             epoch: Epoch(1), key: key, phase: phase, target: Endpoints(address: "127.0.0.1", nbdPort: 1, memoryPort: 2))
-        if leave { record.leave = .init(targetAgentURL: "https://b", downtimeLimitMS: 300) }
+        if leave { record.leave = .init(targetAgentURL: "https://b", rules: ConvergenceRules()) }
         record.unwinding = back.map { .init(phase: $0, reason: nil) }
         return record
     }
@@ -77,7 +77,8 @@ struct DecisionTests {
     @Test func `never goes forward on the way back, and never writes a handover there`() {
         for sight in Self.sights {
             switch OutgoingMachine.next(Self.outgoing(.memory, leave: true, back: .aborted), sight) {
-            case .startMirrors, .noteMirrored, .startMemory, .noteMemory, .drain, .clear, .proceed, .handOver, .deliver, .turnBack:
+            case .startMirrors, .noteMirrored, .startMemory, .noteMemory, .startPostCopy, .drain, .clear, .proceed, .handOver, .deliver,
+                .turnBack:
                 Issue.record("forward at \(sight)")
             case .wait, .cancelMemory, .removeMirrors, .resume, .finish, .done: break
             }
@@ -178,20 +179,23 @@ struct DecisionTests {
         #expect(throws: AgentProblem.self) { try record.admit(Epoch(6)) }
     }
 
-    @Test func `raises the downtime limit only when two passes bring nothing`() {
-        var ladder = DowntimeLadder(highest: 100)
-        #expect(ladder.limit == 30)
-        #expect(ladder.began(pass: 1, remaining: 1000) == nil)
-        #expect(ladder.began(pass: 2, remaining: 500) == nil)
-        #expect(ladder.began(pass: 2, remaining: 400) == nil)
-        #expect(ladder.began(pass: 3, remaining: 500) == nil)
-        #expect(ladder.began(pass: 4, remaining: 499) == 60)
-        #expect(ladder.began(pass: 5, remaining: 499) == nil)
-        #expect(ladder.began(pass: 6, remaining: 499) == 100)
-        #expect(ladder.began(pass: 7, remaining: 499) == nil)
-        #expect(ladder.began(pass: 8, remaining: 499) == nil)
-        #expect(ladder.limit == 100)
-        #expect(DowntimeLadder(highest: 20).limit == 20)
+    @Test func `carries out what the policy says only while memory moves`() {
+        let reason = Reason(.didNotConverge, "too busy")
+        for var sight in Self.sights {
+            for verdict in [OutgoingMachine.Verdict.startPostCopy, .giveUp(reason)] {
+                sight.verdict = verdict
+                let step = OutgoingMachine.next(Self.outgoing(.memory, leave: true), sight)
+                if step == .startPostCopy || step == .turnBack(.init(phase: .failed, reason: reason)) {
+                    #expect(sight.memory == .moving && sight.isAlive)
+                }
+                #expect(OutgoingMachine.next(Self.outgoing(.memory, leave: true, back: .aborted), sight) != .startPostCopy)
+            }
+        }
+        var sight = Self.sight(.moving, .ready)
+        sight.verdict = .giveUp(reason)
+        #expect(OutgoingMachine.next(Self.outgoing(.memory, leave: true), sight) == .turnBack(.init(phase: .failed, reason: reason)))
+        sight.verdict = .startPostCopy
+        #expect(OutgoingMachine.next(Self.outgoing(.memory, leave: true), sight) == .startPostCopy)
     }
 }
 

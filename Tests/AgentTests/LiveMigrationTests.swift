@@ -36,11 +36,11 @@ struct Mover {
         _ = try await source.orders.mirror(server, MirrorOrder(epoch: epoch, key: key, target: endpoints, bandwidth: bandwidth))
     }
 
-    func sendMemory(_ endpoints: Endpoints, bandwidth: Int64? = nil, limit: Int64 = 300) async throws {
+    func sendMemory(_ endpoints: Endpoints, bandwidth: Int64? = nil, rules: ConvergenceRules = ConvergenceRules()) async throws {
         _ = try await source.orders.sendMemory(
             server,
             MemoryOrder(
-                epoch: epoch, key: key, target: endpoints, targetAgentURL: target.url, bandwidth: bandwidth, downtimeLimitMS: limit))
+                epoch: epoch, key: key, target: endpoints, targetAgentURL: target.url, bandwidth: bandwidth, rules: rules))
     }
 
     /// Waits by long polls until the source's end is in one of these phases.
@@ -377,7 +377,7 @@ struct MigrationFaultTests {
             server,
             MemoryOrder(
                 epoch: mover.epoch, key: mover.key, target: endpoints, targetAgentURL: "https://127.0.0.1:1", bandwidth: nil,
-                downtimeLimitMS: 300))
+                rules: ConvergenceRules()))
         try await mover.outgoing(.handedOver)
         let problem = await #expect(throws: AgentProblem.self) {
             try await hosts[0].orders.abort(server, AbortOrder(epoch: mover.epoch, key: mover.key, targetRefused: false))

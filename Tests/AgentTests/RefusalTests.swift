@@ -30,7 +30,7 @@ struct RefusalTests {
                 {
                     _ = try await host.orders.sendMemory(
                         server,
-                        MemoryOrder(epoch: old, key: key, target: endpoints, targetAgentURL: "", bandwidth: nil, downtimeLimitMS: 300))
+                        MemoryOrder(epoch: old, key: key, target: endpoints, targetAgentURL: "", bandwidth: nil, rules: ConvergenceRules()))
                 },
                 { _ = try await host.orders.abort(server, AbortOrder(epoch: old, key: key, targetRefused: true)) },
                 { _ = try await host.orders.refuse(server, RefuseOrder(epoch: old, key: key)) },

@@ -76,16 +76,19 @@ import Testing
         }
     }
 
-    @Test func `a note stands in the history and in the step's memory`() async throws {
+    @Test func `notes stand in the history, each in a row of its own, and in the step's memory`() async throws {
         try await withGround { ground in
             let id = try await ground.submit().id
             var script = Script(target: ground.target.id)
             script.copy = { context in
-                try await context.note(Reason("adjusted", "limit raised"), output: ["notes": 1])
+                let raised = PolicyEvent("adjusted", "limit raised", numbers: ["limitMS": 60])
+                try await context.note([raised, PolicyEvent(.throttle, "throttled")], output: ["notes": 1])
                 return StepResult(event: .disksSynced)
             }
             _ = try await ground.runToEnd(script.plan(Recorder()), id)
-            let note = try await ground.store.history(of: id).first { $0.reason?.code == "adjusted" }
+            let history = try await ground.store.history(of: id)
+            let note = history.first { $0.reason?.code == "adjusted" }
+            #expect(note?.numbers == ["limitMS": 60] && history.contains { $0.reason == Reason(.throttle, "throttled") })
             #expect(note?.from == .syncingDisk && note?.to == .syncingDisk && note?.step == "copy")
             #expect(try await ground.store.journal(of: id).first { $0.step == "copy" }?.output == #"{"notes":1}"#)
         }

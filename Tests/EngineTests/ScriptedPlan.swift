@@ -182,12 +182,12 @@ final class ManualClock: EngineClock {
 
     func now() -> Duration { state.withLock { $0.now } }
 
-    /// How many sleep: a run that only works has its heartbeat and its watch over the lease.
+    /// How many sleep: a run that only works has its heartbeat, its watch over the lease, and its look at what others ask.
     var sleepers: Int { state.withLock { $0.sleepers.count } }
 
     /// Moves on by a third of the usual lease, once heartbeat and watch sleep, so that the lease is renewed.
     func renewal() async throws {
-        try await eventually("heartbeat and watch sleep") { sleepers >= 2 }
+        try await eventually("heartbeat and watches sleep") { sleepers >= 3 }
         advance(to: now() + .milliseconds(3400))
     }
 

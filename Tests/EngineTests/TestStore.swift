@@ -57,7 +57,9 @@ struct Ground: Sendable {
     var source: Fleet.Host { hosts[0] }
     var target: Fleet.Host { hosts[1] }
 
-    func submit(_ name: String = "vm1", maxAttempts: Int = 3) async throws -> Migration {
+    func submit(
+        _ name: String = "vm1", options: MigrationOptions = MigrationOptions(), maxAttempts: Int = 3
+    ) async throws -> Migration {
         let id = ServerID.unique()
         let server = try await store.createServer(
             Server(
@@ -70,7 +72,7 @@ struct Ground: Sendable {
                 note: nil, createdAt: .now), owner: "test", leaseMS: 60_000)
         try await store.finishOperation(server.id, epoch: server.epoch, status: .running, note: nil)
         return try await store.submitMigration(
-            server: id, mode: .live, options: MigrationOptions(), maxAttempts: maxAttempts, actor: "ada")
+            server: id, mode: .live, options: options, maxAttempts: maxAttempts, actor: "ada")
     }
 
     /// As if the lease of a holder, or of all, had run out.

@@ -8,9 +8,10 @@ import Testing
         #expect(CompletionDeadline.seconds(for: MigrationOptions(timeoutS: 7), bytes: 1 << 50) == 7)
     }
 
-    @Test(arguments: [
-        (nil, 0, 900), (nil, 25 * gigabyte, 900 + 3000), (100, 100 * gigabyte, 900 + 3000), (1, gigabyte, 900 + 3000), (nil, -1, 900),
-    ] as [(Int64?, Int64, Int64)])
+    @Test(
+        arguments: [
+            (nil, 0, 900), (nil, 25 * gigabyte, 900 + 3000), (100, 100 * gigabyte, 900 + 3000), (1, gigabyte, 900 + 3000), (nil, -1, 900),
+        ] as [(Int64?, Int64, Int64)])
     func `else it grows with the bytes and with the slowness asked for`(_ bandwidth: Int64?, _ bytes: Int64, _ seconds: Int64) {
         #expect(CompletionDeadline.seconds(for: MigrationOptions(maxBandwidthMB: bandwidth), bytes: bytes) == seconds)
     }

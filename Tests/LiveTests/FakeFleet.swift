@@ -73,6 +73,7 @@ struct FakeAgent: AgentOrders {
 
     func mirror(_ server: ServerID, _ order: MirrorOrder) async throws -> OutgoingReport {
         try await fleet.call(name, "mirror", epoch: order.epoch) { [name] world in
+            world.nodes[name]?.note(order.bandwidth)
             if let known = world.nodes[name]?.outgoing, known.key == order.key { return known }
             guard world.nodes[name]?.isRunning == true else { throw AgentProblem(.conflict, .guestStopped, "the guest does not run") }
             let report = OutgoingReport(
@@ -88,7 +89,8 @@ struct FakeAgent: AgentOrders {
             guard let known = world.nodes[name]?.outgoing, known.key == order.key else {
                 throw AgentProblem(.conflict, .invalidRequest, "the disks of this attempt are not mirrored")
             }
-            if world.nodes[name]?.leave == nil { world.nodes[name]?.leave = order }
+            world.nodes[name]?.note(order.bandwidth)
+            world.nodes[name]?.leave = order
             return known
         }
     }

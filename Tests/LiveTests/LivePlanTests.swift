@@ -124,7 +124,7 @@ import Testing
                     world.nodes["host1"]?.outgoing?.phase = .mirroring
                 }
             }
-            let id = try await stage.submit()
+            let id = try await stage.submit(MigrationOptions(stallTimeoutS: 1))
             let row = try await stage.withWorker {
                 try await stage.eventually("it turned back") { try await stage.store.migration(id.value).attempt == 2 }
                 stage.fleet.world.withLock { $0.isFrozen = false }
@@ -257,6 +257,74 @@ import Testing
             let row = try await stage.store.migration(id.value)
             #expect(row.direction == .forward && row.reason == nil)
             #expect(stage.fleet.log.isEmpty)
+        }
+    }
+}
+
+/// What others change about a migration under way, and how long it may take.
+@Suite struct LiveControlTests {
+    @Test(arguments: [OutgoingReport.Phase.mirroring, .memory])
+    func `parameters set in flight reach the agent within a moment, disks and memory both`(phase: OutgoingReport.Phase) async throws {
+        try await Stage.run { stage in
+            stage.fleet.world.withLock { world in
+                if phase == .memory { world.onPhase[.memory] = { $0.isFrozen = true } } else { world.isFrozen = true }
+            }
+            let id = try await stage.submit(MigrationOptions(maxBandwidthMB: 100))
+            let row = try await stage.withWorker {
+                try await stage.eventually("it is there") { stage.fleet.world.withLock { $0.nodes["host1"]?.outgoing?.phase == phase } }
+                _ = try await stage.store.setParameters(
+                    of: id, MigrationParameters(maxBandwidthMB: 7, downtimeLimitMS: 900), actor: "ada")
+                try await stage.eventually("the agent was told") {
+                    stage.fleet.world.withLock { $0.nodes["host1"]?.bandwidths.last == 7_000_000 }
+                }
+                stage.fleet.world.withLock { $0.isFrozen = false }
+                return try await stage.end(of: id)
+            }
+            #expect(row.state == .ready && row.attempt == 1)
+            #expect(stage.fleet.world.withLock { $0.nodes["host1"]?.bandwidths } == [100_000_000, 7_000_000])
+            #expect(stage.fleet.world.withLock { $0.nodes["host1"]?.leave?.rules.downtimeLimitMS } == 900)
+            let history = try await stage.store.history(of: id)
+            #expect(history.filter { $0.reason?.code == .parametersSet }.map(\.actor) == ["ada"])
+        }
+    }
+
+    @Test func `each thing that the agent did by itself is a row of its own, once, with its numbers`() async throws {
+        try await Stage.run { stage in
+            let events = [30, 60, 120].map { PolicyEvent(.downtimeLimit, "\($0) ms", numbers: ["downtimeLimitMS": Int64($0)]) }
+            stage.fleet.world.withLock { world in
+                world.onPhase[.mirrored] = { $0.nodes["host1"]?.outgoing?.events = [events[0]] }
+                world.onPhase[.memory] = { $0.nodes["host1"]?.outgoing?.events = events }
+            }
+            let row = try await stage.runToEnd()
+            let told = try await stage.store.history(of: row.id).filter { $0.reason?.code == .downtimeLimit }
+            #expect(told.compactMap(\.reason?.message) == ["30 ms", "60 ms", "120 ms"])
+            #expect(told.compactMap { $0.numbers["downtimeLimitMS"] } == [30, 60, 120])
+        }
+    }
+
+    @Test(arguments: [OutgoingReport.Phase.mirroring, .memory])
+    func `past its completion deadline it ends as timed-out, the source whole and the target clean`(
+        phase: OutgoingReport.Phase
+    ) async throws {
+        try await Stage.run { stage in
+            stage.fleet.world.withLock { world in
+                if phase == .memory { world.onPhase[.memory] = { $0.isFrozen = true } } else { world.isFrozen = true }
+            }
+            let row = try await stage.runToEnd(MigrationOptions(timeoutS: 1))
+            #expect(row.state == .failed && row.reason?.code == .timedOut && row.attempt == 1)
+            #expect(row.reason?.message.contains("from host1 to host2 was not through within 1 s") == true, "\(row.reason?.message ?? "")")
+            #expect(try await stage.isWhole(on: "host1"))
+        }
+    }
+
+    @Test func `memory that does not converge ends it: no other host would do better`() async throws {
+        try await Stage.run { stage in
+            stage.fleet.world.withLock { world in
+                world.onPhase[.memory] = { $0.endSource("host1", .failed, Reason(.didNotConverge, "It dirties too fast.")) }
+            }
+            let row = try await stage.runToEnd()
+            #expect(row.state == .failed && row.reason == Reason(.didNotConverge, "It dirties too fast.") && row.attempt == 1)
+            #expect(try await stage.isWhole(on: "host1"))
         }
     }
 }

@@ -72,11 +72,11 @@ struct Stage: Sendable {
         settings.awaiting = Backoff(base: .milliseconds(5), cap: .milliseconds(20))
         settings.reconnect = Backoff(base: .milliseconds(2), cap: .milliseconds(5))
         settings.cleanup = Backoff(base: .milliseconds(5), cap: .milliseconds(20))
+        settings.control = .milliseconds(20)
         self.settings = settings
         var live = StepSettings()
         live.pollMS = 20
         live.relayAfter = relayAfter
-        live.stall = .milliseconds(300)
         live.runAfter = .milliseconds(50)
         self.live = live
     }

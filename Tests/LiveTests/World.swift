@@ -12,6 +12,8 @@ struct World {
         var hasDisks = false
         var outgoing: OutgoingReport?
         var leave: MemoryOrder?
+        /// The bandwidths that orders named, each as it changed.
+        var bandwidths: [Int64?] = []
         var incoming: IncomingReport?
         var refused: Set<AttemptKey> = []
         /// Its agent does not answer for so many calls.
@@ -19,6 +21,10 @@ struct World {
         /// How often a target was prepared afresh.
         var preparations = 0
         var problems: [String: AgentProblem] = [:]
+
+        mutating func note(_ bandwidth: Int64?) {
+            if bandwidths.last != .some(bandwidth) { bandwidths.append(bandwidth) }
+        }
     }
 
     var nodes: [String: Node] = [:]

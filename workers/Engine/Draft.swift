@@ -10,9 +10,11 @@ struct Draft {
     private let plan: Plan
     private let worker: String
 
-    init(_ migration: Migration, _ journal: [JournalEntry], plan: Plan, worker: String) {
+    /// - Parameter deadlineMS: how long the attempt may take, where it has no deadline yet.
+    init(_ migration: Migration, _ journal: [JournalEntry], plan: Plan, worker: String, deadlineMS: Int64?) {
         before = migration
         change = MigrationChange(migration)
+        if migration.deadlineAt == nil, migration.direction == .forward { change.deadlineInMS = deadlineMS }
         // Whatever it waited for, it goes on.
         change.migration.awaiting = nil
         self.journal = journal
@@ -62,8 +64,10 @@ struct Draft {
     }
 
     /// A history row without a change of state.
-    mutating func note(_ reason: Reason, step: String) {
-        change.history = MigrationChange.HistoryNote(from: before.state, actor: worker, step: step, reason: reason)
+    mutating func note(_ event: PolicyEvent, step: String?) {
+        change.notes.append(
+            MigrationChange.HistoryNote(
+                from: change.migration.state, actor: worker, step: step, reason: event.reason, numbers: event.numbers))
     }
 
     /// Turns the machine and carries its actions over into the change.
@@ -86,6 +90,9 @@ struct Draft {
         if actions.contains(.record) {
             change.history = MigrationChange.HistoryNote(
                 from: before.state, actor: worker, step: step, reason: reason(of: event, fault), numbers: numbers)
+        }
+        if case .targetOwns = event, before.cancelRequested, !journal.contains(plan.targetOwnsMark(attempt: before.attempt)) {
+            note(PolicyEvent(.tooLate, "The cancellation came too late: the target owned the server already."), step: step)
         }
         if change.migration.state.isFinished {
             change.migration.finishedAt = now

@@ -6,6 +6,8 @@ package struct EngineSettings: Hashable, Sendable {
     package var cleanupConcurrency = 4
     /// How long a claim lasts unless renewed. It is renewed at a third.
     package var leaseMS: Int64 = 15_000
+    /// How often the row is looked at for what others ask of a migration under way: a cancellation, other parameters.
+    package var control = Duration.milliseconds(500)
     /// How long a cleanup is held.
     package var cleanupLeaseMS: Int64 = 60_000
     /// How long an agent that does not answer is asked again before that counts as its answer: it may be restarting.

@@ -4,7 +4,7 @@ import Logging
 import Store
 
 /// One claimed migration in the hands of one worker: decides, does, commits, until it is finished, due later, or somebody else's.
-actor MigrationRun: StepReporting {
+actor MigrationRun {
     /// How it went out of this worker's hands.
     enum Ending: Hashable, Sendable {
         case finished
@@ -18,23 +18,26 @@ actor MigrationRun: StepReporting {
         case interrupted
     }
 
-    private let store: Store
-    private let plan: Plan
-    private let worker: String
-    private let settings: EngineSettings
-    private let clock: any EngineClock
+    let store: Store
+    let plan: Plan
+    let worker: String
+    let settings: EngineSettings
+    let clock: any EngineClock
     private let lease: Lease
-    private let log: Logger
-    private let id: MigrationID
-    private let epoch: Epoch
+    let log: Logger
+    let id: MigrationID
+    let epoch: Epoch
 
-    private var migration: Migration
-    private var journal: [JournalEntry] = []
+    var migration: Migration
+    var journal: [JournalEntry] = []
     /// When the present state was entered, for the numbers of the history.
     private var stateSince: Timestamp
-    private var lastProgress: Duration?
+    var lastProgress: Duration?
     private var isReleased = false
-    private var stepUnderWay = 0
+    var stepUnderWay = 0
+    /// How long an attempt may take.
+    var deadlineMS: Int64?
+    var stall = StallWatch()
     private var awaitingTries = 0
     private var storeTries = 0
     private var overbooked = 0
@@ -65,6 +68,7 @@ actor MigrationRun: StepReporting {
             group.addTask { await self.work() }
             group.addTask { await self.heartbeat() }
             group.addTask { await self.watchLease() }
+            group.addTask { await self.watchControl() }
             group.addTask {
                 await stop.wait()
                 return Task.isCancelled ? nil : .stopped
@@ -114,6 +118,25 @@ actor MigrationRun: StepReporting {
             if left <= .zero { return .lost }
             do { try await clock.sleep(for: left) } catch { return nil }
         }
+    }
+
+    /// Sees what others ask of the migration. That the store does not answer is the heartbeat's to tell.
+    private nonisolated func watchControl() async -> Ending? {
+        while !Task.isCancelled {
+            do {
+                try await clock.sleep(for: settings.control)
+                if let control = try await store.control(of: id, epoch: epoch) { await take(control) }
+            } catch {
+                continue
+            }
+        }
+        return nil
+    }
+
+    private func take(_ control: MigrationControl) {
+        migration.options = control.options
+        if control.isCancelRequested { lease.cancelRequested.set() }
+        if let left = control.deadlineInMS, left <= 0 { lease.deadlinePassed.set() }
     }
 
     /// So that whoever comes next need not wait for the lease to run out. What runs in QEMU goes on.
@@ -169,6 +192,9 @@ actor MigrationRun: StepReporting {
                     let entered = try await store.history(of: id).last { $0.from != $0.to }
                     stateSince = entered?.at ?? migration.createdAt
                 }
+                let description = try await store.server(migration.server.value).description
+                let bytes = CompletionDeadline.bytes(of: description, mode: migration.mode)
+                deadlineMS = CompletionDeadline.seconds(for: migration.options, bytes: bytes) * 1000
                 return
             } catch let error as StoreError where error.code == .unavailable {
                 tries += 1
@@ -177,7 +203,7 @@ actor MigrationRun: StepReporting {
         }
     }
 
-    private func draft() -> Draft { Draft(migration, journal, plan: plan, worker: worker) }
+    func draft() -> Draft { Draft(migration, journal, plan: plan, worker: worker, deadlineMS: deadlineMS) }
 
     private func turn(_ event: MigrationMachine.Event, step: String? = nil) async throws {
         var draft = draft()
@@ -189,9 +215,10 @@ actor MigrationRun: StepReporting {
     private func perform(_ position: Int) async throws {
         let step = plan.steps[position]
         stepUnderWay = position
+        stall = StallWatch()
         let context = context(for: step)
         do {
-            let result = try await interruptible(isRevocable) { try await step.perform(context) }
+            let result = try await interruptible(isRevocable, hasDeadline: hasDeadline) { try await step.perform(context) }
             try await finish(position, result)
         } catch {
             try Task.checkCancellation()
@@ -217,7 +244,8 @@ actor MigrationRun: StepReporting {
     private func meet(_ error: any Error, at position: Int) async throws {
         let step = plan.steps[position].name
         switch error {
-        case is CancelRequested: migration.cancelRequested = true
+        case Interruption.cancelled: migration.cancelRequested = true
+        case Interruption.deadline: try await fail(await timedOut(), step: step)
         case is Superseded: throw error
         case let error as StoreError where error.code == .superseded: throw Superseded()
         case let error as StoreError where error.code == .unavailable: try await waitForStore(error)
@@ -300,13 +328,19 @@ actor MigrationRun: StepReporting {
 
     // MARK: waiting
 
-    private struct CancelRequested: Error {}
+    private enum Interruption: Error {
+        case cancelled
+        case deadline
+    }
 
     private var isRevocable: Bool { !plan.isBeyondReturn(migration, journal) }
 
-    /// Runs the body, and stops it when somebody asks for the migration to end.
+    /// Once the switchover is decided it is seen through, however long it takes.
+    var hasDeadline: Bool { migration.direction == .forward && migration.state.rank < MigrationState.switching.rank }
+
+    /// Runs the body, and stops it when somebody asks for the migration to end, or it has taken too long.
     private nonisolated func interruptible<T: Sendable>(
-        _ isInterruptible: Bool, _ body: @escaping @Sendable () async throws -> T
+        _ isInterruptible: Bool, hasDeadline: Bool, _ body: @escaping @Sendable () async throws -> T
     ) async throws -> T {
         guard isInterruptible else { return try await body() }
         return try await withThrowingTaskGroup(of: T.self) { group in
@@ -314,7 +348,14 @@ actor MigrationRun: StepReporting {
             group.addTask {
                 await self.lease.cancelRequested.wait()
                 try Task.checkCancellation()
-                throw CancelRequested()
+                throw Interruption.cancelled
+            }
+            if hasDeadline {
+                group.addTask {
+                    await self.lease.deadlinePassed.wait()
+                    try Task.checkCancellation()
+                    throw Interruption.deadline
+                }
             }
             defer { group.cancelAll() }
             guard let result = try await group.next() else { throw CancellationError() }
@@ -332,10 +373,14 @@ actor MigrationRun: StepReporting {
         }
         awaitingTries += 1
         let delay = settings.awaiting.delay(after: awaitingTries)
+        // On the way back a cancellation has a meaning as long as there would be another try.
+        let mayStop = migration.direction == .forward ? isInterruptible && isRevocable : migration.remedy != Fault.Remedy.none
         do {
-            try await interruptible(isInterruptible && isRevocable) { [clock] in try await clock.sleep(for: delay) }
-        } catch is CancelRequested {
+            try await interruptible(mayStop, hasDeadline: hasDeadline) { [clock] in try await clock.sleep(for: delay) }
+        } catch Interruption.cancelled {
             migration.cancelRequested = true
+        } catch Interruption.deadline {
+            // What it waited for is tried once more, and that is stopped at once.
         }
     }
 
@@ -348,7 +393,7 @@ actor MigrationRun: StepReporting {
     // MARK: writing
 
     /// Writes a draft, and again until it is known to be written. Ends when the lease does.
-    private func commit(_ draft: Draft) async throws {
+    func commit(_ draft: Draft) async throws {
         let change = draft.change
         let before = migration
         var tries = 0
@@ -400,39 +445,4 @@ actor MigrationRun: StepReporting {
     private func retryDelay(_ attemptsMade: Int) -> Duration { settings.retry.delay(after: attemptsMade) }
 
     private func timeInState() -> [String: Int64] { ["ms": max(0, Timestamp.now - stateSince)] }
-
-    // MARK: steps' reports
-
-    private func context(for step: any Step) -> StepContext {
-        var log = log
-        log[metadataKey: "step"] = "\(step.name)"
-        return StepContext(
-            migration: migration, journal: journal.filter { $0.attempt == migration.attempt }, worker: worker, clock: clock,
-            settings: settings, log: log, run: self)
-    }
-
-    func report(_ progress: Progress) async throws {
-        // Kept in memory at any rate, so that no later write of the whole row takes the counters back.
-        migration.progress = progress
-        if migration.awaiting != nil { return try await commit(draft()) }
-        let now = clock.now()
-        if let lastProgress, now - lastProgress < Self.progressInterval { return }
-        lastProgress = now
-        do {
-            try await store.recordProgress(id, epoch: epoch, progress)
-        } catch let error as StoreError where error.code == .superseded {
-            throw Superseded()
-        } catch let error as StoreError {
-            log.debug("progress was not written", metadata: ["error": "\(error)"])
-        }
-    }
-
-    private static let progressInterval = Duration.milliseconds(300)
-
-    func note(_ reason: Reason, output: String) async throws {
-        var draft = draft()
-        draft.mark(stepUnderWay, .started, output: output)
-        draft.note(reason, step: plan.steps[stepUnderWay].name)
-        try await commit(draft)
-    }
 }

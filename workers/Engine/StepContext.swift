@@ -26,25 +26,31 @@ package struct StepContext: Sendable {
             host: host, attempt: migration.attempt, epoch: migration.epoch, dueAt: .now)
     }
 
+    /// What may be taken now: somebody may have changed it since the last commit.
+    package func options() async -> MigrationOptions { await run.options() }
+
     /// Tells how far it is. Cheap to call often: not each call is written.
     ///
-    /// - Throws: ``Superseded``.
-    package func report(_ progress: Progress) async throws {
+    /// - Parameter activity: a count that grows while the step gets on in a way that `progress` does not show, such as bytes compared.
+    /// - Throws: ``Superseded``; ``Fault`` `stalled` when it was told again and again and nothing has moved for the migration's stall
+    ///   deadline. Time between two reports counts for three seconds at most, for an agent that does not answer says nothing about its streams.
+    package func report(_ progress: Progress, activity: Int64 = 0) async throws {
         try Task.checkCancellation()
-        try await run.report(progress)
+        try await run.report(progress, activity: activity)
     }
 
-    /// Puts something that an operator should know into the history, together with what this step must remember about it.
+    /// Puts things that an operator should know into the history, each in a row of its own, together with what this step must remember.
     ///
     /// - Throws: ``Superseded``.
-    package func note(_ reason: Reason, output: some Encodable) async throws {
+    package func note(_ events: [PolicyEvent], output: some Encodable) async throws {
         try Task.checkCancellation()
-        try await run.note(reason, output: StepOutput.encode(output))
+        try await run.note(events, output: StepOutput.encode(output))
     }
 }
 
 /// The running migration as its steps see it.
 protocol StepReporting: Sendable {
-    func report(_ progress: Progress) async throws
-    func note(_ reason: Reason, output: String) async throws
+    func options() async -> MigrationOptions
+    func report(_ progress: Progress, activity: Int64) async throws
+    func note(_ events: [PolicyEvent], output: String) async throws
 }

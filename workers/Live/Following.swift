@@ -3,7 +3,8 @@ import Engine
 import Fleet
 import Steps
 
-/// Follows the source's end of an attempt by long polls: tells progress, notes the agent's events, sees a stall.
+/// Follows the source's end of an attempt by long polls: tells progress, notes the agent's events, hands on what somebody
+/// changes about the migration meanwhile.
 struct Following {
     private let context: StepContext
     private let source: AgentLink
@@ -12,8 +13,10 @@ struct Following {
     private let step: String
     private var eta: SteadyETA
     private var eventsNoted: Int
-    private var moved: Int64 = -1
-    private var movedAt: Duration
+    /// What the last order was about.
+    private var ordered: MigrationOptions
+    /// Gives the step's order with these options.
+    private let order: (MigrationOptions) async throws -> OutgoingReport
     private(set) var last: OutgoingReport
 
     /// How many of the agent's events stand in the history already.
@@ -21,20 +24,26 @@ struct Following {
         var eventsNoted: Int
     }
 
+    /// Gives the step's order and takes the answer in.
+    ///
+    /// - Parameter order: gives it, now and whenever the options are others.
     init(
-        _ report: OutgoingReport, step: String, source: AgentLink, context: StepContext, settings: StepSettings, memoryBytes: Int64
-    ) throws {
+        step: String, source: AgentLink, context: StepContext, settings: StepSettings, memoryBytes: Int64,
+        order: @escaping (MigrationOptions) async throws -> OutgoingReport
+    ) async throws {
         self.context = context
         self.source = source
         self.settings = settings
         self.memoryBytes = memoryBytes
         self.step = step
-        self.last = report
+        self.order = order
+        ordered = await context.options()
+        last = try await order(ordered)
         eta = SteadyETA(told: context.migration.progress?.etaMS)
         // Events are the attempt's, not the step's: what an earlier step noted stands.
         let memories = try context.journal.map(\.step).compactMap { try context.output(of: $0, as: Noted.self)?.eventsNoted }
         eventsNoted = memories.max() ?? 0
-        movedAt = context.clock.now()
+        try await take(last)
     }
 
     /// Any step's output, as far as it tells how many events were noted.
@@ -51,32 +60,24 @@ struct Following {
         progress.etaMS = eta.next(progress, memoryBytes: memoryBytes)
         last.progress = progress
         if report.events.count > eventsNoted {
-            let new = report.events[eventsNoted...].joined(separator: "; ")
+            let new = Array(report.events[eventsNoted...])
             eventsNoted = report.events.count
-            try await context.note(Reason("adjusted", new), output: memory)
+            try await context.note(new, output: memory)
         }
         try await context.report(progress)
-        let bytes = progress.diskDone + progress.memoryTransferred
-        if bytes != moved {
-            moved = bytes
-            movedAt = context.clock.now()
-        }
     }
 
-    /// Waits for the next report and takes it in.
+    /// Waits for the next report and takes it in. What somebody changed about the migration meanwhile is ordered first.
     ///
     /// - Throws: ``Fault`` `stalled`; ``AgentProblem``.
     mutating func next() async throws {
-        let asked = context.clock.now()
-        let (server, key, seen, wait) = (context.server, context.key, last.version, settings.pollMS)
-        let report = try await source.ask { try await $0.outgoing(server, key, seen: seen, waitMS: wait) }
-        // Time in which the agent did not answer says nothing about the streams.
-        movedAt += max(.zero, context.clock.now() - asked - .milliseconds(settings.pollMS))
-        try await take(report)
-        if context.clock.now() - movedAt > settings.stall {
-            throw Fault(
-                .stalled,
-                "No byte moved from \(source.host.name) for \(settings.stall.inMilliseconds / 1000) s.", remedy: .otherTarget)
+        let options = await context.options()
+        if options.bandwidth != ordered.bandwidth || ConvergenceRules(options) != ConvergenceRules(ordered) {
+            let report = try await order(options)
+            ordered = options
+            return try await take(report)
         }
+        let (server, key, seen, wait) = (context.server, context.key, last.version, settings.pollMS)
+        try await take(source.ask { try await $0.outgoing(server, key, seen: seen, waitMS: wait) })
     }
 }

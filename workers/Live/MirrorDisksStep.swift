@@ -15,14 +15,15 @@ struct MirrorDisksStep: Step {
         let memoryBytes = try await ground.store.server(context.server.value).description.memoryBytes
         let source = try await ground.source(context)
         let prepared = try PrepareTargetStep.output(context)
-        let order = MirrorOrder(
-            epoch: context.epoch, key: context.key, target: prepared.endpoints, bandwidth: context.bandwidth)
         let end = SourceEnd(ground: ground, source: source, context: context)
         do {
-            let report = try await end.give { try await $0.mirror(context.server, order) }
-            var following = try Following(
-                report, step: name, source: source, context: context, settings: ground.settings, memoryBytes: memoryBytes)
-            try await following.take(report)
+            var following = try await Following(
+                step: name, source: source, context: context, settings: ground.settings, memoryBytes: memoryBytes
+            ) { options in
+                let order = MirrorOrder(
+                    epoch: context.epoch, key: context.key, target: prepared.endpoints, bandwidth: options.bandwidth)
+                return try await end.give { try await $0.mirror(context.server, order) }
+            }
             while true {
                 switch following.last.phase {
                 case .mirroring: try await following.next()

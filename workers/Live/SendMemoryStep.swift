@@ -15,9 +15,6 @@ struct SendMemoryStep: Step {
         let memoryBytes = try await ground.store.server(context.server.value).description.memoryBytes
         let source = try await ground.source(context)
         let prepared = try PrepareTargetStep.output(context)
-        let order = MemoryOrder(
-            epoch: context.epoch, key: context.key, target: prepared.endpoints, targetAgentURL: prepared.targetAgentURL,
-            bandwidth: context.bandwidth, downtimeLimitMS: context.migration.options.downtimeLimitMS)
         let end = SourceEnd(ground: ground, source: source, context: context)
         do {
             if !context.journal.contains(where: { $0.step == MirrorDisksStep.name }) {
@@ -26,10 +23,14 @@ struct SendMemoryStep: Step {
                     epoch: context.epoch, key: context.key, target: prepared.endpoints, bandwidth: context.bandwidth)
                 _ = try await end.give { try await $0.mirror(context.server, opening) }
             }
-            let report = try await end.give { try await $0.sendMemory(context.server, order) }
-            var following = try Following(
-                report, step: name, source: source, context: context, settings: ground.settings, memoryBytes: memoryBytes)
-            try await following.take(report)
+            var following = try await Following(
+                step: name, source: source, context: context, settings: ground.settings, memoryBytes: memoryBytes
+            ) { options in
+                let order = MemoryOrder(
+                    epoch: context.epoch, key: context.key, target: prepared.endpoints, targetAgentURL: prepared.targetAgentURL,
+                    bandwidth: options.bandwidth, rules: ConvergenceRules(options))
+                return try await end.give { try await $0.sendMemory(context.server, order) }
+            }
             while true {
                 switch following.last.phase {
                 case .mirroring, .mirrored, .memory: try await following.next()

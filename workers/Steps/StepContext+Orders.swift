@@ -8,5 +8,10 @@ extension StepContext {
     package var server: ServerID { migration.server }
     package var epoch: Epoch { migration.epoch }
     /// Bytes a second.
-    package var bandwidth: Int64? { migration.options.maxBandwidthMB.map { $0 * 1_000_000 } }
+    package var bandwidth: Int64? { migration.options.bandwidth }
+}
+
+extension MigrationOptions {
+    /// Bytes a second over all streams; nil without limit.
+    package var bandwidth: Int64? { maxBandwidthMB.map { $0 * 1_000_000 } }
 }

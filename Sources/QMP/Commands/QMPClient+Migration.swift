@@ -143,6 +143,11 @@ extension QMPClient {
         try await execute("migrate-continue", ["state": .string(state)], deadline: deadline)
     }
 
+    /// QAPI `migrate-start-postcopy`: stops the guest, has the target run it, and sends what is asked for first. Needs `postcopy-ram` on both sides.
+    package func migrateStartPostCopy(deadline: Duration = defaultDeadline) async throws {
+        try await execute("migrate-start-postcopy", deadline: deadline)
+    }
+
     /// QAPI `migrate_cancel`. Never in state `device`: QEMU 7.2 can abort and take the guest along. With mirrors on a dead link, yank these first.
     package func migrateCancel(deadline: Duration = defaultDeadline) async throws {
         try await execute("migrate_cancel", deadline: deadline)
