@@ -19,6 +19,9 @@ struct World {
         /// How often a target was prepared afresh.
         var preparations = 0
         var problems: [String: AgentProblem] = [:]
+        var storages: [String: Storage.Kind] = ["local": .local, "shared": .shared]
+        /// Storages on which it sees what the source wrote.
+        var sees: Set<String> = ["shared"]
     }
 
     var nodes: [String: Node] = [:]
