@@ -16,7 +16,8 @@ struct MirrorDisksStep: Step {
         let source = try await ground.source(context)
         let prepared = try PrepareTargetStep.output(context)
         let order = MirrorOrder(
-            epoch: context.epoch, key: context.key, target: prepared.endpoints, bandwidth: context.bandwidth)
+            epoch: context.epoch, key: context.key, target: prepared.endpoints, bandwidth: context.bandwidth,
+            sharedDisks: try ProveSharedStep.sharedDisks(context))
         let end = SourceEnd(ground: ground, source: source, context: context)
         do {
             let report = try await end.give { try await $0.mirror(context.server, order) }
