@@ -79,7 +79,8 @@ let package = Package(
         room("Identity", [x509, crypto, swiftASN1]),
         room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioFoundation, nioHTTP1, nioSSL, logging]),
         room("Hypervisor", exclude: ["firmware.asm"], ["Fleet", "QMP", "AgentAPI", subprocess, logging]),
-        room("Agent", ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", logging]),
+        room("Sharing", ["Fleet", "AgentAPI", "Hypervisor"]),
+        room("Agent", ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", "Sharing", logging]),
         room(
             "AgentHTTP",
             [
@@ -94,8 +95,9 @@ let package = Package(
                 serviceLifecycle, logging,
             ]),
         room("Engine", path: "workers/Engine", ["Fleet", "Store", "AgentAPI", logging]),
-        room("Steps", path: "workers/Steps", ["Fleet", "Placement", "Store", "AgentAPI", "Engine"]),
+        room("Steps", path: "workers/Steps", ["Fleet", "Placement", "Store", "AgentAPI", "Engine", logging]),
         room("Live", path: "workers/Live", ["Fleet", "Store", "AgentAPI", "Engine", "Steps", logging]),
+        room("Rescue", path: "workers/Rescue", ["Fleet", "Store", "AgentAPI", "Engine", "Steps", logging]),
         program(
             "godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, systemPackage, unixSignals, yams]),
         program(
@@ -109,7 +111,7 @@ let package = Package(
             ["Hypervisor", "Agent", "AgentAPI", "AgentHTTP", "Fleet", argumentParser, serviceLifecycle, unixSignals, logging, yams]),
         program(
             "godwit-worker", path: "workers/godwit-worker",
-            ["Engine", "Live", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals, logging]),
+            ["Engine", "Live", "Rescue", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals, logging]),
 
         tests("FleetTests", ["Fleet"]),
         tests("PlacementTests", ["Placement", "Fleet"]),
@@ -121,9 +123,10 @@ let package = Package(
         tests("CommandTests", ["godwit", "Client", "Fleet", argumentParser]),
         tests(
             "AgentTests",
-            ["Agent", "Hypervisor", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess, logging, serviceLifecycle]),
+            ["Agent", "Hypervisor", "Sharing", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess, logging, serviceLifecycle]),
         tests("EngineTests", ["Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests("LiveTests", ["Live", "Steps", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
+        tests("RescueTests", ["Rescue", "Steps", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests(
             "ControllerTests",
             [

@@ -25,6 +25,9 @@ struct World {
         mutating func note(_ bandwidth: Int64?) {
             if bandwidths.last != .some(bandwidth) { bandwidths.append(bandwidth) }
         }
+        var storages: [String: Storage.Kind] = ["local": .local, "shared": .shared]
+        /// Storages on which it sees what the source wrote.
+        var sees: Set<String> = ["shared"]
     }
 
     var nodes: [String: Node] = [:]
