@@ -12,6 +12,7 @@ struct HostContext: Sendable {
     let images: DiskImages
     /// Other hosts' agents, for handing over.
     let peers: AgentPool
+    let credentials: StreamCredentials
     let logger: Logger
 
     /// Where this host takes the streams of a migration.

@@ -58,12 +58,39 @@ package struct PrepareOrder: Sendable, Codable {
     package var description: GuestDescription
     /// Name of the source host, the only one whose agent may hand over.
     package var source: String
+    package var streams: StreamOptions
+    /// What stands here when the attempt has failed is kept for somebody to look at.
+    package var keepsFailed: Bool
 
-    package init(epoch: Epoch, key: AttemptKey, description: GuestDescription, source: String) {
+    package init(
+        epoch: Epoch, key: AttemptKey, description: GuestDescription, source: String, streams: StreamOptions = .plain,
+        keepsFailed: Bool = false
+    ) {
         self.epoch = epoch
         self.key = key
         self.description = description
         self.source = source
+        self.streams = streams
+        self.keepsFailed = keepsFailed
+    }
+}
+
+/// How the streams of an attempt travel. Both ends are told the same.
+package struct StreamOptions: Hashable, Sendable, Codable {
+    /// Memory and disks under TLS, by the two hosts' own certificates: each end proves who it is.
+    package var isEncrypted: Bool
+    /// Parallel memory streams, by QEMU's own sockets; nil is one, by the agents' socket.
+    package var channels: Int?
+    /// When memory does not converge the target runs the guest and fetches the rest.
+    package var isPostCopyAllowed: Bool
+
+    /// One memory stream, in the clear, all of it before the switch.
+    package static let plain = StreamOptions()
+
+    package init(isEncrypted: Bool = false, channels: Int? = nil, isPostCopyAllowed: Bool = false) {
+        self.isEncrypted = isEncrypted
+        self.channels = channels
+        self.isPostCopyAllowed = isPostCopyAllowed
     }
 }
 
@@ -87,12 +114,14 @@ package struct MirrorOrder: Sendable, Codable {
     package var target: Endpoints
     /// Bytes a second over all streams of this migration together; nil is without limit.
     package var bandwidth: Int64?
+    package var streams: StreamOptions
 
-    package init(epoch: Epoch, key: AttemptKey, target: Endpoints, bandwidth: Int64?) {
+    package init(epoch: Epoch, key: AttemptKey, target: Endpoints, bandwidth: Int64?, streams: StreamOptions = .plain) {
         self.epoch = epoch
         self.key = key
         self.target = target
         self.bandwidth = bandwidth
+        self.streams = streams
     }
 }
 
@@ -153,10 +182,14 @@ package struct HandoverOrder: Sendable, Codable {
 package struct RefuseOrder: Sendable, Codable {
     package var epoch: Epoch
     package var key: AttemptKey
+    /// The source's end is undone: nothing can come from there any more. Otherwise a guest that post-copy has brought here, and which can
+    /// run nowhere else, is not refused (409 `conflict`).
+    package var isFinal: Bool
 
-    package init(epoch: Epoch, key: AttemptKey) {
+    package init(epoch: Epoch, key: AttemptKey, isFinal: Bool = true) {
         self.epoch = epoch
         self.key = key
+        self.isFinal = isFinal
     }
 }
 
@@ -171,10 +204,13 @@ package struct DiscardOrder: Sendable, Codable {
     package var epoch: Epoch
     package var key: AttemptKey
     package var end: End
+    /// Of a target: why the attempt ended. Called off, nothing is kept of it.
+    package var reason: Reason?
 
-    package init(epoch: Epoch, key: AttemptKey, end: End) {
+    package init(epoch: Epoch, key: AttemptKey, end: End, reason: Reason? = nil) {
         self.epoch = epoch
         self.key = key
         self.end = end
+        self.reason = reason
     }
 }

@@ -15,6 +15,8 @@ struct Mover {
     let server: ServerID
     let key: AttemptKey
     var epoch = Epoch(10)
+    var streams = StreamOptions.plain
+    var keepsFailed = false
 
     init(_ server: ServerID, from source: TestHost, to target: TestHost, attempt: Int = 1, migration: MigrationID = .unique()) {
         self.server = server
@@ -27,13 +29,15 @@ struct Mover {
     func prepare() async throws -> Endpoints {
         let description = try await source.orders.guest(server).description
         let report = try await target.orders.prepare(
-            server, PrepareOrder(epoch: epoch, key: key, description: description, source: source.name))
+            server,
+            PrepareOrder(
+                epoch: epoch, key: key, description: description, source: source.name, streams: streams, keepsFailed: keepsFailed))
         guard let endpoints = report.endpoints else { throw TestFailure("the target is not prepared: \(report)") }
         return endpoints
     }
 
     func mirror(_ endpoints: Endpoints, bandwidth: Int64? = nil) async throws {
-        _ = try await source.orders.mirror(server, MirrorOrder(epoch: epoch, key: key, target: endpoints, bandwidth: bandwidth))
+        _ = try await source.orders.mirror(server, MirrorOrder(epoch: epoch, key: key, target: endpoints, bandwidth: bandwidth, streams: streams))
     }
 
     func sendMemory(_ endpoints: Endpoints, bandwidth: Int64? = nil, rules: ConvergenceRules = ConvergenceRules()) async throws {

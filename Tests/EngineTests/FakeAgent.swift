@@ -28,6 +28,7 @@ final class FakeAgent: AgentOrders, AgentDirectory {
     func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport { throw unknown }
     func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport { throw unknown }
     func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport { throw unknown }
+    func deleteKept(_ id: String) async throws { throw unknown }
     func delete(_ server: ServerID, _ order: DeleteOrder) async throws { throw unknown }
     func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport { throw unknown }
     func mirror(_ server: ServerID, _ order: MirrorOrder) async throws -> OutgoingReport { throw unknown }
