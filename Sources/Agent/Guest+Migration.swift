@@ -136,7 +136,8 @@ extension Guest {
                 case .mirroring, .mirrored, .memory, .switching:
                     guard outgoing.postCopy != .begun || order.targetRefused else {
                         throw AgentProblem(
-                            .owned, .invalidRequest, "post-copy has begun: QEMU can run the guest only at the target, unless that refuses it")
+                            .owned, .invalidRequest,
+                            "post-copy has begun: QEMU can run the guest only at the target, unless that refuses it")
                     }
                 }
                 outgoing.epoch = order.epoch
@@ -361,7 +362,8 @@ extension Guest {
         }
         if known.postCopy == .begun, let process, process.isAlive, try await process.monitor.queryMigrate().status != "completed" {
             throw AgentProblem(
-                .conflict, .invalidRequest, "the target still fetches memory of server \(server) from here: nothing is removed before it has all")
+                .conflict, .invalidRequest,
+                "the target still fetches memory of server \(server) from here: nothing is removed before it has all")
         }
         await endMigrations()
         if let process, process.isAlive { try await process.end() }

@@ -94,7 +94,8 @@ extension StreamOptions {
         }
         if channels != nil, isPostCopyAllowed {
             throw AgentProblem(
-                .invalid, .invalidRequest, "post-copy and parallel memory streams do not go together in QEMU 7.2: take --post-copy or --multifd")
+                .invalid, .invalidRequest,
+                "post-copy and parallel memory streams do not go together in QEMU 7.2: take --post-copy or --multifd")
         }
     }
 }

@@ -27,7 +27,9 @@ struct KeptGuests: Sendable {
             moves.append((try guestPaths.diskFolder(on: storage), try guestPaths.keptFolder(on: storage, id: id)))
         }
         let folders = [folder] + moves.map(\.to)
-        for path in [guestPaths.console, guestPaths.log, guestPaths.nvram] { moves.append((path, "\(folder)/\((path as NSString).lastPathComponent)")) }
+        for path in [guestPaths.console, guestPaths.log, guestPaths.nvram] {
+            moves.append((path, "\(folder)/\((path as NSString).lastPathComponent)"))
+        }
         let kept = KeptGuest(
             id: id, server: guest.server, name: guest.name, migration: key.migration, attempt: key.attempt, reason: reason, keptAt: .now,
             bytes: 0, folders: folders)

@@ -13,7 +13,8 @@ extension Outgoing {
             try await monitor.objectAdd(host.credentials.outgoing)
         } catch let error as QMPError where error.code == .command {
             throw AgentProblem(
-                .failed, .tlsRefused, "this host's own certificate does not do (\(error)): " + StreamCredentials.remedy(record.target.address))
+                .failed, .tlsRefused,
+                "this host's own certificate does not do (\(error)): " + StreamCredentials.remedy(record.target.address))
         }
         hasCredentials = true
     }

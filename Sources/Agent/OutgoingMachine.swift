@@ -1,7 +1,6 @@
 import AgentAPI
 import Fleet
 import Hypervisor
-import Hypervisor
 
 /// What the source's agent does next about an attempt, given what stands on its disk and what QEMU answers. It does no I/O: the driver looks,
 /// asks here, does that one thing, and looks again, also after its own death in between.
@@ -174,7 +173,8 @@ enum OutgoingMachine {
 
     private static let lost = Reason(
         .guestStopped,
-        "post-copy had begun when the target was lost: the guest's memory is gone with it; the disks here are whole, start the server again")
+        "post-copy had begun when the target was lost: the guest's memory is gone with it; the disks here are whole, start the server again"
+    )
 
     /// The target runs the guest and fetches the rest of its memory.
     private static func fetch(_ sight: Sight) -> Step {

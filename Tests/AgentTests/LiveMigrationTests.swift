@@ -37,7 +37,8 @@ struct Mover {
     }
 
     func mirror(_ endpoints: Endpoints, bandwidth: Int64? = nil) async throws {
-        _ = try await source.orders.mirror(server, MirrorOrder(epoch: epoch, key: key, target: endpoints, bandwidth: bandwidth, streams: streams))
+        _ = try await source.orders.mirror(
+            server, MirrorOrder(epoch: epoch, key: key, target: endpoints, bandwidth: bandwidth, streams: streams))
     }
 
     func sendMemory(_ endpoints: Endpoints, bandwidth: Int64? = nil, rules: ConvergenceRules = ConvergenceRules()) async throws {

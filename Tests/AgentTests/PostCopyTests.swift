@@ -26,7 +26,8 @@ struct PostCopyTests {
         endpoints.memoryPort = link.port
         try await mover.mirror(endpoints)
         try await mover.outgoing(.mirrored)
-        try await mover.sendMemory(endpoints, bandwidth: slow, limit: 30)
+        try await mover.sendMemory(
+            endpoints, bandwidth: slow, rules: ConvergenceRules(downtimeLimitMS: 30, postCopy: streams.isPostCopyAllowed))
         try await mover.outgoing(.confirmed, within: .seconds(150))
         return (mover, link, TestGuest.tick(report.consoleLog)?["boot"])
     }
