@@ -13,9 +13,9 @@ extension Guest {
         let record = record
         if let outgoing = record.outgoing { await drive(outgoing, adopted: adopted) }
         if let incoming = record.incoming {
-            let waits = incoming.phase == .prepared || incoming.phase == .received
+            let waits = incoming.phase == .prepared || incoming.phase == .received || incoming.isFetching
             var listener: StreamSocket?
-            if waits, let endpoints = incoming.endpoints, process != nil {
+            if waits, incoming.streams?.channels == nil, let endpoints = incoming.endpoints, process != nil {
                 do {
                     listener = try StreamSocket.listen(endpoints.address, port: endpoints.memoryPort)
                 } catch {
@@ -65,8 +65,10 @@ extension Guest {
             guard let process, process.isAlive, try await process.monitor.queryStatus().running else {
                 throw AgentProblem(.conflict, .guestStopped, "server \(guest.name) does not run and cannot be migrated live")
             }
+            try order.streams.validate()
             let begun = OutgoingRecord(
-                epoch: order.epoch, key: order.key, phase: .mirroring, target: order.target, bandwidth: order.bandwidth)
+                epoch: order.epoch, key: order.key, phase: .mirroring, target: order.target, bandwidth: order.bandwidth,
+                streams: order.streams)
             try await ledger.change { $0.outgoing = begun }
             await outgoing?.stop()
             await drive(begun, adopted: false)
@@ -129,10 +131,15 @@ extension Guest {
                             .owned, .invalidRequest,
                             "the guest was handed over: it comes back only when the target has refused it, or is proven dead")
                     }
-                    // From here on QEMU's answers decide: it has completed, so that `cont` is what is left.
+                    // From here on QEMU's answers decide: it has completed, so that `cont` is what is left; unless it was by post-copy.
                     outgoing.phase = .memory
                     record.tenure = .home
-                case .mirroring, .mirrored, .memory, .switching: break
+                case .mirroring, .mirrored, .memory, .switching:
+                    guard outgoing.postCopy != .begun || order.targetRefused else {
+                        throw AgentProblem(
+                            .owned, .invalidRequest,
+                            "post-copy has begun: QEMU can run the guest only at the target, unless that refuses it")
+                    }
                 }
                 outgoing.epoch = order.epoch
                 if outgoing.unwinding == nil { outgoing.unwinding = OutgoingRecord.Unwinding(phase: .aborted, reason: nil) }
@@ -184,6 +191,7 @@ extension Guest {
             }
             try host.check(order.description)
             try requireSameShared(order.sharedDisks, order.description)
+            try order.streams.validate()
             try await makeTarget(order)
             return try incomingNow(order.key)
         }
@@ -203,7 +211,9 @@ extension Guest {
             let folder = (try paths.diskFolder(on: storage) as NSString).deletingLastPathComponent
             try DiskImages.checkRoom(for: disks.reduce(0) { $0 + $1.sizeBytes }, in: folder, storage: storage)
         }
-        let begun = IncomingRecord(epoch: order.epoch, key: order.key, phase: .prepared, source: order.source)
+        let begun = IncomingRecord(
+            epoch: order.epoch, key: order.key, phase: .prepared, source: order.source, streams: order.streams,
+            keepsFailed: order.keepsFailed)
         try await ledger.change { record in
             record.tenure = .awaited
             record.desired = .stopped
@@ -218,7 +228,7 @@ extension Guest {
             for disk in local { try await host.images.ensure(disk, at: try paths.disk(disk), from: nil) }
             if guest.disks.first.map({ !paths.isShared($0.storage) }) ?? true { try makeVariables(for: guest) }
             let process = try await launch(guest, for: .incoming)
-            let (endpoints, listener) = try await open(process, local)
+            let (endpoints, listener) = try await open(process, local, order)
             try await ledger.change { $0.incoming?.endpoints = endpoints }
             try await ledger.layOutSlot()
             if let ready = record.incoming { await drive(ready, listener: listener) }
@@ -236,36 +246,10 @@ extension Guest {
         }
     }
 
-    /// Opens the target's ends of the streams: an NBD server with an export for each disk that is mirrored, and the port for memory.
-    private func open(
-        _ process: GuestProcess, _ disks: [GuestDescription.Disk]
-    ) async throws -> (Endpoints, StreamSocket) {
-        let monitor = process.monitor
-        let known = try await monitor.migrateCapabilityNames()
-        let wanted = ["events", "return-path", "late-block-activate"]
-        guard known.isSuperset(of: wanted) else {
-            throw AgentProblem(
-                .failed, .incompatibleQEMU,
-                "QEMU \(monitor.version) lacks \(wanted.filter { !known.contains($0) }.joined(separator: ", ")): a newer one is needed")
-        }
-        // late-block-activate: the disks become the guest's own at `cont`, so that the exports need not be gone before the source has ended.
-        try await monitor.migrateSetCapabilities(Dictionary(uniqueKeysWithValues: wanted.map { ($0, true) }))
-        var nbdPort = 0
-        if !disks.isEmpty {
-            let listener = try StreamSocket.listen(host.migrationAddress, port: 0)
-            nbdPort = listener.port
-            try await monitor.sendDescriptor(listener.descriptor, name: "nbd-listener")
-            try await monitor.nbdServerStart(["type": "fd", "data": ["str": "nbd-listener"]])
-            for disk in disks {
-                try await monitor.blockExportAdd(id: "export-\(disk.name)", nodeName: disk.name, name: disk.name, writable: true)
-            }
-        }
-        let listener = try StreamSocket.listen(host.migrationAddress, port: 0)
-        return (Endpoints(address: host.migrationAddress, nbdPort: nbdPort, memoryPort: listener.port), listener)
-    }
-
     /// Gives up an attempt that was prepared here, durably, and removes what it made.
-    func dropIncoming() async throws {
+    ///
+    /// - Parameter reason: why, where whoever gives it up says so.
+    func dropIncoming(_ reason: Reason? = nil) async throws {
         try await ledger.change { record in
             guard var incoming = record.incoming else { return }
             guard incoming.phase != .owned, incoming.phase != .running else {
@@ -279,7 +263,13 @@ extension Guest {
         incoming = nil
         if let process, process.isAlive { try await process.end() }
         release()
-        if let guest = record.description { try await removeFiles(of: guest) }
+        if let guest = record.description {
+            if let incoming = record.incoming, incoming.keepsFailed == true, reason?.code != .cancelled {
+                let why = incoming.reason ?? reason ?? Reason(.agentError, "the attempt was given up, and nobody said why")
+                try await KeptGuests(host).keep(guest, of: incoming.key, paths: paths, reason: why)
+            }
+            try await removeFiles(of: guest)
+        }
         try await ledger.change { $0.forget() }
     }
 
@@ -305,6 +295,10 @@ extension Guest {
     func refuse(_ order: RefuseOrder) async throws -> IncomingReport {
         try await obey(order.epoch) {
             if let adoption = record.adopted, adoption.key == order.key { try await giveBack(adoption) }
+            if !order.isFinal, record.incoming?.key == order.key, let incoming, await incoming.holdsOnlyCopy() {
+                throw AgentProblem(
+                    .conflict, .invalidRequest, "post-copy has begun: the guest can run here alone, and waits for the handover")
+            }
             try await ledger.change { record in
                 if var incoming = record.incoming, incoming.key == order.key {
                     guard incoming.phase != .owned, incoming.phase != .running else {
@@ -360,7 +354,7 @@ extension Guest {
                 guard record.incoming?.phase == .refused || record.incoming?.phase == .failed else {
                     throw AgentProblem(.conflict, .invalidRequest, "the target has not refused the guest: it may run here")
                 }
-                try await dropIncoming()
+                try await dropIncoming(order.reason)
             }
             return DiscardReport()
         }
@@ -373,6 +367,11 @@ extension Guest {
         }
         if let process, process.isAlive, try await process.monitor.queryStatus().running {
             throw AgentProblem(.owned, .invalidRequest, "server \(server) runs here against its record: nothing is removed")
+        }
+        if known.postCopy == .begun, let process, process.isAlive, try await process.monitor.queryMigrate().status != "completed" {
+            throw AgentProblem(
+                .conflict, .invalidRequest,
+                "the target still fetches memory of server \(server) from here: nothing is removed before it has all")
         }
         await endMigrations()
         if let process, process.isAlive { try await process.end() }

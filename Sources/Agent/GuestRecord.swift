@@ -107,6 +107,15 @@ struct IncomingRecord: Hashable, Sendable, Codable {
     var ownershipUS: Int64?
     var resumeUS: Int64?
     var vcpuProgressMS: Int64?
+    /// Nil is plain.
+    var streams: StreamOptions?
+    /// What stands here is kept when the attempt has failed.
+    var keepsFailed: Bool?
+    /// Written with the ownership of a guest whose memory is not all here yet.
+    var postCopy: PostCopy?
+
+    /// Memory is still to come for a guest that is ours.
+    var isFetching: Bool { (phase == .owned || phase == .running) && (postCopy == .fetching || postCopy == .interrupted) }
 }
 
 /// The source's end of an attempt, as it is on the disk.
@@ -139,9 +148,24 @@ struct OutgoingRecord: Hashable, Sendable, Codable {
     var events: [PolicyEvent] = []
     /// How far the policy of convergence is; nil until memory begins.
     var convergence: ConvergencePolicy?
+    /// Nil is plain.
+    var streams: StreamOptions?
+    var postCopy: PostCopyMark?
+
+    /// How far a post-copy is that QEMU was, or is to be, told to begin.
+    enum PostCopyMark: String, Sendable, Codable {
+        /// QEMU is to stop the guest at the end of its round, whatever is left.
+        case asked
+        /// Written before `migrate-continue`: QEMU 7.2 cannot run the guest here again once it has begun, so that nobody may call it off.
+        case begun
+        /// All memory is sent.
+        case complete
+        /// One of the QEMUs ended before that.
+        case lost
+    }
 
     /// Nothing will change any more.
-    var isOver: Bool { phase == .confirmed || phase == .aborted || phase == .failed }
+    var isOver: Bool { (phase == .confirmed && postCopy != .begun) || phase == .aborted || phase == .failed }
 }
 
 /// The moments of a switchover on the source host's clock, in microseconds since 1970.

@@ -32,7 +32,9 @@ package final class HostAgent: AgentOrders {
         let probe = HostProbe(configuration: configuration, logger: logger)
         let host = HostContext(
             configuration: configuration, paths: paths, qemu: try await probe.qemu(), images: DiskImages(qemuImg: configuration.qemuImg),
-            peers: try AgentPool(tls: configuration.tls.mutualTLS), owners: OwnerDesk(host: configuration.name), logger: logger)
+            peers: try AgentPool(tls: configuration.tls.mutualTLS),
+            credentials: try StreamCredentials(folder: paths.credentials, files: configuration.tls),
+            owners: OwnerDesk(host: configuration.name), logger: logger)
         let agent = HostAgent(host: host, probe: probe, lock: lock)
         do {
             try await agent.restore()
@@ -134,7 +136,9 @@ package final class HostAgent: AgentOrders {
             for guest in all { group.addTask { await guest.summary() } }
             return await group.reduce(into: [GuestSummary]()) { list, summary in if let summary { list.append(summary) } }
         }
-        return probe.facts(qemu: host.qemu, guests: summaries.sorted { $0.server.value < $1.server.value })
+        var facts = probe.facts(qemu: host.qemu, guests: summaries.sorted { $0.server.value < $1.server.value })
+        facts.kept = try await KeptGuests(host).list()
+        return facts
     }
 
     package func guest(_ server: ServerID) async throws -> GuestReport { try await known(server).report() }
@@ -190,6 +194,8 @@ package final class HostAgent: AgentOrders {
         }
         return try await ensured(server).adopt(order)
     }
+
+    package func deleteKept(_ id: String) async throws { try await KeptGuests(host).delete(id) }
 
     package func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport {
         try await known(server).outgoingReport(key, seen: seen, waitMS: waitMS)

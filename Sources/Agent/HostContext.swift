@@ -13,6 +13,7 @@ struct HostContext: Sendable {
     let images: DiskImages
     /// Other hosts' agents, for handing over.
     let peers: AgentPool
+    let credentials: StreamCredentials
     let owners: OwnerDesk
     let logger: Logger
 

@@ -86,6 +86,10 @@ package struct AgentClient: AgentOrders {
         try await call(.PUT, path(server, "adopted"), order, within: Self.slow)
     }
 
+    package func deleteKept(_ id: String) async throws {
+        let _: Nothing = try await call(.DELETE, "/v1/kept/\(escaped(id))", within: Self.slow)
+    }
+
     package func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport {
         try await call(.GET, path(server, "outgoing") + query(key, seen, waitMS), within: .milliseconds(waitMS) + .seconds(5))
     }

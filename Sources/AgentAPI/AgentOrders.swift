@@ -25,6 +25,9 @@ package protocol AgentOrders: Sendable {
     func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport
     func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport
 
+    /// Has nothing left of what a failed attempt left here and was kept (``KeptGuest``); one that is not there is as good.
+    func deleteKept(_ id: String) async throws
+
     /// The source's end of an attempt; waits up to `waitMS` for a version beyond `seen`.
     func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport
     /// The target's end, likewise.

@@ -61,13 +61,40 @@ package struct PrepareOrder: Sendable, Codable {
     /// Names of the disks on storages that were proven to be the same on both hosts: they are opened as they are. The target refuses when
     /// they are not exactly those that it would open so itself.
     package var sharedDisks: [String]
+    package var streams: StreamOptions
+    /// What stands here when the attempt has failed is kept for somebody to look at.
+    package var keepsFailed: Bool
 
-    package init(epoch: Epoch, key: AttemptKey, description: GuestDescription, source: String, sharedDisks: [String] = []) {
+    package init(
+        epoch: Epoch, key: AttemptKey, description: GuestDescription, source: String, sharedDisks: [String] = [],
+        streams: StreamOptions = .plain, keepsFailed: Bool = false
+    ) {
         self.epoch = epoch
         self.key = key
         self.description = description
         self.source = source
         self.sharedDisks = sharedDisks
+        self.streams = streams
+        self.keepsFailed = keepsFailed
+    }
+}
+
+/// How the streams of an attempt travel. Both ends are told the same.
+package struct StreamOptions: Hashable, Sendable, Codable {
+    /// Memory and disks under TLS, by the two hosts' own certificates: each end proves who it is.
+    package var isEncrypted: Bool
+    /// Parallel memory streams, by QEMU's own sockets; nil is one, by the agents' socket.
+    package var channels: Int?
+    /// When memory does not converge the target runs the guest and fetches the rest.
+    package var isPostCopyAllowed: Bool
+
+    /// One memory stream, in the clear, all of it before the switch.
+    package static let plain = StreamOptions()
+
+    package init(isEncrypted: Bool = false, channels: Int? = nil, isPostCopyAllowed: Bool = false) {
+        self.isEncrypted = isEncrypted
+        self.channels = channels
+        self.isPostCopyAllowed = isPostCopyAllowed
     }
 }
 
@@ -93,13 +120,17 @@ package struct MirrorOrder: Sendable, Codable {
     package var bandwidth: Int64?
     /// As in ``PrepareOrder``: the disks that are not mirrored. The source refuses when they are not exactly those that it calls shared.
     package var sharedDisks: [String]
+    package var streams: StreamOptions
 
-    package init(epoch: Epoch, key: AttemptKey, target: Endpoints, bandwidth: Int64?, sharedDisks: [String] = []) {
+    package init(
+        epoch: Epoch, key: AttemptKey, target: Endpoints, bandwidth: Int64?, sharedDisks: [String] = [], streams: StreamOptions = .plain
+    ) {
         self.epoch = epoch
         self.key = key
         self.target = target
         self.bandwidth = bandwidth
         self.sharedDisks = sharedDisks
+        self.streams = streams
     }
 }
 
@@ -160,10 +191,14 @@ package struct HandoverOrder: Sendable, Codable {
 package struct RefuseOrder: Sendable, Codable {
     package var epoch: Epoch
     package var key: AttemptKey
+    /// The source's end is undone: nothing can come from there any more. Otherwise a guest that post-copy has brought here, and which can
+    /// run nowhere else, is not refused (409 `conflict`).
+    package var isFinal: Bool
 
-    package init(epoch: Epoch, key: AttemptKey) {
+    package init(epoch: Epoch, key: AttemptKey, isFinal: Bool = true) {
         self.epoch = epoch
         self.key = key
+        self.isFinal = isFinal
     }
 }
 
@@ -181,11 +216,14 @@ package struct DiscardOrder: Sendable, Codable {
     /// Name of the host that rescued the server under this epoch. Then there was no handover: a guest that is still here is ended, and no
     /// disk is touched.
     package var rescuedBy: String?
+    /// Of a target: why the attempt ended. Called off, nothing is kept of it.
+    package var reason: Reason?
 
-    package init(epoch: Epoch, key: AttemptKey, end: End, rescuedBy: String? = nil) {
+    package init(epoch: Epoch, key: AttemptKey, end: End, rescuedBy: String? = nil, reason: Reason? = nil) {
         self.epoch = epoch
         self.key = key
         self.end = end
         self.rescuedBy = rescuedBy
+        self.reason = reason
     }
 }

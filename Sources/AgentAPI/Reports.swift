@@ -16,6 +16,18 @@ package struct GuestReport: Hashable, Sendable, Codable {
     }
 }
 
+/// How a guest's memory stands that its target runs already.
+package enum PostCopy: String, Sendable, Codable {
+    /// Pages are still at the source: it must stay until they are sent.
+    case fetching
+    /// The stream broke, and the agents join the two ends anew; the guest stands still as soon as it needs a page.
+    case interrupted
+    /// Every page is at the target.
+    case complete
+    /// One of the two QEMUs ended before that: the guest's memory is gone.
+    case lost
+}
+
 /// How far the source's end of an attempt is.
 package struct OutgoingReport: Hashable, Sendable, Codable {
     package enum Phase: String, Sendable, Codable {
@@ -46,10 +58,12 @@ package struct OutgoingReport: Hashable, Sendable, Codable {
     package var blackout: Blackout?
     /// What an operator should see in the history: downtime limit raised, throttle begun, in order.
     package var events: [PolicyEvent]
+    /// Nil when all memory goes before the switch.
+    package var postCopy: PostCopy?
 
     package init(
         epoch: Epoch, key: AttemptKey, phase: Phase, version: Int64, progress: Progress, reason: Reason? = nil,
-        blackout: Blackout? = nil, events: [PolicyEvent] = []
+        blackout: Blackout? = nil, events: [PolicyEvent] = [], postCopy: PostCopy? = nil
     ) {
         self.epoch = epoch
         self.key = key
@@ -59,6 +73,7 @@ package struct OutgoingReport: Hashable, Sendable, Codable {
         self.reason = reason
         self.blackout = blackout
         self.events = events
+        self.postCopy = postCopy
     }
 }
 
@@ -92,10 +107,12 @@ package struct IncomingReport: Hashable, Sendable, Codable {
     package var resumeUS: Int64?
     /// Milliseconds after `cont` at which a vCPU thread was first seen to have executed; nil when none was yet.
     package var vcpuProgressMS: Int64?
+    /// Nil when all memory comes before the switch.
+    package var postCopy: PostCopy?
 
     package init(
         epoch: Epoch, key: AttemptKey, phase: Phase, version: Int64, endpoints: Endpoints? = nil, reason: Reason? = nil,
-        ownershipUS: Int64? = nil, resumeUS: Int64? = nil, vcpuProgressMS: Int64? = nil
+        ownershipUS: Int64? = nil, resumeUS: Int64? = nil, vcpuProgressMS: Int64? = nil, postCopy: PostCopy? = nil
     ) {
         self.epoch = epoch
         self.key = key
@@ -106,6 +123,7 @@ package struct IncomingReport: Hashable, Sendable, Codable {
         self.ownershipUS = ownershipUS
         self.resumeUS = resumeUS
         self.vcpuProgressMS = vcpuProgressMS
+        self.postCopy = postCopy
     }
 }
 

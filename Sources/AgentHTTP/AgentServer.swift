@@ -93,6 +93,12 @@ package enum AgentServer {
         router.get("/v1/host") { request, context in
             await answer(request, context) { _ in try await agent.host() }
         }
+        router.delete("/v1/kept/:id") { request, context in
+            await obey(request, context) {
+                try await agent.deleteKept($0.context.parameters.require("id"))
+                return Nothing()
+            }
+        }
         let guest = router.group("/v1/guests/:server")
         guest.get { request, context in
             await answer(request, context) { try await agent.guest($0.server) }

@@ -60,11 +60,13 @@ package struct HostFacts: Hashable, Sendable, Codable {
     package var networks: [Network]
     /// Guests on this host by the agent's own books.
     package var guests: [GuestSummary]
+    /// What failed attempts left here and was kept; nil of an agent that does not tell.
+    package var kept: [KeptGuest]?
 
     package init(
         architecture: String, cpuModel: String, microcode: String, kernel: String, qemuVersion: String, machineTypes: [String],
         machineAliases: [String: String], guestCPUModels: [String], accelerator: Accelerator, warnings: [String], cpus: Int,
-        memoryBytes: Int64, pageSizeBytes: Int64, storages: [Storage], networks: [Network], guests: [GuestSummary]
+        memoryBytes: Int64, pageSizeBytes: Int64, storages: [Storage], networks: [Network], guests: [GuestSummary], kept: [KeptGuest]? = nil
     ) {
         self.architecture = architecture
         self.cpuModel = cpuModel
@@ -82,6 +84,7 @@ package struct HostFacts: Hashable, Sendable, Codable {
         self.storages = storages
         self.networks = networks
         self.guests = guests
+        self.kept = kept
     }
 }
 

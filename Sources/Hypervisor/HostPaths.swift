@@ -1,5 +1,6 @@
 import AgentAPI
 package import Fleet
+import Foundation
 
 /// Where everything of a host lies.
 package struct HostPaths: Sendable {
@@ -20,6 +21,10 @@ package struct HostPaths: Sendable {
     package var lock: String { state + "/lock" }
     package var address: String { state + "/address" }
     package var probe: String { state + "/probe.json" }
+    /// The agent's certificate under the names that QEMU wants.
+    package var credentials: String { state + "/tls" }
+    /// What failed attempts left: a folder each.
+    package var kept: String { state + "/kept" }
 
     package func of(_ server: ServerID) -> GuestPaths {
         GuestPaths(folder: "\(guests)/\(server)", sockets: "\(run)/\(fingerprint(server.value))", storages: storages, server: server)
@@ -51,6 +56,12 @@ package struct GuestPaths: Hashable, Sendable {
 
     /// A storage by its name; nil for one that this host does not have.
     package func known(_ storage: String) -> AgentConfiguration.StoragePath? { storages[storage] }
+    /// Where disks of a failed attempt are kept on a storage. Beside the servers' folders, so that what a disk refers to by a relative path
+    /// is found from there too.
+    /// - Throws: ``AgentProblem`` when the host has no such storage.
+    package func keptFolder(on storage: String, id: String) throws -> String {
+        (try diskFolder(on: storage) as NSString).deletingLastPathComponent + "/.kept-\(id)"
+    }
 
     /// The folder of the server's disks on a storage.
     /// - Throws: ``AgentProblem`` when the host has no such storage.

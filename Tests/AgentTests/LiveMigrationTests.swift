@@ -15,6 +15,8 @@ struct Mover {
     let server: ServerID
     let key: AttemptKey
     var epoch = Epoch(10)
+    var streams = StreamOptions.plain
+    var keepsFailed = false
 
     init(_ server: ServerID, from source: TestHost, to target: TestHost, attempt: Int = 1, migration: MigrationID = .unique()) {
         self.server = server
@@ -28,7 +30,9 @@ struct Mover {
         let description = try await source.orders.guest(server).description
         let report = try await target.orders.prepare(
             server,
-            PrepareOrder(epoch: epoch, key: key, description: description, source: source.name, sharedDisks: Self.shared(description)))
+            PrepareOrder(
+                epoch: epoch, key: key, description: description, source: source.name, sharedDisks: Self.shared(description),
+                streams: streams, keepsFailed: keepsFailed))
         guard let endpoints = report.endpoints else { throw TestFailure("the target is not prepared: \(report)") }
         return endpoints
     }
@@ -36,7 +40,8 @@ struct Mover {
     func mirror(_ endpoints: Endpoints, bandwidth: Int64? = nil) async throws {
         let shared = Self.shared(try await source.orders.guest(server).description)
         _ = try await source.orders.mirror(
-            server, MirrorOrder(epoch: epoch, key: key, target: endpoints, bandwidth: bandwidth, sharedDisks: shared))
+            server, MirrorOrder(
+                epoch: epoch, key: key, target: endpoints, bandwidth: bandwidth, sharedDisks: shared, streams: streams))
     }
 
     static func shared(_ description: GuestDescription) -> [String] {

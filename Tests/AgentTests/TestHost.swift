@@ -81,6 +81,11 @@ final class TestHost: @unchecked Sendable {
         return .init(authority: "\((folder as NSString).deletingLastPathComponent)/ca.pem", certificate: base + ".pem", key: base + ".key")
     }
 
+    /// A certificate of the hosts' authority for somebody.
+    func certificate(_ commonName: String) throws -> AgentConfiguration.TLSFiles {
+        try Self.issue(authority, commonName, in: folder)
+    }
+
     /// A client that shows a certificate of that name.
     func client(as commonName: String) throws -> (pool: AgentPool, agent: AgentClient) {
         let pool = try AgentPool(tls: try Self.issue(authority, commonName, in: folder).mutualTLS)

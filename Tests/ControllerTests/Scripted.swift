@@ -130,6 +130,7 @@ actor ScriptedAgent: AgentOrders {
     func handOver(_ server: ServerID, _ order: HandoverOrder) async throws -> IncomingReport { throw notHere }
     func refuse(_ server: ServerID, _ order: RefuseOrder) async throws -> IncomingReport { throw notHere }
     func discard(_ server: ServerID, _ order: DiscardOrder) async throws -> DiscardReport { throw notHere }
+    func deleteKept(_ id: String) async throws { throw notHere }
     func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport { throw notHere }
     func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport { throw notHere }
     func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport { throw notHere }

@@ -36,6 +36,7 @@ final class FakeAgent: AgentOrders, AgentDirectory {
     func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport { throw unknown }
     func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport { throw unknown }
     func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport { throw unknown }
+    func deleteKept(_ id: String) async throws { throw unknown }
     func delete(_ server: ServerID, _ order: DeleteOrder) async throws { throw unknown }
     func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport { throw unknown }
     func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport { throw unknown }

@@ -67,6 +67,7 @@ struct FakeAgent: AgentOrders {
             world.nodes[name]?.incoming = report
             world.nodes[name]?.hasDisks = true
             world.nodes[name]?.preparations += 1
+            world.nodes[name]?.prepared.append(order)
             return report
         }
     }
@@ -80,6 +81,7 @@ struct FakeAgent: AgentOrders {
                 epoch: order.epoch, key: order.key, phase: .mirroring, version: world.nextVersion(), progress: Progress())
             world.nodes[name]?.outgoing = report
             world.nodes[name]?.leave = nil
+            world.nodes[name]?.mirrored.append(order)
             return report
         }
     }
@@ -138,6 +140,9 @@ struct FakeAgent: AgentOrders {
     func discard(_ server: ServerID, _ order: DiscardOrder) async throws -> DiscardReport {
         try await fleet.call(name, "discard \(order.end.rawValue)", epoch: order.epoch) { [name] world in
             guard world.nodes[name]?.isRunning != true else { throw AgentProblem(.owned, .invalidRequest, "it runs here") }
+            let pending = world.nodes[name]?.outgoing?.postCopy
+            guard pending != .fetching, pending != .interrupted else { throw AgentProblem(.conflict, .invalidRequest, "still needed") }
+            world.nodes[name]?.discarded.append(order)
             switch order.end {
             case .source:
                 guard world.nodes[name]?.outgoing?.key == order.key else { return }
@@ -192,6 +197,17 @@ struct FakeAgent: AgentOrders {
     func guest(_ server: ServerID) async throws -> GuestReport { throw Self.missing("guest") }
     func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport { throw Self.missing("guest") }
     func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport { throw Self.missing("guest") }
-    func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport { throw Self.missing("guest") }
+    func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport {
+        try await fleet.call(name, "stop", epoch: order.epoch) { [name] world in
+            world.nodes[name]?.isRunning = false
+            world.nodes[name]?.incoming?.postCopy = .lost
+            return GuestReport(
+                summary: GuestSummary(server: server, status: .stopped, epoch: order.epoch, pid: nil),
+                description: GuestDescription(
+                    server: server, name: "vm1", vcpus: 1, memoryBytes: 8 << 30, cpuModel: "", machine: "", accelerator: .tcg,
+                    firmware: .bios, boot: nil, disks: [], cdrom: nil, nics: []), consoleLog: "", warnings: [])
+        }
+    }
+    func deleteKept(_ id: String) async throws { throw Self.missing("kept guest") }
     func delete(_ server: ServerID, _ order: DeleteOrder) async throws { throw Self.missing("guest") }
 }

@@ -22,7 +22,8 @@ struct MirrorDisksStep: Step {
                 step: name, source: source, context: context, settings: ground.settings, memoryBytes: memoryBytes
             ) { options in
                 let order = MirrorOrder(
-                    epoch: context.epoch, key: context.key, target: prepared.endpoints, bandwidth: options.bandwidth, sharedDisks: shared)
+                    epoch: context.epoch, key: context.key, target: prepared.endpoints, bandwidth: options.bandwidth,
+                    sharedDisks: shared, streams: context.streams)
                 return try await end.give { try await $0.mirror(context.server, order) }
             }
             while true {

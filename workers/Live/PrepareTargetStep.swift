@@ -23,7 +23,8 @@ struct PrepareTargetStep: Step {
         let target = try await ground.target(context)
         let order = PrepareOrder(
             epoch: context.epoch, key: context.key, description: description, source: source.host.name,
-            sharedDisks: try ProveSharedStep.sharedDisks(context))
+            sharedDisks: try ProveSharedStep.sharedDisks(context), streams: context.streams,
+            keepsFailed: context.migration.options.keepDestGuestOnFailed)
         let report: IncomingReport
         do {
             report = try await target.ask { try await $0.prepare(context.server, order) }
@@ -45,7 +46,17 @@ struct PrepareTargetStep: Step {
         }
     }
 
-    func compensate(_ context: StepContext) async throws -> Compensation { try await TargetEnd.giveUp(context, ground) }
+    func compensate(_ context: StepContext) async throws -> Compensation {
+        let compensation = try await TargetEnd.giveUp(context, ground)
+        let migration = context.migration
+        guard migration.options.keepDestGuestOnFailed, !migration.cancelRequested, compensation == .done else { return compensation }
+        let host = try await ground.target(context).host
+        let told = "what the attempt left on \(host.name) is kept there as \(context.server)-\(migration.id)-\(migration.attempt)"
+        // What a step remembers stands until its row says otherwise.
+        try await context.note(
+            [PolicyEvent("kept", told + ": see `godwit kept-list`")], output: context.output(of: name, as: Output.self))
+        return compensation
+    }
 
     /// What ``perform(_:)`` found out.
     static func output(_ context: StepContext) throws -> Output {

@@ -21,7 +21,7 @@ struct SendMemoryStep: Step {
                 // Nothing to mirror; the attempt begins at the source all the same.
                 let opening = MirrorOrder(
                     epoch: context.epoch, key: context.key, target: prepared.endpoints, bandwidth: context.bandwidth,
-                    sharedDisks: try ProveSharedStep.sharedDisks(context))
+                    sharedDisks: try ProveSharedStep.sharedDisks(context), streams: context.streams)
                 _ = try await end.give { try await $0.mirror(context.server, opening) }
             }
             var following = try await Following(

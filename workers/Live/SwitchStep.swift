@@ -47,6 +47,10 @@ struct SwitchStep: Step {
         let end = SourceEnd(ground: ground, source: source, context: context)
         let report = try await handover(end, target)
         let incoming = try await untilRunning(context, target)
+        if incoming.postCopy != nil {
+            var fetching = try Fetching(ground: ground, source: source, target: target, context: context)
+            try await fetching.untilComplete(step: name)
+        }
         var output = Output(blackout: report?.blackout, vcpuProgressMS: incoming.vcpuProgressMS)
         let progress = report?.progress ?? context.migration.progress
         output.diskBytes = progress?.diskDone

@@ -10,12 +10,14 @@ package enum TargetEnd {
         guard let host = context.migration.target else { return .done }
         let target = try await ground.target(context)
         let patience = context.settings.shortPatience
+        let migration = context.migration
+        let reason = migration.cancelRequested ? Reason(.cancelled, "it was called off") : migration.reason
         do {
             _ = try await target.ask(patience: patience) {
                 try await $0.refuse(context.server, RefuseOrder(epoch: context.epoch, key: context.key))
             }
             try await target.ask(patience: patience) {
-                try await $0.discard(context.server, DiscardOrder(epoch: context.epoch, key: context.key, end: .target))
+                try await $0.discard(context.server, DiscardOrder(epoch: context.epoch, key: context.key, end: .target, reason: reason))
             }
             return .done
         } catch let problem as AgentProblem {
