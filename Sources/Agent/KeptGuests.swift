@@ -23,7 +23,7 @@ struct KeptGuests: Sendable {
         let id = Self.id(guest.server, key)
         let folder = folder(id)
         var moves: [(from: String, to: String)] = []
-        for storage in Set(guest.disks.map(\.storage)).sorted() {
+        for storage in Set(guest.disks.map(\.storage)).sorted() where !guestPaths.isShared(storage) {
             moves.append((try guestPaths.diskFolder(on: storage), try guestPaths.keptFolder(on: storage, id: id)))
         }
         let folders = [folder] + moves.map(\.to)
