@@ -110,6 +110,7 @@ let package = Package(
         program(
             "godwit-worker", path: "workers/godwit-worker",
             ["Engine", "Live", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals, logging]),
+        program("placement-bench", ["Fleet", "Placement"]),
 
         tests("FleetTests", ["Fleet"]),
         tests("PlacementTests", ["Placement", "Fleet"]),

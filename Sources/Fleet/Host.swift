@@ -10,6 +10,8 @@ package struct Host: Hashable, Sendable, Codable {
     package var maintenance: Bool
     /// How much of it may be promised.
     package var overcommit: Overcommit
+    /// How many migrations may be on their way at once, into it and out of it.
+    package var slots: MigrationSlots
     /// The end of what the agent's last answer proves: until then the host counts as online.
     package var healthyUntil: Timestamp
     /// What the agent told last; nil until it first answered.
@@ -17,7 +19,7 @@ package struct Host: Hashable, Sendable, Codable {
 
     package init(
         id: HostID, name: String, agentURL: String, enabled: Bool, maintenance: Bool = false, overcommit: Overcommit = .standard,
-        healthyUntil: Timestamp, facts: HostFacts?
+        slots: MigrationSlots = .standard, healthyUntil: Timestamp, facts: HostFacts?
     ) {
         self.id = id
         self.name = name
@@ -25,9 +27,16 @@ package struct Host: Hashable, Sendable, Codable {
         self.enabled = enabled
         self.maintenance = maintenance
         self.overcommit = overcommit
+        self.slots = slots
         self.healthyUntil = healthyUntil
         self.facts = facts
     }
+
+    /// vCPUs that may be promised here; 0 until its agent has told what it has.
+    package var vcpusCapacity: Int { facts?.cpus.multiplied(by: overcommit.vcpus) ?? 0 }
+
+    /// Bytes of memory that may be promised here, likewise.
+    package var memoryCapacityBytes: Int64 { facts?.memoryBytes.multiplied(by: overcommit.memory) ?? 0 }
 
     package func isOnline(at now: Timestamp) -> Bool { now < healthyUntil }
 }
