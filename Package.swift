@@ -79,7 +79,8 @@ let package = Package(
         room("Identity", [x509, crypto, swiftASN1]),
         room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioFoundation, nioHTTP1, nioSSL, logging]),
         room("Hypervisor", exclude: ["firmware.asm"], ["Fleet", "QMP", "AgentAPI", subprocess, logging]),
-        room("Agent", ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", logging]),
+        room("Measuring", ["Fleet", "QMP", "AgentAPI", "Hypervisor"]),
+        room("Agent", ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", "Measuring", logging]),
         room(
             "AgentHTTP",
             [

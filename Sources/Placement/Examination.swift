@@ -67,7 +67,7 @@ struct Examination {
         if !host.enabled { return reject(load, .enabled, "enabled", "disabled") }
         if host.maintenance { return reject(load, .maintenance, "not in maintenance", "in maintenance") }
         if !host.isOnline(at: now) { return reject(load, .online, "online", "offline") }
-        if host.facts == nil { return reject(load, .facts, "an agent that told what it is", "nothing told yet") }
+        if !host.hasFacts { return reject(load, .facts, "an agent that told what it is", "nothing told yet") }
         if let disk = localDisks.first, request.mode == .rescue {
             return reject(
                 load, .localDisk, "every disk on shared storage", "\(disk.name) is on \(disk.storage), which is \(sourceName)'s own")

@@ -99,17 +99,17 @@ package struct FleetSnapshot: Sendable {
 extension FleetSnapshot.Row {
     /// Read in place: a copy of a host, with thousands of them, would be most of the work. Its kind is 0 as long as nobody knows better.
     init(of loads: UnsafeBufferPointer<HostLoad>, at place: Int) {
-        let base = loads.baseAddress.map { $0 + place }
-        guard let load = base else { preconditionFailure("a host beyond the last one") }
-        vcpus = Int64(load.pointee.host.vcpusCapacity)
+        guard let load = loads.baseAddress.map({ $0 + place }) else { preconditionFailure("a host beyond the last one") }
+        let capacity = load.pointee.host.capacity
+        vcpus = Int64(capacity.vcpus)
         vcpusLeft = vcpus - Int64(load.pointee.vcpusTaken)
-        memory = load.pointee.host.memoryCapacityBytes
+        memory = capacity.memoryBytes
         memoryLeft = memory - load.pointee.memoryTakenBytes
-        healthyUntil = load.pointee.host.healthyUntil.milliseconds
-        inboundLeft = Int32(clamping: load.pointee.host.slots.inbound - load.pointee.inboundMigrations)
+        healthyUntil = capacity.healthyUntil.milliseconds
+        inboundLeft = Int32(clamping: capacity.slots.inbound - load.pointee.inboundMigrations)
         migrations = Int32(clamping: load.pointee.inboundMigrations + load.pointee.outboundMigrations)
         failures = Int32(clamping: load.pointee.recentFailures)
-        kind = load.pointee.host.facts != nil && load.pointee.host.enabled && !load.pointee.host.maintenance ? 0 : -1
+        kind = capacity.isOpen ? 0 : -1
     }
 }
 
