@@ -50,7 +50,7 @@ extension Store {
         }
     }
 
-    private func requireCompanions(of server: ServerID, allow host: HostID, in transaction: any SQLTransaction) async throws {
+    func requireCompanions(of server: ServerID, allow host: HostID, in transaction: any SQLTransaction) async throws {
         for companion in try await companions(of: server, in: transaction) where companion.forbids(host) {
             throw StoreError(
                 .overbooked,
