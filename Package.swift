@@ -123,7 +123,7 @@ let package = Package(
         tests("CommandTests", ["godwit", "Client", "Fleet", argumentParser]),
         tests(
             "AgentTests",
-            ["Agent", "Hypervisor", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess, logging, serviceLifecycle]),
+            ["Agent", "Hypervisor", "Measuring", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess, logging, serviceLifecycle]),
         tests("EngineTests", ["Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests("LiveTests", ["Live", "Steps", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests(

@@ -1,4 +1,4 @@
-package import Fleet
+import NIOHTTP1
 
 // MARK: where servers go
 

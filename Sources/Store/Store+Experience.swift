@@ -7,6 +7,11 @@ package struct Experience: Hashable, Sendable {
     package var overheadMS: Int64?
     /// Of the blackout, all but the last pass over memory.
     package var switchMS: Int64?
+
+    package init(overheadMS: Int64? = nil, switchMS: Int64? = nil) {
+        self.overheadMS = overheadMS
+        self.switchMS = switchMS
+    }
 }
 
 extension Store {

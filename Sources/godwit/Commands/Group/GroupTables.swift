@@ -1,4 +1,5 @@
 import Client
+import Fleet
 
 /// Server groups as tables.
 enum GroupTables {
