@@ -79,8 +79,9 @@ let package = Package(
         room("Identity", [x509, crypto, swiftASN1]),
         room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioFoundation, nioHTTP1, nioSSL, logging]),
         room("Hypervisor", exclude: ["firmware.asm"], ["Fleet", "QMP", "AgentAPI", subprocess, logging]),
+        room("Measuring", ["Fleet", "QMP", "AgentAPI", "Hypervisor"]),
         room("Sharing", ["Fleet", "AgentAPI", "Hypervisor"]),
-        room("Agent", ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", "Sharing", logging]),
+        room("Agent", ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", "Measuring", "Sharing", logging]),
         room(
             "AgentHTTP",
             [
@@ -112,6 +113,7 @@ let package = Package(
         program(
             "godwit-worker", path: "workers/godwit-worker",
             ["Engine", "Live", "Rescue", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals, logging]),
+        program("placement-bench", ["Fleet", "Placement"]),
 
         tests("FleetTests", ["Fleet"]),
         tests("PlacementTests", ["Placement", "Fleet"]),
@@ -123,7 +125,10 @@ let package = Package(
         tests("CommandTests", ["godwit", "Client", "Fleet", argumentParser]),
         tests(
             "AgentTests",
-            ["Agent", "Hypervisor", "Sharing", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess, logging, serviceLifecycle]),
+            [
+                "Agent", "Hypervisor", "Measuring", "Sharing", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess, logging,
+                serviceLifecycle,
+            ]),
         tests("EngineTests", ["Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests("LiveTests", ["Live", "Steps", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests("RescueTests", ["Rescue", "Steps", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),

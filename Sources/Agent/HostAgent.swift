@@ -10,7 +10,7 @@ import Synchronization
 ///
 /// QEMU outlives it: a new agent on the same state finds the guests and the migrations again.
 package final class HostAgent: AgentOrders {
-    private let host: HostContext
+    let host: HostContext
     private let probe: HostProbe
     private let lock: ProcessLock
     private let guests: Mutex<[ServerID: Guest]>
@@ -102,7 +102,7 @@ package final class HostAgent: AgentOrders {
         for guest in guests.withLock({ Array($0.values) }) { try await guest.process?.end() }
     }
 
-    private func known(_ server: ServerID) throws -> Guest {
+    func known(_ server: ServerID) throws -> Guest {
         guard let guest = guests.withLock({ $0[server] }) else {
             throw AgentProblem(.notFound, .invalidRequest, "server \(server) is not on host \(host.configuration.name)")
         }

@@ -33,6 +33,26 @@ package struct AgentClient: AgentOrders {
         try await call(.GET, path(server), within: Self.quick)
     }
 
+    package func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport {
+        try await call(.POST, path(server, "measure"), order, within: Self.quick)
+    }
+
+    package func cpuFeatures(_ server: ServerID) async throws -> CPUFeaturesReport {
+        try await call(.GET, path(server, "cpu-features"), within: Self.quick)
+    }
+
+    package func checkCPU(_ order: CPUCheckOrder) async throws -> CPUCheckReport {
+        try await call(.POST, "/v1/host/cpu-check", order, within: Self.quick)
+    }
+
+    package func awaitRehearsal(_ order: RehearsalOrder) async throws -> RehearsalPlace {
+        try await call(.POST, "/v1/host/rehearsals", order, within: Self.quick)
+    }
+
+    package func rehearse(_ server: ServerID, _ order: RehearseOrder) async throws -> RehearsalReport {
+        try await call(.POST, path(server, "rehearse"), order, within: Self.slow)
+    }
+
     package func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport {
         try await call(.PUT, path(server), order, within: order.images.isEmpty ? Self.slow : Self.copying)
     }

@@ -8,6 +8,14 @@ package protocol AgentOrders: Sendable {
     func host() async throws -> HostFacts
     func guest(_ server: ServerID) async throws -> GuestReport
 
+    /// What the source of a migration knows of what there is to move. Changes nothing.
+    func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport
+    func cpuFeatures(_ server: ServerID) async throws -> CPUFeaturesReport
+    func checkCPU(_ order: CPUCheckOrder) async throws -> CPUCheckReport
+    /// The target's end of a rehearsal, then the source's.
+    func awaitRehearsal(_ order: RehearsalOrder) async throws -> RehearsalPlace
+    func rehearse(_ server: ServerID, _ order: RehearseOrder) async throws -> RehearsalReport
+
     func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport
     func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport
     func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport

@@ -99,7 +99,22 @@ package enum AgentServer {
                 return Nothing()
             }
         }
+        router.post("/v1/host/cpu-check") { request, context in
+            await obey(request, context) { try await agent.checkCPU($0.order(CPUCheckOrder.self)) }
+        }
+        router.post("/v1/host/rehearsals") { request, context in
+            await obey(request, context) { try await agent.awaitRehearsal($0.order(RehearsalOrder.self)) }
+        }
         let guest = router.group("/v1/guests/:server")
+        guest.post("measure") { request, context in
+            await obey(request, context) { try await agent.measure($0.server, $0.order(MeasureOrder.self)) }
+        }
+        guest.get("cpu-features") { request, context in
+            await obey(request, context) { try await agent.cpuFeatures($0.server) }
+        }
+        guest.post("rehearse") { request, context in
+            await obey(request, context) { try await agent.rehearse($0.server, $0.order(RehearseOrder.self)) }
+        }
         guest.get { request, context in
             await answer(request, context) { try await agent.guest($0.server) }
         }

@@ -18,11 +18,13 @@ package struct CreateServerRequest: Hashable, Sendable, Codable {
     package var nics: [NICRequest]?
     /// Id or name of the host it must be on; the controller chooses when nil.
     package var preferHost: String?
+    /// Id or name of the server group that it shall be in.
+    package var group: String?
 
     package init(
         name: String, vcpus: Int? = nil, memoryMB: Int64? = nil, cpuModel: String? = nil, machine: String? = nil,
         accelerator: Accelerator? = nil, firmware: Firmware? = nil, boot: BootView? = nil, disks: [DiskRequest]? = nil,
-        cdrom: String? = nil, nics: [NICRequest]? = nil, preferHost: String? = nil
+        cdrom: String? = nil, nics: [NICRequest]? = nil, preferHost: String? = nil, group: String? = nil
     ) {
         self.name = name
         self.vcpus = vcpus
@@ -36,6 +38,7 @@ package struct CreateServerRequest: Hashable, Sendable, Codable {
         self.cdrom = cdrom
         self.nics = nics
         self.preferHost = preferHost
+        self.group = group
     }
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
@@ -44,6 +47,7 @@ package struct CreateServerRequest: Hashable, Sendable, Codable {
         case cpuModel = "cpu_model"
         case machine, accelerator, firmware, boot, disks, cdrom, nics
         case preferHost = "prefer_host"
+        case group
     }
 }
 

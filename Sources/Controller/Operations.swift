@@ -49,12 +49,14 @@ package struct Operations: Service {
     /// - Throws: ``Problem``, ``StoreError``, ``AgentProblem``. Nothing is left of the server then, on the host or in the store, unless the
     ///   agent gave no answer: in that case the server stays `deploying` until it does.
     func create(_ request: ServerRequest) async throws -> Server {
-        let candidates = try candidates(request, among: try await store.hostLoads())
+        let group = try await group(of: request)
+        let companions = if let group { try await store.companions(inGroup: group.id.value) } else { [GroupCompanion]() }
+        let candidates = try candidates(request, among: try await store.hostLoads(), companions)
         let macs = try await macs(of: request.spec)
         var server: Server?
         for load in candidates {
             do {
-                server = try await store.createServer(draft(request.spec, macs, on: load), owner: owner, leaseMS: leaseMS)
+                server = try await store.createServer(draft(request.spec, macs, on: load), owner: owner, leaseMS: leaseMS, group: group?.id)
                 break
             } catch let error as StoreError where error.code == .overbooked {
                 log.info("a host filled up meanwhile", metadata: ["host": "\(load.host.name)", "server": "\(request.spec.name)"])
@@ -289,7 +291,18 @@ package struct Operations: Service {
 // MARK: placing a new server
 
 extension Operations {
-    private func candidates(_ request: ServerRequest, among loads: [HostLoad]) throws -> [HostLoad] {
+    private func group(of request: ServerRequest) async throws -> ServerGroup? {
+        guard let reference = request.group else { return nil }
+        do {
+            return try await store.group(reference)
+        } catch let error as StoreError where error.code == .notFound {
+            throw Problem.notFound(error.message, field: "group")
+        }
+    }
+
+    private func candidates(
+        _ request: ServerRequest, among loads: [HostLoad], _ companions: [GroupCompanion]
+    ) throws -> [HostLoad] {
         let spec = request.spec
         var considered = loads
         if let wanted = request.preferHost {
@@ -302,7 +315,7 @@ extension Operations {
             throw Problem.conflict("no-host", "There is no host yet to put \(spec.name) on; register one.")
         }
         try refuseUnknown(spec, among: loads)
-        let choice = HostChoice(for: spec, among: considered, at: .now)
+        let choice = HostChoice(for: spec, among: considered, at: .now, companions: companions)
         if choice.fit.isEmpty {
             let reasons = choice.unfit.map { "\($0.host) \($0.why)" }.joined(separator: "; ")
             throw Problem.conflict(

@@ -159,32 +159,6 @@ extension Store {
         return result
     }
 
-    private func reserve(_ reservation: Reservation, for migration: Migration, in transaction: any SQLTransaction) async throws {
-        guard reservation.migration == migration.id else {
-            throw StoreError(.invalid, "Migration \(migration.id) cannot reserve for migration \(reservation.migration).")
-        }
-        try await requireRoom(on: reservation.host, vcpus: reservation.vcpus, memoryBytes: reservation.memoryBytes, in: transaction)
-        try await transaction.execute(
-            """
-            INSERT INTO reservations (migration_id, host_id, vcpus, memory, created_at)
-            VALUES (\(migration.id.value), \(reservation.host.value), \(reservation.vcpus), \(reservation.memoryBytes), \(dialect.now))
-            """)
-        for (storage, bytes) in reservation.storageBytes.sorted(by: { $0.key < $1.key }) {
-            let room = try await transaction.query(
-                "SELECT bytes FROM storage_rooms WHERE host_id = \(reservation.host.value) AND name = \(storage)"
-            ).first?.integer("bytes")
-            guard let room, room >= bytes else {
-                let left = room.map { "has \(max(0, $0)) bytes left to promise" } ?? "is not there"
-                throw StoreError(.overbooked, "Storage \(storage) of host \(reservation.host) \(left); \(bytes) bytes are needed.")
-            }
-            try await transaction.execute(
-                """
-                INSERT INTO reserved_storages (migration_id, host_id, storage, bytes)
-                VALUES (\(migration.id.value), \(reservation.host.value), \(storage), \(bytes))
-                """)
-        }
-    }
-
     private func write(_ entry: JournalEntry, of migration: MigrationID, in transaction: any SQLTransaction) async throws {
         try await transaction.execute(
             """

@@ -16,8 +16,10 @@ package struct ServerFilter: Sendable {
 
 extension Store {
     /// Inserts a server in `deploying` under its first epoch, with the operation held by `owner`.
+    ///
+    /// - Parameter group: It is a member of this group from the beginning; where that forbids its host, it is `overbooked`.
     /// Throws `nameTaken`, `overbooked`.
-    package func createServer(_ server: Server, owner: String, leaseMS: Int64) async throws -> Server {
+    package func createServer(_ server: Server, owner: String, leaseMS: Int64, group: GroupID? = nil) async throws -> Server {
         let description = try JSON.text(server.description)
         return try await write { transaction in
             try await requireRoom(
@@ -32,6 +34,11 @@ extension Store {
                         \(server.note?.code.value), \(server.note?.message), \(owner), \(dialect.now) + \(leaseMS), \(dialect.now))
                     RETURNING \(Server.columns)
                     """)
+                if let group {
+                    try await transaction.execute(
+                        "INSERT INTO server_group_members (group_id, server_id) VALUES (\(group.value), \(server.id.value))")
+                    try await requireCompanions(of: server.id, allow: server.host, in: transaction)
+                }
                 return try Server(only(rows))
             } catch let error as SQLError where Rule.serverNameUnique.isBroken(by: error) {
                 throw StoreError(.nameTaken, "There is a server named \(server.name) already. Choose another name.", cause: error)

@@ -39,7 +39,15 @@ actor ScriptedAgent: AgentOrders {
         self.facts = HostFacts.sample()
     }
 
+    /// What it measures of any guest, how fast a rehearsal goes, and the features of its QEMU's CPU; nil is refused.
+    private var measured: MeasureReport?
+    private var rehearsed: RehearsalReport?
+    private var features: [String] = []
+
     // MARK: the script
+
+    func measures(_ report: MeasureReport?, rehearsal: RehearsalReport?) { (measured, rehearsed) = (report, rehearsal) }
+    func has(features: [String]) { self.features = features }
 
     func fail(_ order: String, with problem: AgentProblem?) { failures[order] = problem }
     /// Orders of this kind wait, after they were written down, until they are cancelled or the test lets them go.
@@ -122,6 +130,33 @@ actor ScriptedAgent: AgentOrders {
     }
 
     private var notHere: AgentProblem { AgentProblem(.failed, .agentError, "the controller never gives this order") }
+
+    func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport {
+        try await obey("measure(\(order.watches))", server)
+        guard let measured else { throw notHere }
+        return measured
+    }
+
+    func cpuFeatures(_ server: ServerID) async throws -> CPUFeaturesReport {
+        try await obey("cpu-features")
+        return CPUFeaturesReport(features: features)
+    }
+
+    func checkCPU(_ order: CPUCheckOrder) async throws -> CPUCheckReport {
+        try await obey("cpu-check")
+        return CPUCheckReport(missing: order.features.filter { !features.contains($0) })
+    }
+
+    func awaitRehearsal(_ order: RehearsalOrder) async throws -> RehearsalPlace {
+        try await obey("await-rehearsal(\(order.storage ?? "memory"))")
+        return RehearsalPlace(address: "10.0.0.1", port: 7)
+    }
+
+    func rehearse(_ server: ServerID, _ order: RehearseOrder) async throws -> RehearsalReport {
+        try await obey("rehearse(\(order.disk ?? "memory"))", server)
+        guard let rehearsed else { throw notHere }
+        return rehearsed
+    }
 
     func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport { throw notHere }
     func mirror(_ server: ServerID, _ order: MirrorOrder) async throws -> OutgoingReport { throw notHere }

@@ -33,6 +33,11 @@ final class FakeAgent: AgentOrders, AgentDirectory {
     private var unknown: AgentProblem { AgentProblem(.notFound, .invalidRequest, "nothing here") }
     func host() async throws -> HostFacts { throw unknown }
     func guest(_ server: ServerID) async throws -> GuestReport { throw unknown }
+    func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport { throw unknown }
+    func cpuFeatures(_ server: ServerID) async throws -> CPUFeaturesReport { throw unknown }
+    func checkCPU(_ order: CPUCheckOrder) async throws -> CPUCheckReport { throw unknown }
+    func awaitRehearsal(_ order: RehearsalOrder) async throws -> RehearsalPlace { throw unknown }
+    func rehearse(_ server: ServerID, _ order: RehearseOrder) async throws -> RehearsalReport { throw unknown }
     func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport { throw unknown }
     func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport { throw unknown }
     func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport { throw unknown }

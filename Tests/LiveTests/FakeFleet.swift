@@ -195,6 +195,18 @@ struct FakeAgent: AgentOrders {
 
     func host() async throws -> HostFacts { throw Self.missing("fact") }
     func guest(_ server: ServerID) async throws -> GuestReport { throw Self.missing("guest") }
+    func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport { throw Self.missing("guest") }
+    func cpuFeatures(_ server: ServerID) async throws -> CPUFeaturesReport {
+        try await fleet.call(name, "cpu-features") { [name] world in CPUFeaturesReport(features: world.nodes[name]?.features ?? []) }
+    }
+    func checkCPU(_ order: CPUCheckOrder) async throws -> CPUCheckReport {
+        try await fleet.call(name, "cpu-check") { [name] world in
+            let offered = world.nodes[name]?.features ?? []
+            return CPUCheckReport(missing: order.features.filter { !offered.contains($0) })
+        }
+    }
+    func awaitRehearsal(_ order: RehearsalOrder) async throws -> RehearsalPlace { throw Self.missing("rehearsal") }
+    func rehearse(_ server: ServerID, _ order: RehearseOrder) async throws -> RehearsalReport { throw Self.missing("rehearsal") }
     func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport { throw Self.missing("guest") }
     func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport { throw Self.missing("guest") }
     func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport {

@@ -20,6 +20,8 @@ struct World {
         var silentCalls = 0
         /// How often a target was prepared afresh.
         var preparations = 0
+        /// Features of its QEMU's CPU.
+        var features: [String] = []
         var problems: [String: AgentProblem] = [:]
         /// The orders as they came.
         var prepared: [PrepareOrder] = []

@@ -96,6 +96,7 @@ package enum OpenAPI {
                 }
               }
             },
+            \#(placementPaths)
             "/v1/hosts": {
               "get": {
                 "operationId": "listHosts", "summary": "All hosts, by name",
@@ -114,6 +115,7 @@ package enum OpenAPI {
               }
             },
             "/v1/hosts/{host}": {
+              \#(hostPatch)
               "get": {
                 "operationId": "showHost", "summary": "One host",
                 "parameters": [ { "$ref": "#/components/parameters/Host" } ],
@@ -205,6 +207,7 @@ package enum OpenAPI {
             "parameters": {
               "Server": { "name": "server", "in": "path", "required": true, "description": "Id or name", "schema": { "type": "string" } },
               "Host": { "name": "host", "in": "path", "required": true, "description": "Id or name", "schema": { "type": "string" } },
+              "Group": { "name": "group", "in": "path", "required": true, "description": "Id or name", "schema": { "type": "string" } },
               "Migration": { "name": "migration", "in": "path", "required": true, "description": "Id or its unique beginning", "schema": { "type": "string" } }
             },
             "responses": {
@@ -263,7 +266,8 @@ package enum OpenAPI {
                   "disks": { "type": "array", "maxItems": 16, "items": { "$ref": "#/components/schemas/CreateDisk" } },
                   "cdrom": { "type": "string", "description": "Path on the host of an ISO image" },
                   "nics": { "type": "array", "maxItems": 8, "items": { "$ref": "#/components/schemas/CreateNIC" } },
-                  "prefer_host": { "type": "string", "description": "Id or name of the host that it must be on" }
+                  "prefer_host": { "type": "string", "description": "Id or name of the host that it must be on" },
+                  "group": { "type": "string", "description": "Id or name of the server group that it shall be in" }
                 }
               },
               "CreateDisk": {
@@ -346,12 +350,17 @@ package enum OpenAPI {
               },
               "Host": {
                 "type": "object",
-                "required": [ "id", "name", "status", "enabled", "agent_url", "vcpus_taken", "memory_taken_mb", "storages", "networks", "inbound_migrations", "warnings" ],
+                "required": [ "id", "name", "status", "enabled", "maintenance", "vcpus_overcommit", "memory_overcommit", "inbound_slots", "outbound_slots", "agent_url", "vcpus_taken", "memory_taken_mb", "storages", "networks", "inbound_migrations", "outbound_migrations", "recent_failures", "warnings" ],
                 "properties": {
                   "id": { "type": "string" },
                   "name": { "type": "string" },
                   "status": { "type": "string", "enum": [ "online", "offline" ] },
                   "enabled": { "type": "boolean", "description": "Whether anything new is placed here" },
+                  "maintenance": { "type": "boolean", "description": "Nothing is placed here" },
+                  "vcpus_overcommit": { "type": "number", "description": "vCPUs that may be promised for each processor" },
+                  "memory_overcommit": { "type": "number", "description": "How often each byte of memory may be promised" },
+                  "inbound_slots": { "type": "integer", "description": "Migrations that may be on their way in at once" },
+                  "outbound_slots": { "type": "integer", "description": "Migrations that may be on their way out at once" },
                   "agent_url": { "type": "string" },
                   "architecture": { "type": "string" },
                   "cpu_model": { "type": "string" },
@@ -368,22 +377,10 @@ package enum OpenAPI {
                   "networks": { "type": "array", "items": { "$ref": "#/components/schemas/Network" } },
                   "guests": { "type": "integer" },
                   "inbound_migrations": { "type": "integer" },
+                  "outbound_migrations": { "type": "integer" },
+                  "recent_failures": { "type": "integer", "description": "Within the last hour" },
                   "warnings": { "type": "array", "items": { "type": "string" } }
                 }
-              },
-              "Storage": {
-                "type": "object", "required": [ "name", "kind", "capacity_bytes", "free_bytes", "reserved_bytes" ],
-                "properties": {
-                  "name": { "type": "string" },
-                  "kind": { "type": "string", "enum": [ "local", "shared" ] },
-                  "capacity_bytes": { "type": "integer" },
-                  "free_bytes": { "type": "integer" },
-                  "reserved_bytes": { "type": "integer" }
-                }
-              },
-              "Network": {
-                "type": "object", "required": [ "name", "kind" ],
-                "properties": { "name": { "type": "string" }, "kind": { "type": "string", "enum": [ "bridge", "user" ] } }
               },
               "Migration": {
                 "type": "object",
@@ -479,6 +476,7 @@ package enum OpenAPI {
                   "last_error": { "type": "string" }
                 }
               },
+              \#(placementSchemas)
               "ServerPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Server" } } } },
               "HostPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Host" } } } },
               "MigrationPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Migration" } } } },

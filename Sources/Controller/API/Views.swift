@@ -64,7 +64,8 @@ extension HostView {
         let (host, facts) = (load.host, load.host.facts)
         self.init(
             id: host.id.value, name: host.name, status: host.isOnline(at: now) ? .online : .offline, enabled: host.enabled,
-            agentURL: host.agentURL, architecture: facts?.architecture, cpuModel: facts?.cpuModel, microcode: facts?.microcode,
+            maintenance: host.maintenance, vcpusOvercommit: host.overcommit.vcpus, memoryOvercommit: host.overcommit.memory,
+            inboundSlots: host.slots.inbound, outboundSlots: host.slots.outbound, agentURL: host.agentURL, architecture: facts?.architecture, cpuModel: facts?.cpuModel, microcode: facts?.microcode,
             kernel: facts?.kernel, qemuVersion: facts?.qemuVersion, machineTypes: facts?.machineTypes, accelerator: facts?.accelerator,
             cpus: facts?.cpus, vcpusTaken: load.vcpusTaken, memoryTotalMB: facts.map { $0.memoryBytes >> 20 },
             memoryTakenMB: load.memoryTakenBytes >> 20,
@@ -73,7 +74,8 @@ extension HostView {
                     name: storage.name, kind: storage.kind, capacityBytes: storage.capacityBytes, freeBytes: storage.freeBytes,
                     reservedBytes: load.storageReservedBytes[storage.name] ?? 0)
             } ?? [], networks: facts?.networks.map { NetworkView(name: $0.name, kind: $0.kind) } ?? [], guests: facts?.guests.count,
-            inboundMigrations: load.inboundMigrations, warnings: facts?.warnings ?? [])
+            inboundMigrations: load.inboundMigrations, outboundMigrations: load.outboundMigrations, recentFailures: load.recentFailures,
+            warnings: facts?.warnings ?? [])
     }
 }
 

@@ -6,6 +6,8 @@ struct ServerRequest {
     var spec: ServerSpec
     /// Id or name of the host it must be on.
     var preferHost: String?
+    /// Id or name of the server group that it shall be in.
+    var group: String?
 
     /// The least that a guest with a BIOS gets to its first instruction of an operating system with.
     static let memoryMB: ClosedRange<Int64> = 16...(16 << 20)
@@ -36,6 +38,7 @@ struct ServerRequest {
         spec.cdrom = try fields.hostPath("cdrom")
         spec.nics = try fields.objects("nics", limit: 8, Self.nic)
         self.preferHost = try fields.string("prefer_host")
+        self.group = try fields.string("group")
         try fields.finish()
         if spec.boot != nil, spec.firmware == .uefi {
             throw Problem.invalid("boot", "boot.kernel needs the BIOS firmware; leave out either the kernel or firmware: uefi.")

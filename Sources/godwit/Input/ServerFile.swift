@@ -21,6 +21,7 @@ enum ServerFile {
         request.firmware = try server.choice("firmware", Firmware.self)
         request.cdrom = try server.hostPath("cdrom")
         request.preferHost = try server.string("prefer_host")
+        request.group = try server.string("group")
         if let boot = try server.fields("boot", subject: "boot", known: bootKeys) {
             guard let kernel = try boot.hostPath("kernel") else { throw server.complaint("boot", "boot needs a kernel.") }
             request.boot = BootView(

@@ -69,6 +69,9 @@ struct ServerCreate: ControllerCommand {
     @Option(help: ArgumentHelp("Id or name of the host it must be on.", valueName: "host"))
     var preferHost: String?
 
+    @Option(help: ArgumentHelp("Id or name of the server group that it shall be in.", valueName: "group"))
+    var group: String?
+
     @OptionGroup var output: OutputOptions
     @OptionGroup var connection: ConnectionOptions
 
@@ -107,6 +110,7 @@ struct ServerCreate: ControllerCommand {
         request.firmware = firmware ?? request.firmware
         request.cdrom = cdrom ?? request.cdrom
         request.preferHost = preferHost ?? request.preferHost
+        request.group = group ?? request.group
         if !disks.isEmpty { request.disks = disks }
         if !nics.isEmpty { request.nics = nics }
         if kernel != nil || initrd != nil || append != nil {
