@@ -78,8 +78,11 @@ let package = Package(
         room("Store", ["Fleet", "SQL", "CSchema", logging]),
         room("Identity", [x509, crypto, swiftASN1]),
         room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioFoundation, nioHTTP1, nioSSL, logging]),
-        room("Hypervisor", exclude: ["firmware.asm"], ["Fleet", "QMP", "AgentAPI", subprocess, logging]),
-        room("Agent", ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", logging]),
+        .systemLibrary(name: "CLibNBD", pkgConfig: "libnbd", providers: [.apt(["libnbd-dev"])]),
+        .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+        room("Hypervisor", exclude: ["firmware.asm"], ["Fleet", "QMP", "AgentAPI", "CXXHash", subprocess, logging]),
+        room("Copying", ["Fleet", "AgentAPI", "Hypervisor", "CLibNBD"]),
+        room("Agent", ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", "Copying", logging]),
         room(
             "AgentHTTP",
             [
@@ -118,6 +121,7 @@ let package = Package(
         tests("SQLTests", ["SQL", "SQLite"]),
         tests("StoreTests", ["Store", "SQLite", "SQL", "Fleet"]),
         tests("IdentityTests", ["Identity", x509, crypto, swiftASN1, nioCore, nioSSL, subprocess]),
+        tests("CopyingTests", ["Copying", "Hypervisor", "AgentAPI", "Fleet", subprocess]),
         tests("CommandTests", ["godwit", "Client", "Fleet", argumentParser]),
         tests(
             "AgentTests",

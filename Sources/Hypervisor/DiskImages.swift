@@ -153,9 +153,9 @@ package struct DiskImages: Sendable {
 
     #if arch(x86_64)
         /// `O_DIRECT`, which Glibc's module leaves out.
-        private static let directIO: Int32 = 0o40000
+        package static let directIO: Int32 = 0o40000
     #else
-        private static let directIO: Int32 = 0o200000
+        package static let directIO: Int32 = 0o200000
     #endif
 
     /// Whether the file system takes direct I/O: tmpfs, for one, does not.
