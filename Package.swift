@@ -99,6 +99,7 @@ let package = Package(
         room("Engine", path: "workers/Engine", ["Fleet", "Store", "AgentAPI", logging]),
         room("Steps", path: "workers/Steps", ["Fleet", "Placement", "Store", "AgentAPI", "Engine"]),
         room("Live", path: "workers/Live", ["Fleet", "Store", "AgentAPI", "Engine", "Steps", logging]),
+        room("Cold", path: "workers/Cold", ["Fleet", "Store", "AgentAPI", "Engine", "Steps"]),
         program(
             "godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, systemPackage, unixSignals, yams]),
         program(
@@ -112,7 +113,7 @@ let package = Package(
             ["Hypervisor", "Agent", "AgentAPI", "AgentHTTP", "Fleet", argumentParser, serviceLifecycle, unixSignals, logging, yams]),
         program(
             "godwit-worker", path: "workers/godwit-worker",
-            ["Engine", "Live", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals, logging]),
+            ["Engine", "Live", "Cold", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals, logging]),
 
         tests("FleetTests", ["Fleet"]),
         tests("PlacementTests", ["Placement", "Fleet"]),
@@ -128,6 +129,7 @@ let package = Package(
             ["Agent", "Hypervisor", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess, logging, serviceLifecycle]),
         tests("EngineTests", ["Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests("LiveTests", ["Live", "Steps", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
+        tests("ColdTests", ["Cold", "Steps", "Engine", "Store", "SQLite", "SQL", "AgentAPI", "Fleet", logging]),
         tests(
             "ControllerTests",
             [

@@ -20,6 +20,8 @@ actor Guest {
     private var watch: Task<Void, Never>?
     var outgoing: Outgoing?
     var incoming: Incoming?
+    var receiver: Receiver?
+    var loan: Loan?
     private var isClosed = false
 
     /// - Throws: ``AgentProblem`` when the server has a record that cannot be read.
@@ -43,6 +45,7 @@ actor Guest {
             logger.error("a guest cannot be attached to", metadata: ["problem": "\(error)"])
         }
         await resumeMigrations(adopted: true)
+        await resumeLoan()
     }
 
     /// Leaves QEMU to itself and ends what the agent does about it.
@@ -51,6 +54,8 @@ actor Guest {
         watch?.cancel()
         await outgoing?.stop()
         await incoming?.stop()
+        await receiver?.stop()
+        await loan?.stop()
         process?.leave()
         await watch?.value
     }
@@ -163,6 +168,7 @@ actor Guest {
     func start(_ order: StartOrder) async throws -> GuestReport {
         try await obey(order.epoch) {
             let guest = try requireHome()
+            try refuseWhileLent("start it")
             try await ledger.change { $0.desired = .running }
             if let process, process.isAlive {
                 let state = try await process.monitor.queryStatus()
@@ -213,6 +219,7 @@ actor Guest {
             guard process?.isAlive != true else {
                 throw AgentProblem(.conflict, .invalidRequest, "server \(server) runs: stop it first")
             }
+            try refuseWhileLent("delete it")
             await endMigrations()
             if let guest = record.description { try await removeFiles(of: guest) }
             try await ledger.change { $0.forget() }

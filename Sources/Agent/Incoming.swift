@@ -37,7 +37,8 @@ actor Incoming {
         IncomingReport(
             epoch: record.epoch, key: record.key, phase: record.phase, version: Timestamp.microseconds,
             endpoints: record.phase == .refused || record.phase == .failed ? nil : record.endpoints, reason: record.reason,
-            ownershipUS: record.ownershipUS, resumeUS: record.resumeUS, vcpuProgressMS: record.vcpuProgressMS)
+            ownershipUS: record.ownershipUS, resumeUS: record.resumeUS, vcpuProgressMS: record.vcpuProgressMS,
+            receipt: record.receipt.map { $0.report ?? ReceiptReport() })
     }
 
     func start() {

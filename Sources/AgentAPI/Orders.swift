@@ -171,10 +171,13 @@ package struct DiscardOrder: Sendable, Codable {
     package var epoch: Epoch
     package var key: AttemptKey
     package var end: End
+    /// Of a target that was copying: what was copied stays, for another attempt on this host to go on with.
+    package var keepsCopies: Bool?
 
-    package init(epoch: Epoch, key: AttemptKey, end: End) {
+    package init(epoch: Epoch, key: AttemptKey, end: End, keepsCopies: Bool? = nil) {
         self.epoch = epoch
         self.key = key
         self.end = end
+        self.keepsCopies = keepsCopies
     }
 }

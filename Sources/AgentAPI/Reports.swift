@@ -92,10 +92,13 @@ package struct IncomingReport: Hashable, Sendable, Codable {
     package var resumeUS: Int64?
     /// Milliseconds after `cont` at which a vCPU thread was first seen to have executed; nil when none was yet.
     package var vcpuProgressMS: Int64?
+    /// Of a stopped server whose files are copied. `prepared` then means that they are being copied, `received` that all of them are here and
+    /// verified, and `owned` is the end.
+    package var receipt: ReceiptReport?
 
     package init(
         epoch: Epoch, key: AttemptKey, phase: Phase, version: Int64, endpoints: Endpoints? = nil, reason: Reason? = nil,
-        ownershipUS: Int64? = nil, resumeUS: Int64? = nil, vcpuProgressMS: Int64? = nil
+        ownershipUS: Int64? = nil, resumeUS: Int64? = nil, vcpuProgressMS: Int64? = nil, receipt: ReceiptReport? = nil
     ) {
         self.epoch = epoch
         self.key = key
@@ -106,6 +109,7 @@ package struct IncomingReport: Hashable, Sendable, Codable {
         self.ownershipUS = ownershipUS
         self.resumeUS = resumeUS
         self.vcpuProgressMS = vcpuProgressMS
+        self.receipt = receipt
     }
 }
 

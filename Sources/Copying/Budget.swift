@@ -19,7 +19,10 @@ package actor Budget {
     private func fill() {
         let now = ContinuousClock.now
         defer { filled = now }
-        guard let rate else { return tokens = 0 }
+        guard let rate else {
+            tokens = 0
+            return
+        }
         let seconds = filled.duration(to: now) / .seconds(1)
         // What was not used for a tenth of a second is lost, so that a pause is not followed by a burst.
         tokens = min(Double(rate) / 10, tokens + Double(rate) * seconds)

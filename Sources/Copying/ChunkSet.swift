@@ -73,7 +73,9 @@ extension ChunkSet: Codable {
             throw DecodingError.dataCorruptedError(forKey: .bits, in: values, debugDescription: "as many bits as chunks are needed")
         }
         bits.withUnsafeBytes { bytes in
-            for index in words.indices { words[index] = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self)) }
+            for index in words.indices {
+                words[index] = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self))
+            }
         }
         count = words.reduce(0) { $0 + $1.nonzeroBitCount }
     }

@@ -76,9 +76,10 @@ package final class CopySet: Sendable {
         try await offloaded { for path in paths { unlink(path) } }
     }
 
-    /// Bytes that an earlier copy of these files took up already.
-    package func bytesThere() -> Int64 {
+    /// Bytes that an earlier copy of these files took up already below that folder.
+    package func bytesThere(below folder: String) -> Int64 {
         copies.reduce(0) { sum, copy in
+            guard copy.file.path.hasPrefix(folder + "/") else { return sum }
             var status = stat()
             guard stat(copy.partialPath, &status) == 0 || stat(copy.file.path, &status) == 0 else { return sum }
             return sum + Int64(status.st_blocks) * 512

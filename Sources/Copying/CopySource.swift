@@ -10,12 +10,15 @@ package struct FileToCopy: Hashable, Sendable {
     package var identity: String
     /// Where it shall stand. Until the copy is whole it stands there with `.partial` behind its name.
     package var path: String
+    /// Stands before `.partial`, where several copies of one file may be under way.
+    package var tag: String
 
-    package init(name: String, sizeBytes: Int64, identity: String, path: String) {
+    package init(name: String, sizeBytes: Int64, identity: String, path: String, tag: String = "") {
         self.name = name
         self.sizeBytes = sizeBytes
         self.identity = identity
         self.path = path
+        self.tag = tag
     }
 }
 
@@ -26,7 +29,8 @@ package struct CopySource: Sendable {
     package var digests: @Sendable (_ file: String, _ chunkBytes: Int, _ chunks: [Range<Int>]) async throws -> [Digest?]
 
     package init(
-        server: NBDServer, digests: @escaping @Sendable (_ file: String, _ chunkBytes: Int, _ chunks: [Range<Int>]) async throws -> [Digest?]
+        server: NBDServer,
+        digests: @escaping @Sendable (_ file: String, _ chunkBytes: Int, _ chunks: [Range<Int>]) async throws -> [Digest?]
     ) {
         self.server = server
         self.digests = digests

@@ -52,8 +52,8 @@ actor FileCopy {
 
     nonisolated var figures: CopyFigures { meter.withLock { $0 } }
 
-    nonisolated var partialPath: String { file.path + ".partial" }
-    nonisolated var journalPath: String { file.path + ".copy" }
+    nonisolated var partialPath: String { file.path + file.tag + ".partial" }
+    nonisolated var journalPath: String { file.path + file.tag + ".copy" }
 
     /// Copies what is not there yet. Can be called again after it failed.
     ///
@@ -82,10 +82,13 @@ actor FileCopy {
             try DurableFile.makeFolder((path as NSString).deletingLastPathComponent)
             return try CopyJournal.read(journalPath)
         }
-        let journal = found.flatMap { $0.identity == file.identity && $0.chunkBytes == options.chunkBytes && $0.sizeBytes == file.sizeBytes ? $0 : nil }
+        let journal = found.flatMap { found in
+            found.identity == file.identity && found.chunkBytes == options.chunkBytes && found.sizeBytes == file.sizeBytes ? found : nil
+        }
         if let journal, journal.isComplete, access(path, F_OK) == 0 || access(partialPath, F_OK) == 0 {
             meter.withLock { $0.bytesFetched = journal.fetchedBytes }
-            return isFinished = true
+            isFinished = true
+            return
         }
         let target = try await lane.run { try TargetFile(partialPath) }
         if file.sizeBytes > 0 {
@@ -175,7 +178,8 @@ actor FileCopy {
                 try target.setLength(working)
                 try empty.write(to: path)
             }
-            return isTakenUp = true
+            isTakenUp = true
+            return
         }
         meter.withLock { $0.bytesFetched = known.fetchedBytes }
         known.done.formIntersection(wanted)
@@ -328,7 +332,8 @@ actor FileCopy {
     private func repair(_ bad: [Int], _ repairs: inout Int) throws {
         let places = bad.prefix(8).map { "\(Int64($0) * Int64(options.chunkBytes))" }.joined(separator: ", ")
         let more = bad.count > 8 ? " and \(bad.count - 8) more" : ""
-        let what = "\(bad.count) chunk\(bad.count == 1 ? "" : "s") of \(options.chunkBytes >> 10) KiB of \(file.name), at byte \(places)\(more)"
+        let chunks = bad.count == 1 ? "1 chunk" : "\(bad.count) chunks"
+        let what = "\(chunks) of \(options.chunkBytes >> 10) KiB of \(file.name), at byte \(places)\(more)"
         guard repairs < options.repairs else {
             throw AgentProblem(
                 .failed, .verifyFailed,

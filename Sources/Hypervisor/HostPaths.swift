@@ -1,5 +1,6 @@
 import AgentAPI
 package import Fleet
+import Foundation
 
 /// Where everything of a host lies.
 package struct HostPaths: Sendable {
@@ -38,6 +39,16 @@ package struct GuestPaths: Hashable, Sendable {
         self.sockets = sockets
         self.storages = storages
         self.server = server
+    }
+
+    /// The daemon that lends the server's files.
+    package var loanPID: String { folder + "/loan.pid" }
+    package var loanLog: String { folder + "/loan.log" }
+
+    /// The folder of a storage.
+    /// - Throws: ``AgentProblem`` when the host has no such storage.
+    package func storageFolder(_ storage: String) throws -> String {
+        (try diskFolder(on: storage) as NSString).deletingLastPathComponent
     }
 
     package var record: String { folder + "/guest.json" }

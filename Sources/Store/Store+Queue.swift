@@ -114,9 +114,14 @@ extension Store {
         }
         // The placement comes first: it rests on the reservation, and `ready` rests on it.
         if change.placement != nil || change.serverStatus != nil {
+            // Held by nobody who lives: a controller takes it over at once.
+            let isOperation = change.serverStatus?.isOperation ?? false
             let changed = try await transaction.execute(
                 """
-                UPDATE servers SET host_id = COALESCE(\(change.placement?.value), host_id),
+                UPDATE servers SET
+                    operation_owner = \(isOperation ? "migration \(migration.id)" : nil),
+                    operation_until = CASE WHEN \(isOperation) = 1 THEN \(dialect.now) END,
+                    host_id = COALESCE(\(change.placement?.value), host_id),
                     status = COALESCE(\(change.serverStatus?.rawValue), status),
                     note_code = CASE WHEN \(change.serverStatus != nil) = 1 THEN \(change.serverNote?.code.value) ELSE note_code END,
                     note_message = CASE WHEN \(change.serverStatus != nil) = 1 THEN \(change.serverNote?.message) ELSE note_message END

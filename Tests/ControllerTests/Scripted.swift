@@ -130,6 +130,12 @@ actor ScriptedAgent: AgentOrders {
     func handOver(_ server: ServerID, _ order: HandoverOrder) async throws -> IncomingReport { throw notHere }
     func refuse(_ server: ServerID, _ order: RefuseOrder) async throws -> IncomingReport { throw notHere }
     func discard(_ server: ServerID, _ order: DiscardOrder) async throws { throw notHere }
+    func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport { throw notHere }
+    func yield(_ server: ServerID, _ order: YieldOrder) async throws -> LoanReport { throw notHere }
+    func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport { throw notHere }
+    func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport { throw notHere }
+    func loan(_ server: ServerID, _ key: AttemptKey) async throws -> LoanReport { throw notHere }
+    func digests(_ server: ServerID, _ order: DigestOrder) async throws -> DigestReport { throw notHere }
     func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport { throw notHere }
     func incoming(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> IncomingReport { throw notHere }
 }

@@ -27,7 +27,10 @@ struct CopyTests {
             let size = 300 * mebibyte + 12_345
             try lender.makeFile(
                 "disk0", size: size,
-                data: [0..<3 * mebibyte, 10 * mebibyte + 4096..<10 * mebibyte + 8192, 100 * mebibyte + 4096..<104 * mebibyte, size - 5000..<size])
+                data: [
+                    0..<3 * mebibyte, 10 * mebibyte + 4096..<10 * mebibyte + 8192, 100 * mebibyte + 4096..<104 * mebibyte,
+                    size - 5000..<size,
+                ])
             try lender.makeFile("nvram", size: 540_672, data: [0..<540_672])
             try lender.makeFile("tiny", size: 5, data: [0..<5])
             try lender.makeFile("empty", size: 0, data: [])
@@ -136,7 +139,9 @@ struct CopyTests {
             // A host whose memory flips bits: its digests never agree with its disk.
             source.digests = { file, chunkBytes, chunks in
                 var digests = try await digests(file, chunkBytes, chunks)
-                if chunks.contains(where: { $0.contains(2) }) { digests[digests.count - 1] = Digest(UnsafeRawBufferPointer(start: nil, count: 0)) }
+                if chunks.contains(where: { $0.contains(2) }) {
+                    digests[digests.count - 1] = Digest(UnsafeRawBufferPointer(start: nil, count: 0))
+                }
                 return digests
             }
             let file = try lender.file("disk0")

@@ -115,7 +115,7 @@ struct Draft {
             if change.migration.state != .ready { change.migration.target = nil }
         case .commitPlacement:
             change.placement = change.migration.target
-            change.serverStatus = plan.statusWhenReady
+            change.serverStatus = plan.statusWhenReady(change.migration)
         case .cleanUpSource:
             change.cleanups.append(
                 Cleanup(
