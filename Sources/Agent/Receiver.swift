@@ -17,6 +17,7 @@ actor Receiver {
     private let logger: Logger
     private var receipt: ReceiptRecord
     private var set: CopySet?
+    private let begun = ContinuousClock.now
     private var files: [LentFile] = []
     private var notes: [Reason] = []
     private var task: Task<Void, Never>?
@@ -236,6 +237,7 @@ actor Receiver {
         if let first = samples.first, case let span = first.time.duration(to: now).inMilliseconds, span > 0 {
             report.rate = max(0, figures.bytesFetched - first.fetched) * 1000 / span
         }
+        report.copyMS = set?.fetchedAt.map { begun.duration(to: $0).inMilliseconds }
         guard watched.value.receipt != report else { return }
         watched.change {
             $0.receipt = report

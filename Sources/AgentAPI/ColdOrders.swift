@@ -186,12 +186,15 @@ package struct ReceiptReport: Hashable, Sendable, Codable {
     package var chunksRepaired: Int64
     /// Bytes a second.
     package var rate: Int64
+    /// Milliseconds from the order until every byte stood here for the first time, not yet verified; nil before, and after this host's agent was
+    /// started anew meanwhile.
+    package var copyMS: Int64?
     /// What an operator should see in the history, in order.
     package var events: [Reason]
 
     package init(
         files: Int = 0, bytesTotal: Int64 = 0, bytesDone: Int64 = 0, bytesVerified: Int64 = 0, bytesFetched: Int64 = 0,
-        bytesCompared: Int64 = 0, chunksRepaired: Int64 = 0, rate: Int64 = 0, events: [Reason] = []
+        bytesCompared: Int64 = 0, chunksRepaired: Int64 = 0, rate: Int64 = 0, copyMS: Int64? = nil, events: [Reason] = []
     ) {
         self.files = files
         self.bytesTotal = bytesTotal
@@ -201,6 +204,7 @@ package struct ReceiptReport: Hashable, Sendable, Codable {
         self.bytesCompared = bytesCompared
         self.chunksRepaired = chunksRepaired
         self.rate = rate
+        self.copyMS = copyMS
         self.events = events
     }
 }

@@ -33,6 +33,12 @@ package final class CopySet: Sendable {
     /// What an operator should know, in order.
     package var events: [Reason] { noted.all }
 
+    /// When every byte stood on the target for the first time, not yet verified; nil before.
+    package var fetchedAt: ContinuousClock.Instant? {
+        let times = copies.map(\.fetchedAt)
+        return times.contains(nil) ? nil : times.compactMap(\.self).max()
+    }
+
     package var figures: CopyFigures { copies.reduce(CopyFigures()) { $0 + $1.figures } }
 
     /// Changes the budget of a copy under way.

@@ -15,6 +15,7 @@ actor FileCopy {
     private let budget: Budget
     private let note: @Sendable (Reason) -> Void
     private nonisolated let meter = Mutex(CopyFigures())
+    private nonisolated let fetched = Mutex<ContinuousClock.Instant?>(nil)
 
     private let chunkCount: Int
     /// Where the source has data.
@@ -52,6 +53,9 @@ actor FileCopy {
 
     nonisolated var figures: CopyFigures { meter.withLock { $0 } }
 
+    /// When the last byte was written, not yet verified; nil before.
+    nonisolated var fetchedAt: ContinuousClock.Instant? { fetched.withLock { $0 } }
+
     nonisolated var partialPath: String { file.path + file.tag + ".partial" }
     nonisolated var journalPath: String { file.path + file.tag + ".copy" }
 
@@ -88,6 +92,7 @@ actor FileCopy {
         if let journal, journal.isComplete, access(path, F_OK) == 0 || access(partialPath, F_OK) == 0 {
             meter.withLock { $0.bytesFetched = journal.fetchedBytes }
             isFinished = true
+            noteFetched()
             return
         }
         let target = try await lane.run { try TargetFile(partialPath) }
@@ -202,10 +207,13 @@ actor FileCopy {
             let chunks = Array(candidates[start..<min(candidates.count, start + Self.batch)])
             async let theirs = source.digests(file.name, chunkBytes, Self.runs(chunks))
             let ours = try await lane.run { try Self.digests(target, chunks, chunkBytes: chunkBytes, length: length) }
-            for (chunk, pair) in zip(chunks, zip(ours, try await theirs)) where pair.0 == pair.1 {
+            for (chunk, pair) in zip(chunks, zip(ours, try await theirs)) {
+                let bytes = bytes(of: chunk)
+                // It came over the wire, and the journal does not know of it.
+                meter.withLock { $0.bytesFetched += bytes }
+                guard pair.0 == pair.1 else { continue }
                 written.insert(chunk)
                 verified.insert(chunk)
-                let bytes = bytes(of: chunk)
                 meter.withLock { $0.bytesCompared += bytes }
             }
         }
@@ -266,6 +274,7 @@ actor FileCopy {
     private func fetch(_ fetcher: Fetcher, _ target: TargetFile) async throws {
         defer {
             fetchers -= 1
+            if fetchers == 0, written.count == wanted.count { noteFetched() }
             bell.ring()
         }
         while let chunk = wanted.first(from: cursor, notIn: written) {
@@ -286,6 +295,8 @@ actor FileCopy {
             }
         }
     }
+
+    private func noteFetched() { fetched.withLock { if $0 == nil { $0 = .now } } }
 
     private func verify(_ source: CopySource, _ target: TargetFile) async throws {
         let lane = Lane("verify")
@@ -416,6 +427,7 @@ actor FileCopy {
             try journal.write(to: path)
         }
         isFinished = true
+        noteFetched()
     }
 }
 

@@ -65,10 +65,12 @@ struct ReceiveStep: Step {
 
     private static func numbers(_ receipt: ReceiptReport?) -> [String: Int64] {
         guard let receipt else { return [:] }
-        return [
+        var numbers = [
             "files": Int64(receipt.files), "diskBytes": receipt.bytesTotal, "wireBytes": receipt.bytesFetched,
             "verifiedBytes": receipt.bytesVerified, "repairedChunks": receipt.chunksRepaired,
         ]
+        numbers["copyMS"] = receipt.copyMS
+        return numbers
     }
 
     /// What ``perform(_:)`` found out, as numbers.
