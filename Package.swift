@@ -78,10 +78,13 @@ let package = Package(
         room("Store", ["Fleet", "SQL", "CSchema", logging]),
         room("Identity", [x509, crypto, swiftASN1]),
         room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioFoundation, nioHTTP1, nioSSL, logging]),
-        room("Hypervisor", exclude: ["firmware.asm"], ["Fleet", "QMP", "AgentAPI", subprocess, logging]),
+        .systemLibrary(name: "CLibNBD", pkgConfig: "libnbd", providers: [.apt(["libnbd-dev"])]),
+        .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+        room("Hypervisor", exclude: ["firmware.asm"], ["Fleet", "QMP", "AgentAPI", "CXXHash", subprocess, logging]),
+        room("Copying", ["Fleet", "AgentAPI", "Hypervisor", "CLibNBD"]),
         room("Measuring", ["Fleet", "QMP", "AgentAPI", "Hypervisor"]),
         room("Sharing", ["Fleet", "AgentAPI", "Hypervisor"]),
-        room("Agent", ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", "Measuring", "Sharing", logging]),
+        room("Agent", ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", "Copying", "Measuring", "Sharing", logging]),
         room(
             "AgentHTTP",
             [
@@ -98,6 +101,7 @@ let package = Package(
         room("Engine", path: "workers/Engine", ["Fleet", "Store", "AgentAPI", logging]),
         room("Steps", path: "workers/Steps", ["Fleet", "Placement", "Store", "AgentAPI", "Engine", logging]),
         room("Live", path: "workers/Live", ["Fleet", "Store", "AgentAPI", "Engine", "Steps", logging]),
+        room("Cold", path: "workers/Cold", ["Fleet", "Store", "AgentAPI", "Engine", "Steps"]),
         room("Rescue", path: "workers/Rescue", ["Fleet", "Store", "AgentAPI", "Engine", "Steps", logging]),
         program(
             "godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, systemPackage, unixSignals, yams]),
@@ -112,7 +116,9 @@ let package = Package(
             ["Hypervisor", "Agent", "AgentAPI", "AgentHTTP", "Fleet", argumentParser, serviceLifecycle, unixSignals, logging, yams]),
         program(
             "godwit-worker", path: "workers/godwit-worker",
-            ["Engine", "Live", "Rescue", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals, logging]),
+            [
+                "Engine", "Live", "Cold", "Rescue", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals, logging,
+            ]),
         program("placement-bench", ["Fleet", "Placement"]),
 
         tests("FleetTests", ["Fleet"]),
@@ -122,6 +128,7 @@ let package = Package(
         tests("SQLTests", ["SQL", "SQLite"]),
         tests("StoreTests", ["Store", "SQLite", "SQL", "Fleet"]),
         tests("IdentityTests", ["Identity", x509, crypto, swiftASN1, nioCore, nioSSL, subprocess]),
+        tests("CopyingTests", ["Copying", "Hypervisor", "AgentAPI", "Fleet", subprocess]),
         tests("CommandTests", ["godwit", "Client", "Fleet", argumentParser]),
         tests(
             "AgentTests",
@@ -131,6 +138,7 @@ let package = Package(
             ]),
         tests("EngineTests", ["Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests("LiveTests", ["Live", "Steps", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
+        tests("ColdTests", ["Cold", "Steps", "Engine", "Store", "SQLite", "SQL", "AgentAPI", "Fleet", logging]),
         tests("RescueTests", ["Rescue", "Steps", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests(
             "ControllerTests",

@@ -12,7 +12,9 @@ extension Guest {
     func resumeMigrations(adopted: Bool) async {
         let record = record
         if let outgoing = record.outgoing { await drive(outgoing, adopted: adopted) }
-        if let incoming = record.incoming {
+        if let incoming = record.incoming, incoming.receipt != nil {
+            await receive(incoming)
+        } else if let incoming = record.incoming {
             let waits = incoming.phase == .prepared || incoming.phase == .received || incoming.isFetching
             var listener: StreamSocket?
             if waits, incoming.streams?.channels == nil, let endpoints = incoming.endpoints, process != nil {
@@ -42,8 +44,10 @@ extension Guest {
     func endMigrations() async {
         await outgoing?.stop()
         await incoming?.stop()
+        await receiver?.stop()
         outgoing = nil
         incoming = nil
+        receiver = nil
     }
 
     // MARK: The source's end
@@ -249,7 +253,8 @@ extension Guest {
     /// Gives up an attempt that was prepared here, durably, and removes what it made.
     ///
     /// - Parameter reason: why, where whoever gives it up says so.
-    func dropIncoming(_ reason: Reason? = nil) async throws {
+    /// - Parameter keepsCopies: what was copied stays, for another attempt to go on with.
+    func dropIncoming(_ reason: Reason? = nil, keepsCopies: Bool = false) async throws {
         try await ledger.change { record in
             guard var incoming = record.incoming else { return }
             guard incoming.phase != .owned, incoming.phase != .running else {
@@ -261,14 +266,23 @@ extension Guest {
         }
         await incoming?.stop()
         incoming = nil
+        await receiver?.stop()
+        receiver = nil
         if let process, process.isAlive { try await process.end() }
         release()
+        if keepsCopies, let guest = record.description, let key = record.incoming?.key, record.incoming?.receipt != nil {
+            return try await ledger.change {
+                $0.forget()
+                $0.kept = KeptCopies(key: key, description: guest)
+            }
+        }
         if let guest = record.description {
             if let incoming = record.incoming, incoming.keepsFailed == true, reason?.code != .cancelled {
                 let why = incoming.reason ?? reason ?? Reason(.agentError, "the attempt was given up, and nobody said why")
                 try await KeptGuests(host).keep(guest, of: incoming.key, paths: paths, reason: why)
             }
             try await removeFiles(of: guest)
+            try await removeBaseCopies(of: guest)
         }
         try await ledger.change { $0.forget() }
     }
@@ -285,6 +299,7 @@ extension Guest {
         guard known.source == order.source else {
             throw AgentProblem(.forbidden, .invalidRequest, "server \(server) comes from \(known.source), not from \(order.source)")
         }
+        if known.receipt != nil { return try await takeStopped(order) }
         guard let incoming else {
             throw AgentProblem(.conflict, .targetLost, "nothing waits for the guest here")
         }
@@ -312,6 +327,8 @@ extension Guest {
             }
             if record.incoming?.key == order.key {
                 await incoming?.stop()
+                await receiver?.stop()
+                receiver = nil
                 if let process, process.isAlive { try await process.end() }
                 release()
                 if let refused = record.incoming { await drive(refused, listener: nil) }
@@ -320,7 +337,12 @@ extension Guest {
         }
     }
 
-    private func incomingNow(_ key: AttemptKey) throws -> IncomingReport {
+    func incomingNow(_ key: AttemptKey) throws -> IncomingReport {
+        if let receiver, receiver.key == key {
+            var report = receiver.watched.value
+            report.epoch = record.incoming?.epoch ?? report.epoch
+            return report
+        }
         if let incoming, incoming.key == key {
             var report = incoming.watched.value
             report.epoch = record.incoming?.epoch ?? report.epoch
@@ -336,6 +358,10 @@ extension Guest {
 
     func incomingReport(_ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> IncomingReport {
         let first = try incomingNow(key)
+        if first.version <= seen, waitMS > 0, let receiver, receiver.key == key {
+            _ = await receiver.watched.wait(until: .now.advanced(by: .milliseconds(waitMS))) { $0.version > seen }
+            return try incomingNow(key)
+        }
         guard first.version <= seen, waitMS > 0, let driver = incoming, driver.key == key else { return first }
         _ = await driver.watched.wait(until: .now.advanced(by: .milliseconds(waitMS))) { $0.version > seen }
         return try incomingNow(key)
@@ -350,17 +376,22 @@ extension Guest {
                 if let rescuer = order.rescuedBy { return try await giveWay(to: rescuer, order.epoch) }
                 try await discardSource(order)
             case .target:
+                if let kept = record.kept, kept.key == order.key {
+                    try await dropKept(kept)
+                    return DiscardReport()
+                }
                 guard record.incoming?.key == order.key else { return DiscardReport() }
                 guard record.incoming?.phase == .refused || record.incoming?.phase == .failed else {
                     throw AgentProblem(.conflict, .invalidRequest, "the target has not refused the guest: it may run here")
                 }
-                try await dropIncoming(order.reason)
+                try await dropIncoming(order.reason, keepsCopies: order.keepsCopies == true)
             }
             return DiscardReport()
         }
     }
 
     private func discardSource(_ order: DiscardOrder) async throws {
+        if let known = record.loan, known.key == order.key { return try await discardLent(known) }
         guard let known = record.outgoing, known.key == order.key else { return }
         guard known.phase == .confirmed || known.phase == .handedOver else {
             throw AgentProblem(.owned, .invalidRequest, "server \(server) was not handed over: it runs here, or may")

@@ -20,6 +20,8 @@ actor Guest {
     private var watch: Task<Void, Never>?
     var outgoing: Outgoing?
     var incoming: Incoming?
+    var receiver: Receiver?
+    var loan: Loan?
     private var isClosed = false
     /// An owner record is being read.
     var isLooking = false
@@ -49,7 +51,9 @@ actor Guest {
         } catch {
             logger.error("a guest cannot be attached to", metadata: ["problem": "\(error)"])
         }
-        if !isInDoubt { await resumeMigrations(adopted: true) }
+        guard !isInDoubt else { return }
+        await resumeMigrations(adopted: true)
+        await resumeLoan()
     }
 
     /// Leaves QEMU to itself and ends what the agent does about it.
@@ -58,6 +62,8 @@ actor Guest {
         watch?.cancel()
         await outgoing?.stop()
         await incoming?.stop()
+        await receiver?.stop()
+        await loan?.stop()
         process?.leave()
         await watch?.value
     }
@@ -180,6 +186,7 @@ actor Guest {
         try await obey(order.epoch) {
             let guest = try requireHome()
             try await requireOwned(guest)
+            try refuseWhileLent("start it")
             try await ledger.change {
                 $0.desired = .running
                 $0.adopted?.isFinal = true
@@ -234,6 +241,7 @@ actor Guest {
                 throw AgentProblem(.conflict, .invalidRequest, "server \(server) runs: stop it first")
             }
             if let guest = record.description { try await requireOwned(guest) }
+            try refuseWhileLent("delete it")
             await endMigrations()
             if let guest = record.description { try await removeFiles(of: guest, shared: true) }
             try await ledger.change { $0.forget() }

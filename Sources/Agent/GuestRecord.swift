@@ -35,6 +35,10 @@ struct GuestRecord: Hashable, Sendable, Codable {
     var warnings: [String] = []
     var incoming: IncomingRecord?
     var outgoing: OutgoingRecord?
+    /// The server's files as they are lent to a host that copies them.
+    var loan: LoanRecord?
+    /// What an attempt that was given up had copied, kept for the next one on this host.
+    var kept: KeptCopies?
     /// Attempts whose guest this host has promised never to run.
     var refused: [AttemptKey] = []
     /// The epoch under which this host became the owner, while it is.
@@ -91,6 +95,8 @@ struct GuestRecord: Hashable, Sendable, Codable {
         warnings = []
         incoming = nil
         outgoing = nil
+        loan = nil
+        kept = nil
     }
 }
 
@@ -107,6 +113,8 @@ struct IncomingRecord: Hashable, Sendable, Codable {
     var ownershipUS: Int64?
     var resumeUS: Int64?
     var vcpuProgressMS: Int64?
+    /// Of a stopped server, whose files are copied.
+    var receipt: ReceiptRecord?
     /// Nil is plain.
     var streams: StreamOptions?
     /// What stands here is kept when the attempt has failed.
@@ -116,6 +124,38 @@ struct IncomingRecord: Hashable, Sendable, Codable {
 
     /// Memory is still to come for a guest that is ours.
     var isFetching: Bool { (phase == .owned || phase == .running) && (postCopy == .fetching || postCopy == .interrupted) }
+}
+
+/// Where a stopped server's files are copied from.
+struct ReceiptRecord: Hashable, Sendable, Codable {
+    var sourceAgentURL: String
+    var bandwidth: Int64?
+    var enableTLS: Bool
+    var verifies: Bool
+    /// What it came to, once the files are here.
+    var report: ReceiptReport?
+}
+
+/// A loan, as it is on the disk.
+struct LoanRecord: Hashable, Sendable, Codable {
+    var epoch: Epoch
+    var key: AttemptKey
+    var phase: LoanReport.Phase
+    var enableTLS: Bool
+    /// Base images alone are lent, of a server that may run.
+    var isOfBases: Bool
+    /// 0 before a daemon lends the files.
+    var port: Int
+    var files: [LentFile]
+
+    /// The server must not start.
+    var bindsServer: Bool { phase == .lent && !isOfBases }
+}
+
+/// Files of an attempt that was given up.
+struct KeptCopies: Hashable, Sendable, Codable {
+    var key: AttemptKey
+    var description: GuestDescription
 }
 
 /// The source's end of an attempt, as it is on the disk.

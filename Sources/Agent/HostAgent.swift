@@ -99,7 +99,7 @@ package final class HostAgent: AgentOrders {
 
     /// Ends every guest's QEMU at once, as if the power had been cut. For a host that is thrown away, such as a test's.
     package func endGuests() async throws {
-        for guest in guests.withLock({ Array($0.values) }) { try await guest.process?.end() }
+        for guest in guests.withLock({ Array($0.values) }) { try await guest.endProcesses() }
     }
 
     func known(_ server: ServerID) throws -> Guest {
@@ -196,6 +196,28 @@ package final class HostAgent: AgentOrders {
     }
 
     package func deleteKept(_ id: String) async throws { try await KeptGuests(host).delete(id) }
+
+    package func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport { try await known(server).lend(order) }
+
+    package func yield(_ server: ServerID, _ order: YieldOrder) async throws -> LoanReport { try await known(server).yield(order) }
+
+    package func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport {
+        try await known(server).takeBack(order)
+    }
+
+    package func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport {
+        guard order.description.server == server else {
+            throw AgentProblem(
+                .invalid, .invalidRequest, "the description is of server \(order.description.server), the order of \(server)")
+        }
+        return try await ensured(server).receive(order)
+    }
+
+    package func loan(_ server: ServerID, _ key: AttemptKey) async throws -> LoanReport { try await known(server).loanReport(key) }
+
+    package func digests(_ server: ServerID, _ order: DigestOrder) async throws -> DigestReport {
+        try await known(server).digests(order)
+    }
 
     package func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport {
         try await known(server).outgoingReport(key, seen: seen, waitMS: waitMS)

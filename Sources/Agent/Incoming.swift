@@ -38,7 +38,8 @@ actor Incoming {
         IncomingReport(
             epoch: record.epoch, key: record.key, phase: record.phase, version: Timestamp.microseconds,
             endpoints: record.phase == .refused || record.phase == .failed ? nil : record.endpoints, reason: record.reason,
-            ownershipUS: record.ownershipUS, resumeUS: record.resumeUS, vcpuProgressMS: record.vcpuProgressMS, postCopy: record.postCopy)
+            ownershipUS: record.ownershipUS, resumeUS: record.resumeUS, vcpuProgressMS: record.vcpuProgressMS, postCopy: record.postCopy,
+            receipt: record.receipt.map { $0.report ?? ReceiptReport() })
     }
 
     func start() {

@@ -110,6 +110,30 @@ package struct AgentClient: AgentOrders {
         let _: Nothing = try await call(.DELETE, "/v1/kept/\(escaped(id))", within: Self.slow)
     }
 
+    package func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport {
+        try await call(.PUT, path(server, "loan"), order, within: Self.slow)
+    }
+
+    package func yield(_ server: ServerID, _ order: YieldOrder) async throws -> LoanReport {
+        try await call(.POST, path(server, "loan/yield"), order, within: Self.slow)
+    }
+
+    package func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport {
+        try await call(.POST, path(server, "loan/return"), order, within: Self.slow)
+    }
+
+    package func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport {
+        try await call(.PUT, path(server, "receipt"), order, within: Self.slow)
+    }
+
+    package func loan(_ server: ServerID, _ key: AttemptKey) async throws -> LoanReport {
+        try await call(.GET, path(server, "loan") + query(key, 0, 0), within: Self.quick)
+    }
+
+    package func digests(_ server: ServerID, _ order: DigestOrder) async throws -> DigestReport {
+        try await call(.POST, path(server, "loan/digests"), order, within: Self.slow)
+    }
+
     package func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport {
         try await call(.GET, path(server, "outgoing") + query(key, seen, waitMS), within: .milliseconds(waitMS) + .seconds(5))
     }

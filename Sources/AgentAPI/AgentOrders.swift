@@ -36,6 +36,14 @@ package protocol AgentOrders: Sendable {
     /// Has nothing left of what a failed attempt left here and was kept (``KeptGuest``); one that is not there is as good.
     func deleteKept(_ id: String) async throws
 
+    func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport
+    func yield(_ server: ServerID, _ order: YieldOrder) async throws -> LoanReport
+    func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport
+    func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport
+    /// What is lent under that key; for the agent that copies it too.
+    func loan(_ server: ServerID, _ key: AttemptKey) async throws -> LoanReport
+    func digests(_ server: ServerID, _ order: DigestOrder) async throws -> DigestReport
+
     /// The source's end of an attempt; waits up to `waitMS` for a version beyond `seen`.
     func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport
     /// The target's end, likewise.

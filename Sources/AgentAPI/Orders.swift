@@ -218,12 +218,17 @@ package struct DiscardOrder: Sendable, Codable {
     package var rescuedBy: String?
     /// Of a target: why the attempt ended. Called off, nothing is kept of it.
     package var reason: Reason?
+    /// Of a target that was copying: what was copied stays, for another attempt on this host to go on with.
+    package var keepsCopies: Bool?
 
-    package init(epoch: Epoch, key: AttemptKey, end: End, rescuedBy: String? = nil, reason: Reason? = nil) {
+    package init(
+        epoch: Epoch, key: AttemptKey, end: End, rescuedBy: String? = nil, reason: Reason? = nil, keepsCopies: Bool? = nil
+    ) {
         self.epoch = epoch
         self.key = key
         self.end = end
         self.rescuedBy = rescuedBy
         self.reason = reason
+        self.keepsCopies = keepsCopies
     }
 }

@@ -109,10 +109,14 @@ package struct IncomingReport: Hashable, Sendable, Codable {
     package var vcpuProgressMS: Int64?
     /// Nil when all memory comes before the switch.
     package var postCopy: PostCopy?
+    /// Of a stopped server whose files are copied. `prepared` then means that they are being copied, `received` that all of them are here and
+    /// verified, and `owned` is the end.
+    package var receipt: ReceiptReport?
 
     package init(
         epoch: Epoch, key: AttemptKey, phase: Phase, version: Int64, endpoints: Endpoints? = nil, reason: Reason? = nil,
-        ownershipUS: Int64? = nil, resumeUS: Int64? = nil, vcpuProgressMS: Int64? = nil, postCopy: PostCopy? = nil
+        ownershipUS: Int64? = nil, resumeUS: Int64? = nil, vcpuProgressMS: Int64? = nil, postCopy: PostCopy? = nil,
+        receipt: ReceiptReport? = nil
     ) {
         self.epoch = epoch
         self.key = key
@@ -124,6 +128,7 @@ package struct IncomingReport: Hashable, Sendable, Codable {
         self.resumeUS = resumeUS
         self.vcpuProgressMS = vcpuProgressMS
         self.postCopy = postCopy
+        self.receipt = receipt
     }
 }
 

@@ -144,6 +144,10 @@ package enum AgentServer {
         }
         routeOutgoing(guest.group("outgoing"), agent)
         routeIncoming(guest.group("incoming"), agent)
+        routeLoan(guest.group("loan"), agent)
+        guest.put("receipt") { request, context in
+            await obey(request, context) { try await agent.receive($0.server, $0.order(ReceiveOrder.self)) }
+        }
         return router
     }
 
@@ -159,6 +163,24 @@ package enum AgentServer {
         }
         routes.post("abort") { request, context in
             await obey(request, context) { try await agent.abort($0.server, $0.order(AbortOrder.self)) }
+        }
+    }
+
+    private static func routeLoan(_ routes: RouterGroup<Context>, _ agent: HostAgent) {
+        routes.get { request, context in
+            await answer(request, context) { try await agent.loan($0.server, $0.key) }
+        }
+        routes.put { request, context in
+            await obey(request, context) { try await agent.lend($0.server, $0.order(LendOrder.self)) }
+        }
+        routes.post("yield") { request, context in
+            await obey(request, context) { try await agent.yield($0.server, $0.order(YieldOrder.self)) }
+        }
+        routes.post("return") { request, context in
+            await obey(request, context) { try await agent.takeBack($0.server, $0.order(TakeBackOrder.self)) }
+        }
+        routes.post("digests") { request, context in
+            await answer(request, context) { try await agent.digests($0.server, $0.order(DigestOrder.self)) }
         }
     }
 

@@ -82,18 +82,7 @@ package final class GuestProcess: Sendable {
         return startTime(pid)
     }
 
-    /// When the process with that pid started; nil when it is gone. A process of which one thread is left is not gone, whatever the others
-    /// show: it may still be the one that executes the guest.
-    private static func startTime(_ pid: Int32) -> UInt64? {
-        // The second field of proc(5)'s stat is the name in parentheses and may hold anything.
-        guard let status = FileManager.default.contents(atPath: "/proc/\(pid)/stat"), let end = status.lastIndex(of: UInt8(ascii: ")"))
-        else {
-            return nil
-        }
-        let fields = String(decoding: status[end...].dropFirst(2), as: UTF8.self).split(separator: " ")
-        guard fields.count > 19, let threads = Int(fields[17]), !["Z", "X"].contains(fields[0]) || threads > 1 else { return nil }
-        return UInt64(fields[19])
-    }
+    private static func startTime(_ pid: Int32) -> UInt64? { KernelProcess.startTime(of: pid) }
 
     package var isAlive: Bool { Self.startTime(pid) == startTime }
 

@@ -45,6 +45,16 @@ package struct GuestPaths: Hashable, Sendable {
         self.server = server
     }
 
+    /// The daemon that lends the server's files.
+    package var loanPID: String { folder + "/loan.pid" }
+    package var loanLog: String { folder + "/loan.log" }
+
+    /// The folder of a storage.
+    /// - Throws: ``AgentProblem`` when the host has no such storage.
+    package func storageFolder(_ storage: String) throws -> String {
+        (try diskFolder(on: storage) as NSString).deletingLastPathComponent
+    }
+
     package var record: String { folder + "/guest.json" }
     package var console: String { folder + "/console.log" }
     package var log: String { folder + "/qemu.log" }

@@ -168,6 +168,12 @@ actor ScriptedAgent: AgentOrders {
     func deleteKept(_ id: String) async throws { throw notHere }
     func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport { throw notHere }
     func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport { throw notHere }
+    func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport { throw notHere }
+    func yield(_ server: ServerID, _ order: YieldOrder) async throws -> LoanReport { throw notHere }
+    func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport { throw notHere }
+    func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport { throw notHere }
+    func loan(_ server: ServerID, _ key: AttemptKey) async throws -> LoanReport { throw notHere }
+    func digests(_ server: ServerID, _ order: DigestOrder) async throws -> DigestReport { throw notHere }
     func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport { throw notHere }
     func incoming(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> IncomingReport { throw notHere }
 }

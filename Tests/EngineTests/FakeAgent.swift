@@ -50,6 +50,12 @@ final class FakeAgent: AgentOrders, AgentDirectory {
     func sendMemory(_ server: ServerID, _ order: MemoryOrder) async throws -> OutgoingReport { throw unknown }
     func abort(_ server: ServerID, _ order: AbortOrder) async throws -> OutgoingReport { throw unknown }
     func handOver(_ server: ServerID, _ order: HandoverOrder) async throws -> IncomingReport { throw unknown }
+    func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport { throw unknown }
+    func yield(_ server: ServerID, _ order: YieldOrder) async throws -> LoanReport { throw unknown }
+    func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport { throw unknown }
+    func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport { throw unknown }
+    func loan(_ server: ServerID, _ key: AttemptKey) async throws -> LoanReport { throw unknown }
+    func digests(_ server: ServerID, _ order: DigestOrder) async throws -> DigestReport { throw unknown }
     func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport { throw unknown }
     func incoming(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> IncomingReport { throw unknown }
 }

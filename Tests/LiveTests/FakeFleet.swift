@@ -57,6 +57,13 @@ struct FakeAgent: AgentOrders {
 
     private static func missing(_ what: String) -> AgentProblem { AgentProblem(.notFound, .invalidRequest, "no such \(what)") }
 
+    func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport { throw Self.missing("loan") }
+    func yield(_ server: ServerID, _ order: YieldOrder) async throws -> LoanReport { throw Self.missing("loan") }
+    func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport { throw Self.missing("loan") }
+    func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport { throw Self.missing("loan") }
+    func loan(_ server: ServerID, _ key: AttemptKey) async throws -> LoanReport { throw Self.missing("loan") }
+    func digests(_ server: ServerID, _ order: DigestOrder) async throws -> DigestReport { throw Self.missing("loan") }
+
     func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport {
         try await fleet.call(name, "prepare", epoch: order.epoch) { [name] world in
             if let known = world.nodes[name]?.incoming, known.key == order.key { return known }

@@ -115,9 +115,7 @@ struct Draft {
             if change.migration.state != .ready { change.migration.target = nil }
         case .commitPlacement:
             change.placement = change.migration.target
-            // Starting is an operation of its own, which a controller sees through.
-            let isToBeStarted = plan.statusWhenReady == .ready && before.options.autoStart
-            change.serverStatus = isToBeStarted ? .starting : plan.statusWhenReady
+            change.serverStatus = plan.statusWhenReady(change.migration)
         case .cleanUpSource:
             change.cleanups.append(
                 Cleanup(

@@ -17,7 +17,7 @@ package enum LivePlan {
                 MirrorDisksStep(ground: ground), SendMemoryStep(ground: ground), SwitchStep(ground: ground),
                 CommitStep(figures: SwitchStep.figures),
             ],
-            statusWhileMoving: .liveMigrating, statusWhenReady: .running,
+            statusWhileMoving: .liveMigrating, statusWhenReady: { _ in .running },
             statusAfterFailure: { fault in
                 // The only failure after which the source's guest does not run.
                 fault.reason.code == .guestStopped ? (.ready, fault.reason) : (.running, nil)

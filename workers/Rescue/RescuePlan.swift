@@ -13,7 +13,9 @@ package enum RescuePlan {
         return Plan(
             mode: .rescue,
             steps: [CheckDownStep(ground: ground), PlaceStep(ground: ground), AdoptStep(ground: ground), CommitStep()],
-            statusWhileMoving: .migrating, statusWhenReady: .ready,
+            statusWhileMoving: .migrating,
+            // A start is an operation that a controller sees through.
+            statusWhenReady: { $0.options.autoStart ? .starting : .ready },
             // Nothing was touched that the source would still have: the server is what it was.
             statusAfterFailure: { _ in (.ready, nil) }, restoresStatus: true)
     }

@@ -1,5 +1,6 @@
 import AgentAPI
 import ArgumentParser
+import Cold
 import Engine
 import Foundation
 import Live
@@ -91,7 +92,11 @@ struct WorkerCommand: AsyncParsableCommand {
         settings.concurrency = concurrency
         settings.leaseMS = leaseMs
         let worker = Worker(
-            store: store, plans: PlanCatalog([LivePlan.plan(store: store, agents: pool), RescuePlan.plan(store: store, agents: pool)]),
+            store: store,
+            plans: PlanCatalog([
+                LivePlan.plan(store: store, agents: pool), ColdPlan.plan(store: store, agents: pool),
+                RescuePlan.plan(store: store, agents: pool),
+            ]),
             agents: pool, name: name,
             settings: settings, log: log)
         var configuration = ServiceGroupConfiguration(
