@@ -78,7 +78,8 @@ let package = Package(
         room("Store", ["Fleet", "SQL", "CSchema", logging]),
         room("Identity", [x509, crypto, swiftASN1]),
         room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioFoundation, nioHTTP1, nioSSL, logging]),
-        room("Hypervisor", exclude: ["firmware.asm"], ["Fleet", "QMP", "AgentAPI", subprocess, logging]),
+        .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+        room("Hypervisor", exclude: ["firmware.asm"], ["Fleet", "QMP", "AgentAPI", "CXXHash", subprocess, logging]),
         room("Agent", ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", logging]),
         room(
             "AgentHTTP",

@@ -61,11 +61,14 @@ extension Guest {
                     "migration \(other.key.migration), attempt \(other.key.attempt), takes server \(server) away already: abort that one first"
                 )
             }
-            guard let process, process.isAlive, try await process.monitor.queryStatus().running else {
+            guard let process, process.isAlive, case let state = try await process.monitor.queryStatus(),
+                state.running || Self.isPaused(state)
+            else {
                 throw AgentProblem(.conflict, .guestStopped, "server \(guest.name) does not run and cannot be migrated live")
             }
             let begun = OutgoingRecord(
-                epoch: order.epoch, key: order.key, phase: .mirroring, target: order.target, bandwidth: order.bandwidth)
+                epoch: order.epoch, key: order.key, phase: .mirroring, target: order.target, bandwidth: order.bandwidth,
+                isPaused: state.running ? nil : true)
             try await ledger.change { $0.outgoing = begun }
             await outgoing?.stop()
             await drive(begun, adopted: false)
@@ -105,6 +108,7 @@ extension Guest {
         }
         var report = outgoing.watched.value
         report.epoch = record.outgoing?.epoch ?? report.epoch
+        report.isPaused = record.outgoing?.isPaused
         return report
     }
 
@@ -182,6 +186,7 @@ extension Guest {
             case .none: break
             }
             try host.check(order.description)
+            try Medium.require(order.description.cdrom, bytes: order.cdromBytes, host: host.configuration.name)
             try await makeTarget(order)
             return try incomingNow(order.key)
         }

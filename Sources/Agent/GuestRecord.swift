@@ -22,6 +22,8 @@ struct GuestRecord: Hashable, Sendable, Codable {
     enum Desire: String, Sendable, Codable {
         case stopped
         case running
+        /// Its vCPUs stand still.
+        case paused
     }
 
     var server: ServerID
@@ -75,6 +77,8 @@ struct IncomingRecord: Hashable, Sendable, Codable {
     var ownershipUS: Int64?
     var resumeUS: Int64?
     var vcpuProgressMS: Int64?
+    /// It was handed over paused: what is owned is not run until somebody resumes it.
+    var isPaused: Bool?
 }
 
 /// The source's end of an attempt, as it is on the disk.
@@ -107,6 +111,8 @@ struct OutgoingRecord: Hashable, Sendable, Codable {
     var events: [PolicyEvent] = []
     /// How far the policy of convergence is; nil until memory begins.
     var convergence: ConvergencePolicy?
+    /// It stood still by somebody's order when the attempt began, and nobody could give another one since.
+    var isPaused: Bool?
 
     /// Nothing will change any more.
     var isOver: Bool { phase == .confirmed || phase == .aborted || phase == .failed }

@@ -23,6 +23,8 @@ enum IncomingMachine {
         case noteReceived
         /// `cont`: the ownership record is written, and the guest does not run yet.
         case run
+        /// The ownership record is written, and the guest is to be left paused.
+        case leavePaused
         case noteRunning
         case fail(Reason)
         case done
@@ -34,7 +36,8 @@ enum IncomingMachine {
         case .refused, .failed, .running: return .done
         case .owned:
             guard sight.isAlive else { return .done }
-            return sight.isRunning ? .noteRunning : .run
+            if sight.isRunning { return .noteRunning }
+            return record.isPaused == true ? .leavePaused : .run
         case .prepared, .received: break
         }
         if record.endpoints == nil {

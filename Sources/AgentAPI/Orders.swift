@@ -18,11 +18,14 @@ package struct DefineOrder: Sendable, Codable {
     package var description: GuestDescription
     /// By disk name, a path on the host of the image that the new disk's content is copied from.
     package var images: [String: String]
+    /// By disk name, a path on the host of the image that the new disk rests on. It is taken into the disk's storage with all that it rests on.
+    package var bases: [String: String]
 
-    package init(epoch: Epoch, description: GuestDescription, images: [String: String] = [:]) {
+    package init(epoch: Epoch, description: GuestDescription, images: [String: String] = [:], bases: [String: String] = [:]) {
         self.epoch = epoch
         self.description = description
         self.images = images
+        self.bases = bases
     }
 }
 
@@ -58,12 +61,15 @@ package struct PrepareOrder: Sendable, Codable {
     package var description: GuestDescription
     /// Name of the source host, the only one whose agent may hand over.
     package var source: String
+    /// Bytes of the medium in its cdrom, as the source has it: the target's under the same path must have as many. Nil for no medium.
+    package var cdromBytes: Int64?
 
-    package init(epoch: Epoch, key: AttemptKey, description: GuestDescription, source: String) {
+    package init(epoch: Epoch, key: AttemptKey, description: GuestDescription, source: String, cdromBytes: Int64? = nil) {
         self.epoch = epoch
         self.key = key
         self.description = description
         self.source = source
+        self.cdromBytes = cdromBytes
     }
 }
 
@@ -140,11 +146,14 @@ package struct HandoverOrder: Sendable, Codable {
     package var epoch: Epoch
     package var key: AttemptKey
     package var source: String
+    /// It stood still at the source by somebody's order: own it, and leave it so.
+    package var isPaused: Bool?
 
-    package init(epoch: Epoch, key: AttemptKey, source: String) {
+    package init(epoch: Epoch, key: AttemptKey, source: String, isPaused: Bool? = nil) {
         self.epoch = epoch
         self.key = key
         self.source = source
+        self.isPaused = isPaused
     }
 }
 

@@ -7,12 +7,17 @@ package struct GuestReport: Hashable, Sendable, Codable {
     /// Path on the host of the file that the serial console is written to.
     package var consoleLog: String
     package var warnings: [String]
+    /// Bytes of the medium in its cdrom; nil without one.
+    package var cdromBytes: Int64?
 
-    package init(summary: GuestSummary, description: GuestDescription, consoleLog: String, warnings: [String]) {
+    package init(
+        summary: GuestSummary, description: GuestDescription, consoleLog: String, warnings: [String], cdromBytes: Int64? = nil
+    ) {
         self.summary = summary
         self.description = description
         self.consoleLog = consoleLog
         self.warnings = warnings
+        self.cdromBytes = cdromBytes
     }
 }
 
@@ -46,6 +51,8 @@ package struct OutgoingReport: Hashable, Sendable, Codable {
     package var blackout: Blackout?
     /// What an operator should see in the history: downtime limit raised, throttle begun, in order.
     package var events: [PolicyEvent]
+    /// The guest stands still by somebody's order, and will on the target. Nil for one that runs.
+    package var isPaused: Bool?
 
     package init(
         epoch: Epoch, key: AttemptKey, phase: Phase, version: Int64, progress: Progress, reason: Reason? = nil,
@@ -71,7 +78,7 @@ package struct IncomingReport: Hashable, Sendable, Codable {
         case received
         /// The ownership record is on disk.
         case owned
-        /// `cont` was given and QEMU says running.
+        /// `cont` was given and QEMU says running; or the guest was owned paused, and stands still as it did at the source.
         case running
         /// It will never run this attempt's guest.
         case refused
@@ -92,10 +99,12 @@ package struct IncomingReport: Hashable, Sendable, Codable {
     package var resumeUS: Int64?
     /// Milliseconds after `cont` at which a vCPU thread was first seen to have executed; nil when none was yet.
     package var vcpuProgressMS: Int64?
+    /// It was handed over paused and is left so. Nil for one that runs.
+    package var isPaused: Bool?
 
     package init(
         epoch: Epoch, key: AttemptKey, phase: Phase, version: Int64, endpoints: Endpoints? = nil, reason: Reason? = nil,
-        ownershipUS: Int64? = nil, resumeUS: Int64? = nil, vcpuProgressMS: Int64? = nil
+        ownershipUS: Int64? = nil, resumeUS: Int64? = nil, vcpuProgressMS: Int64? = nil, isPaused: Bool? = nil
     ) {
         self.epoch = epoch
         self.key = key
@@ -106,6 +115,7 @@ package struct IncomingReport: Hashable, Sendable, Codable {
         self.ownershipUS = ownershipUS
         self.resumeUS = resumeUS
         self.vcpuProgressMS = vcpuProgressMS
+        self.isPaused = isPaused
     }
 }
 

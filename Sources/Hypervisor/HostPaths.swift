@@ -21,6 +21,16 @@ package struct HostPaths: Sendable {
     package var address: String { state + "/address" }
     package var probe: String { state + "/probe.json" }
 
+    /// The path of a storage.
+    /// - Throws: ``AgentProblem`` when the host has no such storage.
+    package func storage(_ name: String) throws -> String {
+        guard let path = storages[name] else {
+            throw AgentProblem(
+                .invalid, .invalidRequest, "this host has no storage \(name): it has \(storages.keys.sorted().joined(separator: ", "))")
+        }
+        return path
+    }
+
     package func of(_ server: ServerID) -> GuestPaths {
         GuestPaths(folder: "\(guests)/\(server)", sockets: "\(run)/\(fingerprint(server.value))", storages: storages, server: server)
     }
@@ -47,6 +57,10 @@ package struct GuestPaths: Hashable, Sendable {
     package var nvram: String { folder + "/nvram.fd" }
     /// QEMU's monitor.
     package var monitor: String { sockets + ".qmp" }
+    /// The control channel of its TPM.
+    package var tpmSocket: String { sockets + ".tpm" }
+    package var tpmPID: String { folder + "/tpm.pid" }
+    package var tpmLog: String { folder + "/tpm.log" }
     /// A second monitor for `yank` while the first hangs.
     package var rescue: String { sockets + ".rescue" }
 
@@ -59,6 +73,12 @@ package struct GuestPaths: Hashable, Sendable {
                 "this host has no storage \(storage): it has \(storages.keys.sorted().joined(separator: ", "))")
         }
         return "\(path)/\(server)"
+    }
+
+    /// What the server's TPM keeps: beside its first disk, so that it lies where the disk does.
+    package func tpm(of guest: GuestDescription) throws -> String {
+        guard let first = guest.disks.first else { return folder + "/tpm" }
+        return try diskFolder(on: first.storage) + "/tpm"
     }
 
     package func disk(_ disk: GuestDescription.Disk) throws -> String {

@@ -79,7 +79,7 @@ struct OpenAPITests {
         #expect(try properties("StopServer") == keys(StopServerRequest.CodingKeys.self))
         #expect(try properties("LiveMigrate") == keys(LiveMigrateRequest.CodingKeys.self))
         #expect(try properties("RegisterHost") == keys(RegisterHostRequest.CodingKeys.self))
-        #expect(try schema("ServerStatus")["enum"] as? [String] == ServerStatus.allCases.map(\.rawValue))
+        #expect(try schema("ServerStatus")["enum"] as? [String] == ShownStatus.allCases.map(\.rawValue))
         #expect(try schema("MigrationState")["enum"] as? [String] == MigrationState.allCases.map(\.rawValue))
     }
 

@@ -29,6 +29,9 @@ final class FakeAgent: AgentOrders, AgentDirectory {
     func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport { throw unknown }
     func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport { throw unknown }
     func delete(_ server: ServerID, _ order: DeleteOrder) async throws { throw unknown }
+    func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport { throw unknown }
+    func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport { throw unknown }
+    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds { throw unknown }
     func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport { throw unknown }
     func mirror(_ server: ServerID, _ order: MirrorOrder) async throws -> OutgoingReport { throw unknown }
     func sendMemory(_ server: ServerID, _ order: MemoryOrder) async throws -> OutgoingReport { throw unknown }

@@ -178,4 +178,7 @@ struct FakeAgent: AgentOrders {
     func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport { throw Self.missing("guest") }
     func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport { throw Self.missing("guest") }
     func delete(_ server: ServerID, _ order: DeleteOrder) async throws { throw Self.missing("guest") }
+    func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport { throw Self.missing("guest") }
+    func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport { throw Self.missing("guest") }
+    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds { throw Self.missing("base image") }
 }
