@@ -114,9 +114,11 @@ extension Store {
         }
         // The placement comes first: it rests on the reservation, and `ready` rests on it.
         if change.placement != nil || change.serverStatus != nil {
+            let description = try change.description.map { try JSON.text($0) }
             let changed = try await transaction.execute(
                 """
                 UPDATE servers SET host_id = COALESCE(\(change.placement?.value), host_id),
+                    description = COALESCE(\(description), description),
                     status = COALESCE(\(change.serverStatus?.rawValue), status),
                     note_code = CASE WHEN \(change.serverStatus != nil) = 1 THEN \(change.serverNote?.code.value) ELSE note_code END,
                     note_message = CASE WHEN \(change.serverStatus != nil) = 1 THEN \(change.serverNote?.message) ELSE note_message END

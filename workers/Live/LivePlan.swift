@@ -13,8 +13,9 @@ package enum LivePlan {
         return Plan(
             mode: .live,
             steps: [
-                PlaceStep(ground: ground), PrepareTargetStep(ground: ground), MirrorDisksStep(ground: ground),
-                SendMemoryStep(ground: ground), SwitchStep(ground: ground), CommitStep(figures: SwitchStep.figures),
+                PlaceStep(ground: ground), PrepareTargetStep(ground: ground), EjectMediumStep(ground: ground),
+                MirrorDisksStep(ground: ground),
+                SendMemoryStep(ground: ground), SwitchStep(ground: ground), CommitStep(ground: ground, figures: SwitchStep.figures),
             ],
             statusWhileMoving: .liveMigrating, statusWhenReady: .running,
             statusAfterFailure: { fault in
