@@ -66,13 +66,15 @@ extension Guest {
                 )
             }
             try requireSameShared(order.sharedDisks, guest)
-            guard let process, process.isAlive, try await process.monitor.queryStatus().running else {
+            guard let process, process.isAlive, case let state = try await process.monitor.queryStatus(),
+                state.running || Self.isPaused(state)
+            else {
                 throw AgentProblem(.conflict, .guestStopped, "server \(guest.name) does not run and cannot be migrated live")
             }
             try order.streams.validate()
             let begun = OutgoingRecord(
                 epoch: order.epoch, key: order.key, phase: .mirroring, target: order.target, bandwidth: order.bandwidth,
-                streams: order.streams)
+                streams: order.streams, isPaused: state.running ? nil : true)
             try await ledger.change { $0.outgoing = begun }
             await outgoing?.stop()
             await drive(begun, adopted: false)
@@ -112,6 +114,7 @@ extension Guest {
         }
         var report = outgoing.watched.value
         report.epoch = record.outgoing?.epoch ?? report.epoch
+        report.isPaused = record.outgoing?.isPaused
         return report
     }
 
@@ -196,6 +199,7 @@ extension Guest {
             try host.check(order.description)
             try requireSameShared(order.sharedDisks, order.description)
             try order.streams.validate()
+            try Medium.require(order.description.cdrom, bytes: order.cdromBytes, host: host.configuration.name)
             try await makeTarget(order)
             return try incomingNow(order.key)
         }

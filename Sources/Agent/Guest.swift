@@ -81,11 +81,12 @@ actor Guest {
     func define(_ order: DefineOrder) async throws -> GuestReport {
         try await obey(order.epoch) {
             let images = try await look(at: order.images, for: order.description)
-            var wish = order.description
+            var wish = try await takeBases(order)
             for index in wish.disks.indices where wish.disks[index].sizeBytes == 0 {
                 guard let image = images[wish.disks[index].name] else {
                     throw AgentProblem(
-                        .invalid, .invalidRequest, "disk \(wish.disks[index].name) has neither a size nor an image: give one of them")
+                        .invalid, .invalidRequest,
+                        "disk \(wish.disks[index].name) has neither a size, nor an image or a base to take it from: give one of them")
                 }
                 wish.disks[index].sizeBytes = (image.look.virtualSize + 511) / 512 * 512
             }
@@ -119,6 +120,32 @@ actor Guest {
             result[name] = (path, look)
         }
         return result
+    }
+
+    /// The description with what its disks are to rest on, all of it in place.
+    private func takeBases(_ order: DefineOrder) async throws -> GuestDescription {
+        var guest = order.description
+        for (name, path) in order.bases.sorted(by: { $0.key < $1.key }) {
+            guard let index = guest.disks.firstIndex(where: { $0.name == name }) else {
+                throw AgentProblem(.invalid, .invalidRequest, "there is a base for \(name), which is no disk of the server")
+            }
+            let disk = guest.disks[index]
+            guard disk.format == .qcow2, order.images[name] == nil else {
+                throw AgentProblem(
+                    .invalid, .invalidRequest, "disk \(name) cannot rest on \(path): only a qcow2 disk without an image of its own can")
+            }
+            let bases = try await BaseImages(images: host.images).take(path, into: host.paths.storage(disk.storage), named: disk.storage)
+            let size = bases.first?.sizeBytes ?? 0
+            guard disk.sizeBytes == 0 || disk.sizeBytes >= size else {
+                throw AgentProblem(
+                    .invalid, .invalidRequest,
+                    "\(path) has \(size) bytes and disk \(name) only \(disk.sizeBytes): make the disk at least as large as what it rests on"
+                )
+            }
+            guest.disks[index].bases = bases
+            if disk.sizeBytes == 0 { guest.disks[index].sizeBytes = (size + 511) / 512 * 512 }
+        }
+        return guest
     }
 
     private func refuseUnlessFree(for guest: GuestDescription) throws {
@@ -171,13 +198,19 @@ actor Guest {
     /// - Parameter shared: also what every host sees. That goes only with the server itself.
     func removeFiles(of guest: GuestDescription, shared: Bool = false) async throws {
         let paths = paths
+        if guest.tpm != nil { await TPMEmulator.end(paths) }
         // A file system can take long over a large file.
         try await offloaded {
             for storage in Set(guest.disks.map(\.storage)) where shared || !paths.isShared(storage) {
                 try DiskImages.removeFolder(try paths.diskFolder(on: storage))
             }
-            if guest.disks.isEmpty { unlink(try paths.nvram(of: guest)) }
-            for path in [paths.console, paths.log, paths.pid, paths.monitor, paths.rescue] { unlink(path) }
+            if guest.disks.isEmpty {
+                unlink(try paths.nvram(of: guest))
+                if guest.tpm != nil { try DiskImages.removeFolder(try paths.tpm(of: guest)) }
+            }
+            for path in [paths.console, paths.log, paths.pid, paths.monitor, paths.rescue, paths.tpmSocket, paths.tpmPID, paths.tpmLog] {
+                unlink(path)
+            }
             try DurableFile.syncFolder(of: paths.record)
         }
     }
@@ -272,16 +305,23 @@ actor Guest {
             paths: paths, diskPaths: diskPaths, directDisks: Set(diskPaths.filter { DiskImages.takesDirectIO($0.value) }.keys),
             attachments: host.attachments(of: guest), firmwareCode: guest.firmware == .uefi ? try host.firmware().code : nil,
             firmwareVariables: guest.firmware == .uefi ? try paths.nvram(of: guest) : nil)
-        let process = try await GuestProcess.spawn(
-            host.configuration.qemu, CommandLine.arguments(guest, around, for: purpose), paths: paths, logger: logger)
+        if guest.tpm != nil { try await TPMEmulator.start(host.configuration.swtpm, state: try paths.tpm(of: guest), paths: paths) }
         do {
-            try await host.connectTaps(of: guest)
+            let process = try await GuestProcess.spawn(
+                host.configuration.qemu, CommandLine.arguments(guest, around, for: purpose), paths: paths, logger: logger)
+            do {
+                try await host.connectTaps(of: guest)
+            } catch {
+                try await process.end()
+                throw error
+            }
+            adopt(process)
+            return process
         } catch {
-            try await process.end()
+            // A QEMU that did not come up may never have connected to it.
+            if guest.tpm != nil { await TPMEmulator.end(paths) }
             throw error
         }
-        adopt(process)
-        return process
     }
 
     private func adopt(_ process: GuestProcess?) {
@@ -345,8 +385,8 @@ actor Guest {
         do {
             return try await process.monitor.queryStatus(deadline: .seconds(2)).running ? .running : .paused
         } catch {
-            // A monitor that hangs belongs to a guest that does; one that closed, to a guest that is gone.
-            return process.isAlive ? .paused : .stopped
+            // A monitor that hangs tells nothing: then the guest is what it was told to be. One that closed belongs to a guest that is gone.
+            return process.isAlive ? (record.desired == .paused ? .paused : .running) : .stopped
         }
     }
 
@@ -354,6 +394,11 @@ actor Guest {
         guard let description = record.description, let summary = await summary() else {
             throw AgentProblem(.notFound, .invalidRequest, "server \(server) is not on host \(host.configuration.name)")
         }
-        return GuestReport(summary: summary, description: description, consoleLog: paths.console, warnings: record.warnings)
+        var medium: Int64?
+        if let cdrom = description.cdrom, !cdrom.isEmpty {
+            medium = try? Medium.size(of: cdrom, host: host.configuration.name)
+        }
+        return GuestReport(
+            summary: summary, description: description, consoleLog: paths.console, warnings: record.warnings, cdromBytes: medium)
     }
 }

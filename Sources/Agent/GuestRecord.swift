@@ -23,6 +23,8 @@ struct GuestRecord: Hashable, Sendable, Codable {
     enum Desire: String, Sendable, Codable {
         case stopped
         case running
+        /// Its vCPUs stand still.
+        case paused
     }
 
     var server: ServerID
@@ -115,6 +117,8 @@ struct IncomingRecord: Hashable, Sendable, Codable {
     var vcpuProgressMS: Int64?
     /// Of a stopped server, whose files are copied.
     var receipt: ReceiptRecord?
+    /// It was handed over paused: what is owned is not run until somebody resumes it.
+    var isPaused: Bool?
     /// Nil is plain.
     var streams: StreamOptions?
     /// What stands here is kept when the attempt has failed.
@@ -188,6 +192,8 @@ struct OutgoingRecord: Hashable, Sendable, Codable {
     var events: [PolicyEvent] = []
     /// How far the policy of convergence is; nil until memory begins.
     var convergence: ConvergencePolicy?
+    /// It stood still by somebody's order when the attempt began, and nobody could give another one since.
+    var isPaused: Bool?
     /// Nil is plain.
     var streams: StreamOptions?
     var postCopy: PostCopyMark?

@@ -155,6 +155,14 @@ package final class HostAgent: AgentOrders {
 
     package func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport { try await known(server).stop(order) }
 
+    package func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport { try await known(server).pause(order) }
+
+    package func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport {
+        try await known(server).setCDROM(order)
+    }
+
+    package func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds { try host.missingBases(needs) }
+
     package func delete(_ server: ServerID, _ order: DeleteOrder) async throws { try await ensured(server).delete(order) }
 
     package func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport {

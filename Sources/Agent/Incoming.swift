@@ -39,7 +39,7 @@ actor Incoming {
             epoch: record.epoch, key: record.key, phase: record.phase, version: Timestamp.microseconds,
             endpoints: record.phase == .refused || record.phase == .failed ? nil : record.endpoints, reason: record.reason,
             ownershipUS: record.ownershipUS, resumeUS: record.resumeUS, vcpuProgressMS: record.vcpuProgressMS, postCopy: record.postCopy,
-            receipt: record.receipt.map { $0.report ?? ReceiptReport() })
+            receipt: record.receipt.map { $0.report ?? ReceiptReport() }, isPaused: record.isPaused)
     }
 
     func start() {
@@ -107,6 +107,7 @@ actor Incoming {
                 threads = try await process?.monitor.queryCPUsFast().map(\.threadID) ?? []
                 show(.received)
             case .run: try await resume(ownershipUS: record.ownershipUS)
+            case .leavePaused: try await leavePaused()
             case .noteRunning: try await noteRunning(resumeUS: record.resumeUS)
             case .notePostCopy(let state): try await notePostCopy(state)
             case .fail(let reason): try await fail(reason)
@@ -216,9 +217,10 @@ actor Incoming {
             incoming.phase = .owned
             incoming.postCopy = isFetching ? .fetching : nil
             incoming.ownershipUS = received.duration(to: .now).inMicroseconds
+            incoming.isPaused = order.isPaused
             record.incoming = incoming
             record.own(under: order.epoch)
-            record.desired = .running
+            record.desired = order.isPaused == true ? .paused : .running
             // The handover belongs to the attempt: a newer worker of the same one may hold a higher epoch already.
             record.epoch = max(record.epoch, order.epoch)
             return true
@@ -228,9 +230,12 @@ actor Incoming {
             show(.owned) {
                 $0.ownershipUS = ownership
                 if isFetching { $0.postCopy = .fetching }
+                $0.isPaused = order.isPaused
             }
         }
-        if watched.value.phase == .owned { try await resume(ownershipUS: watched.value.ownershipUS) }
+        if watched.value.phase == .owned {
+            if watched.value.isPaused == true { try await leavePaused() } else { try await resume(ownershipUS: watched.value.ownershipUS) }
+        }
         return watched.value
     }
 
@@ -291,6 +296,14 @@ actor Incoming {
         let resumeUS = begin.duration(to: .now).inMicroseconds
         show(.running) { $0.resumeUS = resumeUS }
         announcement = Task { await self.announce(begin, executed: executed, resumeUS: resumeUS) }
+    }
+
+    /// Has the guest stand still here as it did at the source, with its disks its own, so that it can be resumed or moved on.
+    private func leavePaused() async throws {
+        guard let process else { throw AgentProblem(.failed, .guestStopped, "the guest's QEMU is gone") }
+        try await removeExports(process.monitor)
+        try await process.monitor.activateDisks(ledger.record.description?.disks.map(\.name) ?? [])
+        try await noteRunning(resumeUS: nil)
     }
 
     /// What follows the switch and need not be waited for: switches learn where the guest is, the record learns that it runs, and the

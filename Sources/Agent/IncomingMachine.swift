@@ -27,6 +27,8 @@ enum IncomingMachine {
         case noteReceived
         /// `cont`: the ownership record is written, and the guest does not run yet.
         case run
+        /// The ownership record is written, and the guest is to be left paused.
+        case leavePaused
         case noteRunning
         case fail(Reason)
         /// Write or show how the fetching of memory stands.
@@ -41,7 +43,8 @@ enum IncomingMachine {
         case .running: return record.isFetching ? fetch(record, sight) : .done
         case .owned:
             guard sight.isAlive else { return record.isFetching ? .notePostCopy(.lost) : .done }
-            return sight.isRunning ? .noteRunning : .run
+            if sight.isRunning { return .noteRunning }
+            return record.isPaused == true ? .leavePaused : .run
         case .prepared, .received: break
         }
         if record.endpoints == nil {

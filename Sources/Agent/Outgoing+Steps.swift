@@ -211,11 +211,12 @@ extension Outgoing {
         if ContinuousClock.now < delivery.notBefore { return .pause(delivery.notBefore - .now) }
         do {
             let answer = try await host.peers.agent(at: leave.targetAgentURL).handOver(
-                server, HandoverOrder(epoch: record.epoch, key: key, source: host.configuration.name))
-            guard answer.phase == .running, let resumeUS = answer.resumeUS else {
+                server, HandoverOrder(epoch: record.epoch, key: key, source: host.configuration.name, isPaused: record.isPaused))
+            guard answer.phase == .running, answer.resumeUS != nil || answer.isPaused == true else {
                 throw AgentProblem(.conflict, .agentError, "the target answered the handover with phase \(answer.phase.rawValue)")
             }
-            let blackout = record.timeline.blackout(answered: Timestamp.microseconds, resumeUS: resumeUS)
+            // A guest that stood still all the time has none.
+            let blackout = answer.resumeUS.flatMap { record.timeline.blackout(answered: Timestamp.microseconds, resumeUS: $0) }
             try await change {
                 guard $0.phase == .handedOver else { return }
                 $0.phase = .confirmed

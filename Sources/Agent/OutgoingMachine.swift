@@ -117,7 +117,7 @@ enum OutgoingMachine {
         guard sight.isAlive else {
             return .finish(.failed, Reason(.guestStopped, "the guest's QEMU on the source ended while it was migrated"))
         }
-        if let unwinding = record.unwinding { return back(unwinding, sight) }
+        if let unwinding = record.unwinding { return back(unwinding, record, sight) }
         return forward(record, sight)
     }
 
@@ -187,7 +187,7 @@ enum OutgoingMachine {
         }
     }
 
-    private static func back(_ unwinding: OutgoingRecord.Unwinding, _ sight: Sight) -> Step {
+    private static func back(_ unwinding: OutgoingRecord.Unwinding, _ record: OutgoingRecord, _ sight: Sight) -> Step {
         switch sight.memory {
         case .moving, .preSwitchover: return .cancelMemory
         case .device, .cancelling: return .wait
@@ -196,6 +196,6 @@ enum OutgoingMachine {
         case .none, .completed, .cancelled, .failed: break
         }
         if sight.mirrors.values.contains(where: { $0 != .absent }) { return .removeMirrors }
-        return sight.isRunning ? .finish(unwinding.phase, unwinding.reason) : .resume
+        return sight.isRunning || record.isPaused == true ? .finish(unwinding.phase, unwinding.reason) : .resume
     }
 }

@@ -54,7 +54,7 @@ package struct AgentClient: AgentOrders {
     }
 
     package func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport {
-        try await call(.PUT, path(server), order, within: order.images.isEmpty ? Self.slow : Self.copying)
+        try await call(.PUT, path(server), order, within: order.images.isEmpty && order.bases.isEmpty ? Self.slow : Self.copying)
     }
 
     package func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport {
@@ -63,6 +63,18 @@ package struct AgentClient: AgentOrders {
 
     package func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport {
         try await call(.POST, path(server, "stop"), order, within: Self.slow + .milliseconds(order.graceMS))
+    }
+
+    package func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport {
+        try await call(.POST, path(server, "pause"), order, within: Self.slow)
+    }
+
+    package func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport {
+        try await call(.POST, path(server, "cdrom"), order, within: Self.slow)
+    }
+
+    package func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds {
+        try await call(.POST, "/v1/bases/missing", needs, within: Self.slow)
     }
 
     package func delete(_ server: ServerID, _ order: DeleteOrder) async throws {

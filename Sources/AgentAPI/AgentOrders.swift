@@ -7,6 +7,7 @@ package import Fleet
 package protocol AgentOrders: Sendable {
     func host() async throws -> HostFacts
     func guest(_ server: ServerID) async throws -> GuestReport
+    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds
 
     /// What the source of a migration knows of what there is to move. Changes nothing.
     func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport
@@ -19,6 +20,8 @@ package protocol AgentOrders: Sendable {
     func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport
     func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport
     func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport
+    func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport
+    func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport
     func delete(_ server: ServerID, _ order: DeleteOrder) async throws
 
     func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport

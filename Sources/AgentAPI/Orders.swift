@@ -18,11 +18,14 @@ package struct DefineOrder: Sendable, Codable {
     package var description: GuestDescription
     /// By disk name, a path on the host of the image that the new disk's content is copied from.
     package var images: [String: String]
+    /// By disk name, a path on the host of the image that the new disk rests on. It is taken into the disk's storage with all that it rests on.
+    package var bases: [String: String]
 
-    package init(epoch: Epoch, description: GuestDescription, images: [String: String] = [:]) {
+    package init(epoch: Epoch, description: GuestDescription, images: [String: String] = [:], bases: [String: String] = [:]) {
         self.epoch = epoch
         self.description = description
         self.images = images
+        self.bases = bases
     }
 }
 
@@ -64,10 +67,12 @@ package struct PrepareOrder: Sendable, Codable {
     package var streams: StreamOptions
     /// What stands here when the attempt has failed is kept for somebody to look at.
     package var keepsFailed: Bool
+    /// Bytes of the medium in its cdrom, as the source has it: the target's under the same path must have as many. Nil for no medium.
+    package var cdromBytes: Int64?
 
     package init(
         epoch: Epoch, key: AttemptKey, description: GuestDescription, source: String, sharedDisks: [String] = [],
-        streams: StreamOptions = .plain, keepsFailed: Bool = false
+        streams: StreamOptions = .plain, keepsFailed: Bool = false, cdromBytes: Int64? = nil
     ) {
         self.epoch = epoch
         self.key = key
@@ -76,6 +81,7 @@ package struct PrepareOrder: Sendable, Codable {
         self.sharedDisks = sharedDisks
         self.streams = streams
         self.keepsFailed = keepsFailed
+        self.cdromBytes = cdromBytes
     }
 }
 
@@ -178,11 +184,14 @@ package struct HandoverOrder: Sendable, Codable {
     package var epoch: Epoch
     package var key: AttemptKey
     package var source: String
+    /// It stood still at the source by somebody's order: own it, and leave it so.
+    package var isPaused: Bool?
 
-    package init(epoch: Epoch, key: AttemptKey, source: String) {
+    package init(epoch: Epoch, key: AttemptKey, source: String, isPaused: Bool? = nil) {
         self.epoch = epoch
         self.key = key
         self.source = source
+        self.isPaused = isPaused
     }
 }
 

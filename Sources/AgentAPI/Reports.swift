@@ -7,12 +7,17 @@ package struct GuestReport: Hashable, Sendable, Codable {
     /// Path on the host of the file that the serial console is written to.
     package var consoleLog: String
     package var warnings: [String]
+    /// Bytes of the medium in its cdrom; nil without one.
+    package var cdromBytes: Int64?
 
-    package init(summary: GuestSummary, description: GuestDescription, consoleLog: String, warnings: [String]) {
+    package init(
+        summary: GuestSummary, description: GuestDescription, consoleLog: String, warnings: [String], cdromBytes: Int64? = nil
+    ) {
         self.summary = summary
         self.description = description
         self.consoleLog = consoleLog
         self.warnings = warnings
+        self.cdromBytes = cdromBytes
     }
 }
 
@@ -60,6 +65,8 @@ package struct OutgoingReport: Hashable, Sendable, Codable {
     package var events: [PolicyEvent]
     /// Nil when all memory goes before the switch.
     package var postCopy: PostCopy?
+    /// The guest stands still by somebody's order, and will on the target. Nil for one that runs.
+    package var isPaused: Bool?
 
     package init(
         epoch: Epoch, key: AttemptKey, phase: Phase, version: Int64, progress: Progress, reason: Reason? = nil,
@@ -86,7 +93,7 @@ package struct IncomingReport: Hashable, Sendable, Codable {
         case received
         /// The ownership record is on disk.
         case owned
-        /// `cont` was given and QEMU says running.
+        /// `cont` was given and QEMU says running; or the guest was owned paused, and stands still as it did at the source.
         case running
         /// It will never run this attempt's guest.
         case refused
@@ -112,11 +119,13 @@ package struct IncomingReport: Hashable, Sendable, Codable {
     /// Of a stopped server whose files are copied. `prepared` then means that they are being copied, `received` that all of them are here and
     /// verified, and `owned` is the end.
     package var receipt: ReceiptReport?
+    /// It was handed over paused and is left so. Nil for one that runs.
+    package var isPaused: Bool?
 
     package init(
         epoch: Epoch, key: AttemptKey, phase: Phase, version: Int64, endpoints: Endpoints? = nil, reason: Reason? = nil,
         ownershipUS: Int64? = nil, resumeUS: Int64? = nil, vcpuProgressMS: Int64? = nil, postCopy: PostCopy? = nil,
-        receipt: ReceiptReport? = nil
+        receipt: ReceiptReport? = nil, isPaused: Bool? = nil
     ) {
         self.epoch = epoch
         self.key = key
@@ -129,6 +138,7 @@ package struct IncomingReport: Hashable, Sendable, Codable {
         self.vcpuProgressMS = vcpuProgressMS
         self.postCopy = postCopy
         self.receipt = receipt
+        self.isPaused = isPaused
     }
 }
 

@@ -93,6 +93,9 @@ package enum AgentServer {
         router.get("/v1/host") { request, context in
             await answer(request, context) { _ in try await agent.host() }
         }
+        router.post("/v1/bases/missing") { request, context in
+            await obey(request, context) { try await agent.missingBases($0.order(BaseNeeds.self)) }
+        }
         router.delete("/v1/kept/:id") { request, context in
             await obey(request, context) {
                 try await agent.deleteKept($0.context.parameters.require("id"))
@@ -126,6 +129,12 @@ package enum AgentServer {
         }
         guest.post("stop") { request, context in
             await obey(request, context) { try await agent.stop($0.server, $0.order(StopOrder.self)) }
+        }
+        guest.post("pause") { request, context in
+            await obey(request, context) { try await agent.pause($0.server, $0.order(PauseOrder.self)) }
+        }
+        guest.post("cdrom") { request, context in
+            await obey(request, context) { try await agent.setCDROM($0.server, $0.order(CDROMOrder.self)) }
         }
         guest.post("delete") { request, context in
             await obey(request, context) {

@@ -93,7 +93,7 @@ package struct GodwitClient: Sendable {
 
 extension GodwitClient {
     /// - Parameter search: Part of a name or id.
-    package func servers(search: String? = nil, host: String? = nil, status: ServerStatus? = nil) async throws -> Page<ServerView> {
+    package func servers(search: String? = nil, host: String? = nil, status: ShownStatus? = nil) async throws -> Page<ServerView> {
         try await get("/v1/servers", ["search": search, "host": host, "status": status?.rawValue])
     }
 
@@ -119,6 +119,16 @@ extension GodwitClient {
     /// Answers when the guest is off.
     package func stopServer(_ reference: String, _ request: StopServerRequest = StopServerRequest()) async throws -> ServerView {
         try await send(.POST, "/v1/servers/\(escaped(reference))/stop", body: request, deadline: Self.operationDeadline)
+    }
+
+    /// Answers when the guest's vCPUs stand still.
+    package func suspendServer(_ reference: String) async throws -> ServerView {
+        try await send(.POST, "/v1/servers/\(escaped(reference))/suspend", body: Nothing(), deadline: Self.operationDeadline)
+    }
+
+    /// Answers when they execute again.
+    package func resumeServer(_ reference: String) async throws -> ServerView {
+        try await send(.POST, "/v1/servers/\(escaped(reference))/resume", body: Nothing(), deadline: Self.operationDeadline)
     }
 
     /// Answers with the accepted migration, `pending`; follow it with ``watchMigration(_:reconnectingFor:)``.

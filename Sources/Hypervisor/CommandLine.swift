@@ -1,7 +1,7 @@
 import AgentAPI
 package import Fleet
 import Foundation
-import QMP
+package import QMP
 
 /// QEMU's command line for a guest, as a pure function: equal descriptions give guests of equal make on every host, device for device
 /// and slot for slot, so that one can take over the other's state.
@@ -92,11 +92,15 @@ package enum CommandLine {
 
         let bus = guest.machine.contains("q35") ? "pcie.0" : "pci.0"
         line += disks(guest, around, bus: bus)
-        if let cdrom = guest.cdrom {
-            line += blockdev([
-                "driver": "raw", "node-name": "cdrom", "read-only": true, "file": ["driver": "file", "filename": .string(cdrom)],
-            ])
-            line += ["-device", "ide-cd,id=cdrom,drive=cdrom,bus=ide.0,unit=0,bootindex=\(guest.disks.count + 1)"]
+        if let medium = guest.cdrom {
+            // Without a medium it is the same device: the state of the one fits the other.
+            if !medium.isEmpty { line += blockdev(cdrom(medium)) }
+            let drive = medium.isEmpty ? "" : "drive=\(cdromNode),"
+            line += ["-device", "ide-cd,id=cdrom,\(drive)bus=ide.0,unit=0,bootindex=\(guest.disks.count + 1)"]
+        }
+        if guest.tpm != nil {
+            line += ["-chardev", "socket,id=tpm-socket,path=\(escaped(around.paths.tpmSocket))"]
+            line += ["-tpmdev", "emulator,id=tpm-host,chardev=tpm-socket", "-device", "tpm-crb,id=tpm,tpmdev=tpm-host"]
         }
         for (index, nic) in guest.nics.enumerated() {
             switch around.attachments[nic.name] ?? .user {
@@ -148,6 +152,13 @@ package enum CommandLine {
             }
         }
         return line
+    }
+
+    package static let cdromNode = "cdrom-medium"
+
+    /// The block node of a medium, as QEMU wants it.
+    package static func cdrom(_ medium: String) -> JSONValue {
+        ["driver": "raw", "node-name": .string(cdromNode), "read-only": true, "file": ["driver": "file", "filename": .string(medium)]]
     }
 
     private static func blockdev(_ node: JSONValue) -> [String] { ["-blockdev", node.description] }

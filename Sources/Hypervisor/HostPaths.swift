@@ -26,6 +26,16 @@ package struct HostPaths: Sendable {
     /// What failed attempts left: a folder each.
     package var kept: String { state + "/kept" }
 
+    /// The path of a storage.
+    /// - Throws: ``AgentProblem`` when the host has no such storage.
+    package func storage(_ name: String) throws -> String {
+        guard let path = storages[name]?.path else {
+            throw AgentProblem(
+                .invalid, .invalidRequest, "this host has no storage \(name): it has \(storages.keys.sorted().joined(separator: ", "))")
+        }
+        return path
+    }
+
     package func of(_ server: ServerID) -> GuestPaths {
         GuestPaths(folder: "\(guests)/\(server)", sockets: "\(run)/\(fingerprint(server.value))", storages: storages, server: server)
     }
@@ -61,6 +71,10 @@ package struct GuestPaths: Hashable, Sendable {
     package var pid: String { folder + "/qemu.pid" }
     /// QEMU's monitor.
     package var monitor: String { sockets + ".qmp" }
+    /// The control channel of its TPM.
+    package var tpmSocket: String { sockets + ".tpm" }
+    package var tpmPID: String { folder + "/tpm.pid" }
+    package var tpmLog: String { folder + "/tpm.log" }
     /// A second monitor for `yank` while the first hangs.
     package var rescue: String { sockets + ".rescue" }
 
@@ -106,6 +120,10 @@ package struct GuestPaths: Hashable, Sendable {
     /// The file of the firmware's variables.
     /// - Throws: ``AgentProblem`` when the host does not have the first disk's storage.
     package func nvram(of guest: GuestDescription) throws -> String { try belongings(of: guest) + "/nvram.fd" }
+
+    /// What the server's TPM keeps.
+    /// - Throws: ``AgentProblem`` when the host does not have the first disk's storage.
+    package func tpm(of guest: GuestDescription) throws -> String { try belongings(of: guest) + "/tpm" }
 
     package func disk(_ disk: GuestDescription.Disk) throws -> String {
         "\(try diskFolder(on: disk.storage))/\(disk.name).\(disk.format.rawValue)"

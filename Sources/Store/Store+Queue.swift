@@ -116,12 +116,13 @@ extension Store {
         if change.placement != nil || change.serverStatus != nil {
             // Held by nobody who lives: a controller takes it over at once.
             let isOperation = change.serverStatus?.isOperation ?? false
+            let description = try change.description.map { try JSON.text($0) }
             let changed = try await transaction.execute(
                 """
                 UPDATE servers SET
                     operation_owner = \(isOperation ? "migration \(migration.id)" : nil),
                     operation_until = CASE WHEN \(isOperation) = 1 THEN \(dialect.now) END,
-                    host_id = COALESCE(\(change.placement?.value), host_id),
+                    host_id = COALESCE(\(change.placement?.value), host_id), description = COALESCE(\(description), description),
                     status = COALESCE(\(change.serverStatus?.rawValue), status),
                     note_code = CASE WHEN \(change.serverStatus != nil) = 1 THEN \(change.serverNote?.code.value) ELSE note_code END,
                     note_message = CASE WHEN \(change.serverStatus != nil) = 1 THEN \(change.serverNote?.message) ELSE note_message END

@@ -20,8 +20,8 @@ struct Godwit: AsyncParsableCommand {
             CommandGroup(
                 name: "Servers",
                 subcommands: [
-                    ServerCreate.self, ServerList.self, ServerShow.self, ServerStart.self, ServerStop.self, ServerDelete.self,
-                    ServerLiveMigrate.self, ServerMigrateForecast.self,
+                    ServerCreate.self, ServerList.self, ServerShow.self, ServerStart.self, ServerStop.self, ServerSuspend.self,
+                    ServerResume.self, ServerDelete.self, ServerLiveMigrate.self, ServerMigrateForecast.self,
                 ]),
             CommandGroup(
                 name: "Server groups",

@@ -129,6 +129,12 @@ actor ScriptedAgent: AgentOrders {
         guests[server] = nil
     }
 
+    func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport {
+        try await obey("pause(\(order.isPaused))", server, order.epoch)
+        guests[server]?.status = order.isPaused ? .paused : .running
+        return try report(server)
+    }
+
     private var notHere: AgentProblem { AgentProblem(.failed, .agentError, "the controller never gives this order") }
 
     func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport {
@@ -163,6 +169,8 @@ actor ScriptedAgent: AgentOrders {
     func sendMemory(_ server: ServerID, _ order: MemoryOrder) async throws -> OutgoingReport { throw notHere }
     func abort(_ server: ServerID, _ order: AbortOrder) async throws -> OutgoingReport { throw notHere }
     func handOver(_ server: ServerID, _ order: HandoverOrder) async throws -> IncomingReport { throw notHere }
+    func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport { throw notHere }
+    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds { throw notHere }
     func refuse(_ server: ServerID, _ order: RefuseOrder) async throws -> IncomingReport { throw notHere }
     func discard(_ server: ServerID, _ order: DiscardOrder) async throws -> DiscardReport { throw notHere }
     func deleteKept(_ id: String) async throws { throw notHere }

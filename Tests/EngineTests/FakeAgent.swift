@@ -45,6 +45,9 @@ final class FakeAgent: AgentOrders, AgentDirectory {
     func delete(_ server: ServerID, _ order: DeleteOrder) async throws { throw unknown }
     func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport { throw unknown }
     func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport { throw unknown }
+    func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport { throw unknown }
+    func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport { throw unknown }
+    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds { throw unknown }
     func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport { throw unknown }
     func mirror(_ server: ServerID, _ order: MirrorOrder) async throws -> OutgoingReport { throw unknown }
     func sendMemory(_ server: ServerID, _ order: MemoryOrder) async throws -> OutgoingReport { throw unknown }

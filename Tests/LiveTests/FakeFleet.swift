@@ -229,4 +229,7 @@ struct FakeAgent: AgentOrders {
     }
     func deleteKept(_ id: String) async throws { throw Self.missing("kept guest") }
     func delete(_ server: ServerID, _ order: DeleteOrder) async throws { throw Self.missing("guest") }
+    func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport { throw Self.missing("guest") }
+    func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport { throw Self.missing("guest") }
+    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds { throw Self.missing("base image") }
 }

@@ -16,7 +16,7 @@ package enum ColdPlan {
             mode: .cold,
             steps: [
                 PlaceStep(ground: ground), LendStep(ground: ground), ReceiveStep(ground: ground), HandOverStep(ground: ground),
-                CommitStep(figures: ReceiveStep.figures),
+                CommitStep(ground: ground, figures: ReceiveStep.figures),
             ],
             statusWhileMoving: .migrating,
             // A start is an operation that a controller sees through, also when this worker dies.

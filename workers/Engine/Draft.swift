@@ -115,6 +115,7 @@ struct Draft {
             if change.migration.state != .ready { change.migration.target = nil }
         case .commitPlacement:
             change.placement = change.migration.target
+            change.description = result?.description
             change.serverStatus = plan.statusWhenReady(change.migration)
         case .cleanUpSource:
             change.cleanups.append(

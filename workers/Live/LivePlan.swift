@@ -13,9 +13,9 @@ package enum LivePlan {
         return Plan(
             mode: .live,
             steps: [
-                PlaceStep(ground: ground), ProveSharedStep(ground: ground), PrepareTargetStep(ground: ground),
+                PlaceStep(ground: ground), ProveSharedStep(ground: ground), PrepareTargetStep(ground: ground), EjectMediumStep(ground: ground),
                 MirrorDisksStep(ground: ground), SendMemoryStep(ground: ground), SwitchStep(ground: ground),
-                CommitStep(figures: SwitchStep.figures),
+                CommitStep(ground: ground, figures: SwitchStep.figures),
             ],
             statusWhileMoving: .liveMigrating, statusWhenReady: { _ in .running },
             statusAfterFailure: { fault in

@@ -18,13 +18,15 @@ struct PrepareTargetStep: Step {
     }
 
     func perform(_ context: StepContext) async throws -> StepResult {
-        let description = try await ground.store.server(context.server.value).description
+        let description = Medium.described(
+            try await ground.store.server(context.server.value), after: context.migration.options)
         let source = try await ground.source(context)
         let target = try await ground.target(context)
         let order = PrepareOrder(
             epoch: context.epoch, key: context.key, description: description, source: source.host.name,
             sharedDisks: try ProveSharedStep.sharedDisks(context), streams: context.streams,
-            keepsFailed: context.migration.options.keepDestGuestOnFailed)
+            keepsFailed: context.migration.options.keepDestGuestOnFailed,
+            cdromBytes: try await mediumBytes(of: description, source, context))
         let report: IncomingReport
         do {
             report = try await target.ask { try await $0.prepare(context.server, order) }
@@ -43,6 +45,16 @@ struct PrepareTargetStep: Step {
                 throw Fault(.agentError, "\(target.host.name) did not say where its guest listens.", remedy: .otherTarget)
             }
             return try StepResult(output: Output(endpoints: endpoints, targetAgentURL: target.host.agentURL))
+        }
+    }
+
+    /// What the medium that moves along must be as large as on the target.
+    private func mediumBytes(of guest: GuestDescription, _ source: AgentLink, _ context: StepContext) async throws -> Int64? {
+        guard let medium = guest.cdrom, !medium.isEmpty else { return nil }
+        do {
+            return try await source.ask { try await $0.guest(context.server) }.cdromBytes
+        } catch let problem as AgentProblem {
+            throw Remedies.fault(problem, of: source.host, .source)
         }
     }
 

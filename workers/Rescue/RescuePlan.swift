@@ -12,7 +12,7 @@ package enum RescuePlan {
         let ground = Ground(store: store, agents: agents, settings: settings)
         return Plan(
             mode: .rescue,
-            steps: [CheckDownStep(ground: ground), PlaceStep(ground: ground), AdoptStep(ground: ground), CommitStep()],
+            steps: [CheckDownStep(ground: ground), PlaceStep(ground: ground), AdoptStep(ground: ground), CommitStep(ground: ground)],
             statusWhileMoving: .migrating,
             // A start is an operation that a controller sees through.
             statusWhenReady: { $0.options.autoStart ? .starting : .ready },

@@ -45,6 +45,8 @@ package struct API: Sendable {
             Route(.delete, "/v1/servers/{server}", deleteServer),
             Route(.post, "/v1/servers/{server}/start", startServer),
             Route(.post, "/v1/servers/{server}/stop", stopServer),
+            Route(.post, "/v1/servers/{server}/suspend", suspendServer),
+            Route(.post, "/v1/servers/{server}/resume", resumeServer),
             Route(.post, "/v1/servers/{server}/live-migrate", liveMigrate),
             Route(.post, "/v1/servers/{server}/migrate-forecast", forecastMigration),
             Route(.get, "/v1/server-groups", listGroups),

@@ -85,6 +85,26 @@ package enum OpenAPI {
                 }
               }
             },
+            "/v1/servers/{server}/suspend": {
+              "post": {
+                "operationId": "suspendServer", "summary": "Has a running server stand still in memory; answered when its vCPUs do",
+                "parameters": [ { "$ref": "#/components/parameters/Server" } ],
+                "responses": {
+                  "200": { "description": "The server, suspended", "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Server" } } } },
+                  "default": { "$ref": "#/components/responses/Problem" }
+                }
+              }
+            },
+            "/v1/servers/{server}/resume": {
+              "post": {
+                "operationId": "resumeServer", "summary": "Has a suspended server go on; answered when its guest runs",
+                "parameters": [ { "$ref": "#/components/parameters/Server" } ],
+                "responses": {
+                  "200": { "description": "The server, running", "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Server" } } } },
+                  "default": { "$ref": "#/components/responses/Problem" }
+                }
+              }
+            },
             "/v1/servers/{server}/live-migrate": {
               "post": {
                 "operationId": "liveMigrate", "summary": "Accepts a live migration of a running server; workers carry it out",
@@ -239,7 +259,7 @@ package enum OpenAPI {
               },
               "ServerStatus": {
                 "type": "string",
-                "enum": [ "deploying", "ready", "starting", "running", "stopping", "deleting", "start_migrate", "migrating", "live_migrating" ]
+                "enum": [ "deploying", "ready", "starting", "running", "suspend", "stopping", "deleting", "start_migrate", "migrating", "live_migrating" ]
               },
               "MigrationState": {
                 "type": "string", "enum": [ "pending", "scheduling", "syncing-disk", "syncing-memory", "switching", "ready", "failed" ]
@@ -265,6 +285,7 @@ package enum OpenAPI {
                   "boot": { "$ref": "#/components/schemas/Boot" },
                   "disks": { "type": "array", "maxItems": 16, "items": { "$ref": "#/components/schemas/CreateDisk" } },
                   "cdrom": { "type": "string", "description": "Path on the host of an ISO image" },
+                  "tpm": { "type": "string", "enum": [ "2.0" ], "description": "A trusted platform module of that version; none where left out" },
                   "nics": { "type": "array", "maxItems": 8, "items": { "$ref": "#/components/schemas/CreateNIC" } },
                   "prefer_host": { "type": "string", "description": "Id or name of the host that it must be on" },
                   "group": { "type": "string", "description": "Id or name of the server group that it shall be in" }
@@ -277,7 +298,8 @@ package enum OpenAPI {
                   "format": { "type": "string", "enum": [ "qcow2", "raw" ], "default": "qcow2" },
                   "bus": { "type": "string", "enum": [ "virtio-blk", "virtio-scsi" ], "default": "virtio-blk" },
                   "storage": { "type": "string" },
-                  "image": { "type": "string", "description": "Path on the host of an image to start from" }
+                  "image": { "type": "string", "description": "Path on the host of an image to start from" },
+                  "base": { "type": "string", "description": "Path on the host of an image to rest on, copy on write; not with image" }
                 }
               },
               "CreateNIC": {
@@ -325,7 +347,8 @@ package enum OpenAPI {
                   "firmware": { "type": "string", "enum": [ "bios", "uefi" ] },
                   "boot": { "$ref": "#/components/schemas/Boot" },
                   "disks": { "type": "array", "items": { "$ref": "#/components/schemas/Disk" } },
-                  "cdrom": { "type": "string" },
+                  "cdrom": { "type": "string", "description": "Path on the host of the medium; empty for an empty drive" },
+                  "tpm": { "type": "string", "enum": [ "2.0" ] },
                   "nics": { "type": "array", "items": { "$ref": "#/components/schemas/NIC" } },
                   "console_log": { "type": "string", "description": "Path on the host; only where one server is shown" },
                   "epoch": { "type": "integer" },
@@ -341,7 +364,8 @@ package enum OpenAPI {
                   "size_bytes": { "type": "integer" },
                   "format": { "type": "string", "enum": [ "qcow2", "raw" ] },
                   "bus": { "type": "string", "enum": [ "virtio-blk", "virtio-scsi" ] },
-                  "storage": { "type": "string" }
+                  "storage": { "type": "string" },
+                  "base": { "type": "string", "description": "Name of the base image that it rests on, made of that one's content" }
                 }
               },
               "NIC": {

@@ -18,13 +18,17 @@ struct Views {
     func server(_ server: Server, migration: MigrationID?, consoleLog: String? = nil) -> ServerView {
         let description = server.description
         return ServerView(
-            id: server.id.value, name: server.name, status: server.status, host: named(server.host), vcpus: description.vcpus,
+            id: server.id.value, name: server.name, status: ShownStatus(server.status, isPaused: server.isPaused), host: named(server.host),
+            vcpus: description.vcpus,
             memoryMB: description.memoryBytes >> 20, cpuModel: description.cpuModel, machine: description.machine,
             accelerator: description.accelerator, firmware: description.firmware,
             boot: description.boot.map { BootView(kernel: $0.kernel, initrd: $0.initrd, commandLine: $0.commandLine) },
             disks: description.disks.map {
-                DiskView(name: $0.name, sizeBytes: $0.sizeBytes, format: $0.format, bus: $0.bus, storage: $0.storage)
-            }, cdrom: description.cdrom, nics: description.nics.map { NICView(name: $0.name, network: $0.network, mac: $0.mac) },
+                DiskView(
+                    name: $0.name, sizeBytes: $0.sizeBytes, format: $0.format, bus: $0.bus, storage: $0.storage, base: $0.bases?.first?.name
+                )
+            }, cdrom: description.cdrom, tpm: description.tpm,
+            nics: description.nics.map { NICView(name: $0.name, network: $0.network, mac: $0.mac) },
             consoleLog: consoleLog, epoch: server.epoch.value, note: server.note, migration: migration?.value,
             createdAt: WireTime(server.createdAt))
     }

@@ -36,6 +36,7 @@ struct ServerRequest {
         }
         spec.disks = try fields.objects("disks", limit: 16, Self.disk)
         spec.cdrom = try fields.hostPath("cdrom")
+        spec.tpm = try fields.choice("tpm", TPM.self)
         spec.nics = try fields.objects("nics", limit: 8, Self.nic)
         self.preferHost = try fields.string("prefer_host")
         self.group = try fields.string("group")
@@ -63,9 +64,19 @@ struct ServerRequest {
         if let bus = try fields.choice("bus", DiskBus.self) { disk.bus = bus }
         disk.storage = try fields.string("storage")
         disk.image = try fields.hostPath("image")
-        if disk.image == nil, disk.sizeBytes == nil {
+        disk.base = try fields.hostPath("base")
+        if disk.base != nil {
+            let field = fields.path("base")
+            if disk.image != nil {
+                throw Problem.invalid(field, "\(field) and image cannot both be given; a disk is a copy of an image or rests on a base.")
+            }
+            if disk.format != .qcow2 {
+                throw Problem.invalid(field, "\(field) needs the format qcow2; a raw disk cannot rest on another image.")
+            }
+        }
+        if disk.image == nil, disk.base == nil, disk.sizeBytes == nil {
             let field = fields.path("size_bytes")
-            throw Problem.invalid(field, "\(field) is missing; give the disk's size in bytes, or an image to take it from.")
+            throw Problem.invalid(field, "\(field) is missing; give the disk's size in bytes, or an image or a base to take it from.")
         }
         return disk
     }
