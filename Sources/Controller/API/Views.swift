@@ -69,7 +69,8 @@ extension HostView {
         self.init(
             id: host.id.value, name: host.name, status: host.isOnline(at: now) ? .online : .offline, enabled: host.enabled,
             maintenance: host.maintenance, vcpusOvercommit: host.overcommit.vcpus, memoryOvercommit: host.overcommit.memory,
-            inboundSlots: host.slots.inbound, outboundSlots: host.slots.outbound, agentURL: host.agentURL, architecture: facts?.architecture, cpuModel: facts?.cpuModel, microcode: facts?.microcode,
+            inboundSlots: host.slots.inbound, outboundSlots: host.slots.outbound, agentURL: host.agentURL,
+            architecture: facts?.architecture, cpuModel: facts?.cpuModel, microcode: facts?.microcode,
             kernel: facts?.kernel, qemuVersion: facts?.qemuVersion, machineTypes: facts?.machineTypes, accelerator: facts?.accelerator,
             cpus: facts?.cpus, vcpusTaken: load.vcpusTaken, memoryTotalMB: facts.map { $0.memoryBytes >> 20 },
             memoryTakenMB: load.memoryTakenBytes >> 20,

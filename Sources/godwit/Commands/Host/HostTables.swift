@@ -6,12 +6,14 @@ enum HostTables {
     static func list(_ hosts: [HostView]) -> String {
         Table(
             [
-                "ID", "Name", "Host_status", "Enabled", "Maintenance", "cpu_count", "vcpus_taken", "mem_size", "mem_taken", "Storage_free", "Guests",
+                "ID", "Name", "Host_status", "Enabled", "Maintenance", "cpu_count", "vcpus_taken", "mem_size", "mem_taken", "Storage_free",
+                "Guests",
                 "Inbound", "Outbound", "Failed_lately", "cpu_desc", "qemu_version", "Agent",
             ],
             rows: hosts.map { host in
                 [
-                    host.id, host.name, host.status.rawValue, String(host.enabled), host.maintenance ? "true" : nil, host.cpus.map(String.init), String(host.vcpusTaken),
+                    host.id, host.name, host.status.rawValue, String(host.enabled), host.maintenance ? "true" : nil,
+                    host.cpus.map(String.init), String(host.vcpusTaken),
                     host.memoryTotalMB.map(String.init), String(host.memoryTakenMB),
                     host.storages.map { "\($0.name) \(Amounts.bytes($0.freeBytes))" }.joined(separator: ", "),
                     host.guests.map(String.init), host.inboundMigrations > 0 ? String(host.inboundMigrations) : nil,

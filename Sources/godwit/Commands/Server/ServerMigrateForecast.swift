@@ -37,7 +37,8 @@ struct ServerMigrateForecast: ControllerCommand {
 
     @Option(
         name: .customLong("max-bandwidth-mb"),
-        help: ArgumentHelp("Bandwidth over disks and memory together, in MB/s (10⁶ bytes a second), 1 to 1000000 (no limit).", valueName: "MB/s"))
+        help: ArgumentHelp(
+            "Bandwidth over disks and memory together, in MB/s (10⁶ bytes a second), 1 to 1000000 (no limit).", valueName: "MB/s"))
     var maxBandwidthMB: Int64?
 
     @Option(
