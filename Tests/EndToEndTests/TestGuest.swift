@@ -100,6 +100,8 @@ extension TestFleet {
         try handle.seek(toOffset: 128 << 20)
         let random = try FileHandle(forReadingFrom: URL(filePath: "/dev/urandom"))
         defer { try? random.close() }
+        // A text that can be looked for on the wire, at the head of bytes that nobody can guess.
+        try handle.write(contentsOf: Data((0..<4096).flatMap { _ in Sniffer.diskMarker }))
         for _ in 0..<dataMB { try handle.write(contentsOf: random.read(upToCount: 1 << 20) ?? Data()) }
     }
 

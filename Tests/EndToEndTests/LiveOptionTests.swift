@@ -1,0 +1,170 @@
+import Client
+import Fleet
+import Foundation
+import Testing
+
+extension EndToEnd {
+    /// What a live migration can be asked for, each by what is seen of it from outside.
+    @Suite(.serialized, .netFleet(hosts: 3))
+    struct LiveOptionTests {
+        /// A live migration of a small guest with some options, watched, ended well, and proven.
+        private func moves(
+            _ fleet: NetFleet, _ recipe: GuestRecipe, _ options: [String],
+            sourceLocation: SourceLocation = #_sourceLocation, _ look: (MigrationView, ServerView) async throws -> Void = { _, _ in }
+        ) async throws {
+            let source = try await fleet.startGuest(recipe)
+            let heard = try await fleet.watched("vm1", "live \(options.joined(separator: " "))", sourceLocation: sourceLocation) {
+                let migration = try await fleet.migrate("vm1", ["--prefer-host", "host2"] + options)
+                let end = try await fleet.arrive(migration.id, sourceLocation: sourceLocation)
+                try await look(end, source)
+            }
+            try await fleet.clean("host1", of: source)
+            try await fleet.proveWhole("vm1", source: source, heard: heard)
+        }
+
+        @Test(arguments: [[], ["--multifd", "2"]], [false, true])
+        func `with TLS neither memory nor disk can be read on the wire, without it both`(streams: [String], tls: Bool) async throws {
+            try await NetFleet.test { fleet in
+                // How the pages of the still set begin, behind a dirty set of 16 MiB.
+                let memory = (0..<64).map { Sniffer.memoryMarker(page: 4096 + $0) }
+                let source = try await fleet.startGuest(GuestRecipe(dirtyMBs: 2, diskDataMB: 24))
+                let seen = try await fleet.sniffing("host1", for: [Sniffer.diskMarker] + memory) {
+                    let migration = try await fleet.migrate(
+                        "vm1", ["--prefer-host", "host2"] + streams + (tls ? ["--enable-tls"] : []))
+                    try await fleet.arrive(migration.id)
+                }
+                #expect(seen.bytes > 40 << 20, "the streams passed here: \(seen.bytes)")
+                let disk = seen.found[Sniffer.diskMarker.hex] ?? 0
+                let pages = memory.count { seen.found[$0.hex] ?? 0 > 0 }
+                print("outside: TLS \(tls): \(seen.bytes >> 20) MiB passed, disk pattern in \(disk) packets, \(pages) of 64 of memory")
+                if tls {
+                    #expect(disk == 0 && pages == 0)
+                } else {
+                    #expect(disk > 0 && pages > 0, "the sniffer sees what is not encrypted")
+                }
+                try await fleet.proveWhole("vm1", source: source)
+            }
+        }
+
+        @Test func `a server on the shared storage moves without its disk`() async throws {
+            try await NetFleet.test { fleet in
+                let before = try await fleet.sentBytes(by: "host1")
+                try await moves(fleet, GuestRecipe(dirtyMBs: 2, diskDataMB: 200, disks: ["format=qcow2,storage=shared"]), []) {
+                    end, source in
+                    let sent = try await fleet.sentBytes(by: "host1") - before
+                    #expect(sent < 150 << 20, "memory only: \(sent)")
+                    #expect(try await fleet.history(end.id).allSatisfy { $0.to != .syncingDisk })
+                    #expect(try fleet.disks(of: source.id, on: "host1").map(\.path) == fleet.disks(of: source.id, on: "host2").map(\.path))
+                }
+            }
+        }
+
+        @Test func `several disks, local and shared, each move by their own nature`() async throws {
+            try await NetFleet.test { fleet in
+                let disks = ["format=qcow2", "format=raw", "format=qcow2,storage=shared"]
+                try await moves(fleet, GuestRecipe(dirtyMBs: 5, diskDataMB: 24, disks: disks), []) { _, source in
+                    #expect(try fleet.files(in: "host2/local/\(source.id)").count { $0.lastPathComponent.hasPrefix("disk") } == 2)
+                    #expect(try fleet.files(in: "shared/\(source.id)").count { $0.lastPathComponent.hasPrefix("disk") } == 1)
+                }
+            }
+        }
+
+        @Test func `one budget holds disk and memory together`() async throws {
+            try await NetFleet.test { fleet in
+                _ = try await fleet.startGuest(GuestRecipe(memoryMB: 192, dirtyMBs: 1, diskDataMB: 96))
+                let begun = ContinuousClock.now
+                let before = try await fleet.sentBytes(by: "host1")
+                let migration = try await fleet.migrate("vm1", "--prefer-host", "host2", "--max-bandwidth-mb", "20")
+                try await fleet.arrive(migration.id)
+                let (sent, seconds) = (try await fleet.sentBytes(by: "host1") - before, begun.duration(to: .now).milliseconds)
+                print("outside: budget 20 MB/s: \(sent / 1_000_000) MB in \(seconds) ms, \(sent / seconds / 1000) MB/s")
+                #expect(sent / seconds < 23_000, "over its budget")
+                #expect(sent / seconds > 8_000, "far under its budget")
+            }
+        }
+
+        @Test func `parameters set in flight take effect on disk and memory`() async throws {
+            try await NetFleet.test { fleet in
+                let source = try await fleet.startGuest(GuestRecipe(memoryMB: 192, dirtyMBs: 1, diskDataMB: 200))
+                let migration = try await fleet.migrate("vm1", "--prefer-host", "host2", "--max-bandwidth-mb", "5")
+                try await fleet.reach(.syncingDisk, migration.id) { $0.diskDoneBytes > 10 << 20 }
+                let set = try await fleet.godwit(
+                    "server-set-live-migrate-params", "vm1", "--max-bandwidth-mb", "60", "--downtime-limit-ms", "400")
+                #expect(set.status == 0, "\(set.error)")
+                let begun = ContinuousClock.now
+                let end = try await fleet.arrive(migration.id)
+                // 320 MB at 5 MB/s take more than a minute.
+                #expect(begun.duration(to: .now) < .seconds(40))
+                #expect(end.options.maxBandwidthMB == 60 && end.options.downtimeLimitMS == 400)
+                let off = try await fleet.godwit("server-set-live-migrate-params", "vm1", "--max-bandwidth-mb", "60")
+                #expect(off.status == 1, "nothing is in flight")
+                try await fleet.proveWhole("vm1", source: source)
+            }
+        }
+
+        @Test(arguments: [
+            ["--quickly-finish"], ["--max-downtime-ms", "1500"], ["--skip-cpu-check", "--skip-kernel-check"], ["--cpu-check", "features"],
+        ])
+        func `options that leave the guest whole`(options: [String]) async throws {
+            try await NetFleet.test { fleet in try await moves(fleet, GuestRecipe(dirtyMBs: 5, diskDataMB: 24), options) }
+        }
+
+        @Test func `a guest that dirties too fast ends by the policy, and quickly-finish gets it over`() async throws {
+            try await NetFleet.test { fleet in
+                let source = try await fleet.startGuest(GuestRecipe(memoryMB: 192, dirtyMBs: 60, dirtySetMB: 48, diskDataMB: 8))
+                let heard = try await fleet.watched("vm1", "live, not converging", silenceBelow: .seconds(10)) {
+                    let hopeless = try await fleet.migrate(
+                        "vm1", "--prefer-host", "host2", "--max-bandwidth-mb", "20", "--no-auto-converge", "--timeout", "25s")
+                    let (code, sentence) = try await fleet.lose(hopeless.id)
+                    print("outside: not converging: \(code): \(sentence)")
+                    #expect(["did-not-converge", "timeout", "deadline"].contains { code.contains($0) }, "\(code)")
+                    #expect(try await fleet.server("vm1").host.name == "host1")
+                    try await fleet.clean("host2", of: source)
+                    let quick = try await fleet.migrate(
+                        "vm1", "--prefer-host", "host2", "--max-bandwidth-mb", "40", "--quickly-finish", "--max-downtime-ms", "4000")
+                    try await fleet.arrive(quick.id)
+                    let steps = try await fleet.history(quick.id).compactMap { $0.reason?.message ?? $0.step }
+                    #expect(steps.contains { $0.lowercased().contains("downtime") || $0.lowercased().contains("limit") }, "\(steps)")
+                }
+                try await fleet.proveWhole("vm1", source: source, heard: heard)
+            }
+        }
+
+        @Test func `post-copy lets a guest that never converges go over`() async throws {
+            try await NetFleet.test { fleet in
+                let source = try await fleet.startGuest(GuestRecipe(memoryMB: 192, dirtyMBs: 60, dirtySetMB: 48, diskDataMB: 8))
+                let heard = try await fleet.watched("vm1", "live, post-copy", silenceBelow: .seconds(15)) {
+                    let migration = try await fleet.migrate(
+                        "vm1", "--prefer-host", "host2", "--max-bandwidth-mb", "20", "--no-auto-converge", "--post-copy")
+                    try await fleet.arrive(migration.id)
+                    #expect(
+                        try await fleet.history(migration.id).contains {
+                            "\($0)".lowercased().contains("post-copy") || "\($0)".lowercased().contains("postcopy")
+                        })
+                }
+                try await fleet.proveWhole("vm1", source: source, heard: heard)
+            }
+        }
+
+        @Test func `a failed target is kept on demand, listed, and in nobody's way`() async throws {
+            try await NetFleet.test { fleet in
+                let source = try await fleet.startGuest(GuestRecipe(memoryMB: 192, dirtyMBs: 5, diskDataMB: 16))
+                let migration = try await fleet.migrate(
+                    "vm1", "--prefer-host", "host2", "--max-bandwidth-mb", "10", "--keep-dest-guest-on-failed")
+                try await fleet.reach(.syncingMemory, migration.id) { $0.memoryTransferredBytes > 5 << 20 }
+                let cancelled = try await fleet.godwit("server-cancel-live-migrate", "vm1")
+                #expect(cancelled.status == 0, "\(cancelled.error)")
+                _ = try await fleet.lose(migration.id)
+                let kept = try await fleet.godwit("kept-guest-list")
+                #expect(kept.status == 0 && kept.output.contains("host2"), "\(kept.output)\(kept.error)")
+                let second = try await fleet.migrate("vm1", "--prefer-host", "host2")
+                try await fleet.arrive(second.id)
+                try await fleet.proveWhole("vm1", source: source)
+            }
+        }
+    }
+}
+
+extension Data {
+    var hex: String { map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() }
+}
