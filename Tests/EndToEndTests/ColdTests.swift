@@ -42,8 +42,8 @@ extension EndToEnd {
                 #expect(now.status == .ready && now.host.name == "host2")
                 try await fleet.clean("host1", of: source)
                 let moved = try #require(try fleet.disks(of: source.id, on: "host2").first { $0.lastPathComponent.hasPrefix("disk0") })
-                #expect(try await succeed("qemu-img", "snapshot", "-l", moved.path).contains("before"), "internal snapshots travel")
-                #expect(try allocated(fleet, source, on: "host2") < data + (16 << 20), "holes stay holes")
+                try await #expect(succeed("qemu-img", "snapshot", "-l", moved.path).contains("before"), "internal snapshots travel")
+                try #expect(allocated(fleet, source, on: "host2") < data + (16 << 20), "holes stay holes")
                 try await proveStarts(fleet, "vm1")
             }
         }
@@ -57,8 +57,8 @@ extension EndToEnd {
                 #expect(end.targetHost?.name == "host2")
                 let now = try await fleet.ticking("vm1")
                 #expect(now.status == .running && now.host.name == "host2")
-                #expect(try fleet.guests(of: source.id).keys.sorted() == ["host2"])
-                #expect(try fleet.files(in: "host2").contains { $0.lastPathComponent == "nvram.fd" })
+                try #expect(fleet.guests(of: source.id).keys.sorted() == ["host2"])
+                try #expect(fleet.files(in: "host2").contains { $0.lastPathComponent == "nvram.fd" })
                 try await fleet.clean("host1", of: source)
             }
         }
@@ -129,10 +129,10 @@ extension EndToEnd {
                 let before = try await fleet.sentBytes(by: "host1")
                 let migration = try await fleet.move("vm1", "--prefer-host", "host2")
                 try await fleet.arrive(migration.id)
-                #expect(try await fleet.sentBytes(by: "host1") - before < 4 << 20, "nothing is copied")
-                #expect(try await fleet.history(migration.id).allSatisfy { $0.to != .syncingDisk })
-                #expect(try await fleet.server("vm1").host.name == "host2")
-                #expect(try fleet.disks(of: source.id, on: "host2").count == 1)
+                try await #expect(fleet.sentBytes(by: "host1") - before < 4 << 20, "nothing is copied")
+                try await #expect(fleet.history(migration.id).allSatisfy { $0.to != .syncingDisk })
+                try await #expect(fleet.server("vm1").host.name == "host2")
+                try #expect(fleet.disks(of: source.id, on: "host2").count == 1)
                 try await proveStarts(fleet, "vm1")
             }
         }
@@ -143,8 +143,8 @@ extension EndToEnd {
                     fleet, GuestRecipe(diskDataMB: 32, disks: ["format=qcow2,storage=shared", "format=qcow2", "format=raw"]))
                 let migration = try await fleet.move("vm1", "--prefer-host", "host2")
                 try await fleet.arrive(migration.id)
-                #expect(try fleet.files(in: "host2/local/\(source.id)").count { $0.lastPathComponent.hasPrefix("disk") } == 2)
-                #expect(try fleet.files(in: "shared/\(source.id)").count { $0.lastPathComponent.hasPrefix("disk") } == 1)
+                try #expect(fleet.files(in: "host2/local/\(source.id)").count { $0.lastPathComponent.hasPrefix("disk") } == 2)
+                try #expect(fleet.files(in: "shared/\(source.id)").count { $0.lastPathComponent.hasPrefix("disk") } == 1)
                 try await fleet.clean("host1", of: source)
                 try await proveStarts(fleet, "vm1")
             }

@@ -15,10 +15,10 @@ extension EndToEnd {
         @Test func `no host fits: one table says why, in the forecast and in the failure`() async throws {
             try await NetFleet.test { fleet in
                 let source = try await fleet.startGuest(GuestRecipe(diskDataMB: 8))
-                #expect(try await fleet.godwit("host-disable", "host2").status == 0)
+                try await #expect(fleet.godwit("host-disable", "host2").status == 0)
                 let forecast = try await fleet.godwit("server-migrate-forecast", "vm1", "--live-migrate")
                 let answer = try await fleet.godwit("server-live-migrate", "vm1", "--wait")
-                #expect(try await fleet.godwit("host-enable", "host2").status == 0)
+                try await #expect(fleet.godwit("host-enable", "host2").status == 0)
                 #expect(answer.status == 1)
                 for text in [forecast.output + forecast.error, answer.output + answer.error] {
                     let small = text.lowercased()
@@ -37,7 +37,7 @@ extension EndToEnd {
                 // A small file system that only host2 sees; room enough by the look of it.
                 let storage = fleet.path("host2/local")
                 let inside = try fleet.host("host2").command()
-                #expect(try await execute(inside + ["mount", "-t", "tmpfs", "-o", "size=600M", "small", storage]).status == 0)
+                try await #expect(execute(inside + ["mount", "-t", "tmpfs", "-o", "size=600M", "small", storage]).status == 0)
                 try await eventually("host2's room is known", within: .seconds(60)) {
                     try await fleet.hosts().contains {
                         $0.name == "host2" && $0.storages.contains { $0.name == "local" && $0.freeBytes < 700 << 20 }

@@ -53,8 +53,8 @@ extension EndToEnd {
                     end, source in
                     let sent = try await fleet.sentBytes(by: "host1") - before
                     #expect(sent < 150 << 20, "memory only: \(sent)")
-                    #expect(try await fleet.history(end.id).allSatisfy { $0.to != .syncingDisk })
-                    #expect(try fleet.disks(of: source.id, on: "host1").map(\.path) == fleet.disks(of: source.id, on: "host2").map(\.path))
+                    try await #expect(fleet.history(end.id).allSatisfy { $0.to != .syncingDisk })
+                    try #expect(fleet.disks(of: source.id, on: "host1").map(\.path) == fleet.disks(of: source.id, on: "host2").map(\.path))
                 }
             }
         }
@@ -63,8 +63,8 @@ extension EndToEnd {
             try await NetFleet.test { fleet in
                 let disks = ["format=qcow2", "format=raw", "format=qcow2,storage=shared"]
                 try await moves(fleet, GuestRecipe(dirtyMBs: 5, diskDataMB: 24, disks: disks), []) { _, source in
-                    #expect(try fleet.files(in: "host2/local/\(source.id)").count { $0.lastPathComponent.hasPrefix("disk") } == 2)
-                    #expect(try fleet.files(in: "shared/\(source.id)").count { $0.lastPathComponent.hasPrefix("disk") } == 1)
+                    try #expect(fleet.files(in: "host2/local/\(source.id)").count { $0.lastPathComponent.hasPrefix("disk") } == 2)
+                    try #expect(fleet.files(in: "shared/\(source.id)").count { $0.lastPathComponent.hasPrefix("disk") } == 1)
                 }
             }
         }
@@ -118,7 +118,7 @@ extension EndToEnd {
                     let (code, sentence) = try await fleet.lose(hopeless.id)
                     print("outside: not converging: \(code): \(sentence)")
                     #expect(["did-not-converge", "timeout", "deadline"].contains { code.contains($0) }, "\(code)")
-                    #expect(try await fleet.server("vm1").host.name == "host1")
+                    try await #expect(fleet.server("vm1").host.name == "host1")
                     try await fleet.clean("host2", of: source)
                     let quick = try await fleet.migrate(
                         "vm1", "--prefer-host", "host2", "--max-bandwidth-mb", "40", "--quickly-finish", "--max-downtime-ms", "4000")

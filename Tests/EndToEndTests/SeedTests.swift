@@ -69,16 +69,16 @@ extension EndToEnd {
                 for host in fleet.hostNames { #expect(hosts.contains(host)) }
                 _ = try await done(fleet, "climc server-migrate --prefer-host host1 vm1")
                 _ = try await until(fleet, "ready")
-                #expect(try await fleet.server("vm1").host.name == "host1")
+                try await #expect(fleet.server("vm1").host.name == "host1")
 
                 _ = try await done(fleet, "climc server-migrate --auto-start vm1")
                 _ = try await until(fleet, "running")
-                #expect(try await fleet.server("vm1").host.name != "host1")
+                try await #expect(fleet.server("vm1").host.name != "host1")
                 _ = try await fleet.ticking("vm1")
                 try await fleet.stop("vm1")
                 _ = try await done(fleet, "climc server-migrate --auto-start --prefer-host host1 vm1")
                 _ = try await until(fleet, "running")
-                #expect(try await fleet.server("vm1").host.name == "host1")
+                try await #expect(fleet.server("vm1").host.name == "host1")
             }
         }
 
@@ -109,7 +109,7 @@ extension EndToEnd {
                         _ = try await done(fleet, line)
                         let seen = try await until(fleet, "running")
                         #expect(seen.isSubset(of: ["start_migrate", "live_migrating", "running"]), "\(seen)")
-                        #expect(try await fleet.server("vm1").host.name != before)
+                        try await #expect(fleet.server("vm1").host.name != before)
                     }
                 }
                 // The page leaves the number out by mistake: told, not guessed.
@@ -131,7 +131,7 @@ extension EndToEnd {
                 #expect(unproven.status == 1 && unproven.error.contains("--confirm-host-down"), "not known to be off")
                 _ = try await done(fleet, "\(line) --confirm-host-down \\\n$vm_name")
                 _ = try await until(fleet, "running")
-                #expect(try await fleet.server("vm1").host.name == "host2")
+                try await #expect(fleet.server("vm1").host.name == "host2")
                 _ = try await fleet.ticking("vm1")
             }
         }
