@@ -266,6 +266,7 @@ final class NetFleet: TestFleet {
             runDirectory: \(path("\(host)/run"))
             storages:
               - {name: local, path: \(path("\(host)/local"))}
+              - {name: shared, path: \(path("shared")), kind: shared}
             networks:
               - {name: lan, kind: bridge, bridge: lan}
             tls:
