@@ -63,6 +63,47 @@ extension EndToEnd {
             }
         }
 
+        @Test func `a TPM's state and the base of a disk travel`() async throws {
+            try await NetFleet.test { fleet in
+                let image = fleet.work.appending(path: "golden.img")
+                try fleet.makeImage(image, dataMB: 40)
+                defer { try? FileManager.default.removeItem(at: image) }
+                _ = try await written(
+                    fleet,
+                    GuestRecipe(disks: ["base=\(image.path)", "format=qcow2"], append: "godwit.tpm=1", options: ["--tpm", "2.0"]))
+                let migration = try await fleet.move("vm1", "--prefer-host", "host2")
+                try await fleet.arrive(migration.id)
+                let now = try await fleet.startGuest("vm1")
+                try await eventually("the TPM is heard of", within: .seconds(30)) { try fleet.console(of: now).contains("GODWIT tpm ") }
+                let line = try #require(try fleet.console(of: now).split(separator: "\n").first { $0.contains("GODWIT tpm ") })
+                #expect(!line.contains(" found=0 ") && line.contains(" tpmerr=0 "), "\(line)")
+                try await fleet.stop("vm1")
+                let disk = try #require(try fleet.disks(of: now.id, on: "host2").min { $0.path < $1.path })
+                try await fleet.check("check-records", disk.path, "--at-least", "20", "--boots", "2")
+            }
+        }
+
+        @Test func `a base that is missing ends it, the server untouched`() async throws {
+            try await NetFleet.test { fleet in
+                let image = fleet.work.appending(path: "golden.img")
+                try fleet.makeImage(image, dataMB: 8)
+                defer { try? FileManager.default.removeItem(at: image) }
+                let source = try await fleet.createGuest(GuestRecipe(disks: ["base=\(image.path)"]))
+                let bases = try fleet.files(in: "host1/local/.base")
+                #expect(!bases.isEmpty)
+                for base in bases { try FileManager.default.moveItem(at: base, to: base.appendingPathExtension("away")) }
+                let migration = try await fleet.move("vm1", "--prefer-host", "host2")
+                let (code, sentence) = try await fleet.lose(migration.id)
+                print("outside: cold, no base: \(code): \(sentence)")
+                #expect(code == "base-missing", "\(sentence)")
+                try await #expect(fleet.server("vm1").host.name == "host1")
+                for base in bases { try FileManager.default.moveItem(at: base.appendingPathExtension("away"), to: base) }
+                try await fleet.clean("host2", of: source)
+                let again = try await fleet.move("vm1", "--prefer-host", "host2")
+                try await fleet.arrive(again.id)
+            }
+        }
+
         enum Blow: String, CaseIterable, Sendable {
             case cut, sourceAgent, targetAgent, worker
         }

@@ -69,6 +69,73 @@ extension EndToEnd {
             }
         }
 
+        @Test func `a base image that the target lacks is brought first, and one that it has is not sent again`() async throws {
+            try await NetFleet.test { fleet in
+                let image = fleet.work.appending(path: "golden.img")
+                try fleet.makeImage(image, dataMB: 60)
+                defer { try? FileManager.default.removeItem(at: image) }
+                for (name, floor, ceiling) in [("vm1", Int64(100), Int64(300)), ("vm2", 20, 110)] {
+                    let source = try await fleet.startGuest(GuestRecipe(name: name, dirtyMBs: 2, disks: ["base=\(image.path)"]))
+                    let before = try await fleet.sentBytes(by: "host1")
+                    let migration = try await fleet.migrate(name, "--prefer-host", "host2")
+                    try await fleet.arrive(migration.id)
+                    let sent = (try await fleet.sentBytes(by: "host1") - before) >> 20
+                    print("outside: live, \(name) on a base of 60 MiB: \(sent) MiB on the wire")
+                    #expect(sent > floor && sent < ceiling)
+                    try await fleet.proveWhole(name, source: source)
+                }
+            }
+        }
+
+        @Test func `a suspended server moves, arrives suspended, and goes on when resumed`() async throws {
+            try await NetFleet.test { fleet in
+                let source = try await fleet.startGuest(GuestRecipe(dirtyMBs: 2, diskDataMB: 16))
+                let suspended = try await fleet.godwit("server-suspend", "vm1")
+                #expect(suspended.status == 0, "\(suspended.error)")
+                let migration = try await fleet.migrate("vm1", "--prefer-host", "host2")
+                try await fleet.arrive(migration.id)
+                let there = try await fleet.server("vm1")
+                #expect(there.host.name == "host2" && there.status == .suspend)
+                try #expect(fleet.console(of: there).contains("GODWIT tick") == false, "it executes nothing")
+                let resumed = try await fleet.godwit("server-resume", "vm1")
+                #expect(resumed.status == 0, "\(resumed.error)")
+                try await fleet.proveWhole("vm1", source: source)
+            }
+        }
+
+        @Test func `a TPM and UEFI go along`() async throws {
+            try await NetFleet.test { fleet in
+                let recipe = GuestRecipe(
+                    memoryMB: 192, dirtyMBs: 2, diskDataMB: 8, append: "godwit.tpm=1", options: ["--tpm", "2.0", "--firmware", "uefi"])
+                try await moves(fleet, recipe, []) { _, _ in
+                    let there = try await fleet.server("vm1")
+                    try await eventually("the TPM is heard of on host2", within: .seconds(30)) {
+                        try fleet.console(of: there).contains("GODWIT tpm ")
+                    }
+                    let lines = try fleet.console(of: there).split(separator: "\n").filter { $0.contains("GODWIT tpm ") }
+                    #expect(lines.allSatisfy { $0.contains(" tpmerr=0 ") }, "\(lines.suffix(2))")
+                }
+            }
+        }
+
+        @Test func `a cdrom that the target does not see is refused by name, and ejected on demand`() async throws {
+            try await NetFleet.test { fleet in
+                try fleet.makeFolder("iso")
+                let iso = fleet.path("iso/tools.iso")
+                try Data(count: 1 << 20).write(to: URL(filePath: iso))
+                let inside = try fleet.host("host2").command()
+                try await #expect(execute(inside + ["mount", "-t", "tmpfs", "none", fleet.path("iso")]).status == 0)
+                let source = try await fleet.startGuest(GuestRecipe(dirtyMBs: 2, diskDataMB: 8, options: ["--cdrom", iso]))
+                let refused = try await fleet.godwit("server-live-migrate", "vm1", "--prefer-host", "host2", "--wait")
+                print("outside: cdrom: \(refused.output)\(refused.error)")
+                #expect(refused.status == 1 && (refused.output + refused.error).lowercased().contains("cdrom"))
+                let migration = try await fleet.migrate("vm1", "--prefer-host", "host2", "--eject-cdrom")
+                try await fleet.arrive(migration.id)
+                try await #expect(execute(inside + ["umount", fleet.path("iso")]).status == 0)
+                try await fleet.proveWhole("vm1", source: source)
+            }
+        }
+
         @Test func `one budget holds disk and memory together`() async throws {
             try await NetFleet.test { fleet in
                 _ = try await fleet.startGuest(GuestRecipe(memoryMB: 192, dirtyMBs: 1, diskDataMB: 96))
@@ -155,7 +222,7 @@ extension EndToEnd {
                 let cancelled = try await fleet.godwit("server-cancel-live-migrate", "vm1")
                 #expect(cancelled.status == 0, "\(cancelled.error)")
                 _ = try await fleet.lose(migration.id)
-                let kept = try await fleet.godwit("kept-guest-list")
+                let kept = try await fleet.godwit("kept-list")
                 #expect(kept.status == 0 && kept.output.contains("host2"), "\(kept.output)\(kept.error)")
                 let second = try await fleet.migrate("vm1", "--prefer-host", "host2")
                 try await fleet.arrive(second.id)
