@@ -222,7 +222,7 @@ extension GodwitClient {
 private struct Nothing: Encodable {}
 
 extension GodwitClient {
-    private func get<Answer: Decodable>(_ path: String, _ query: KeyValuePairs<String, String?> = [:]) async throws -> Answer {
+    func get<Answer: Decodable>(_ path: String, _ query: KeyValuePairs<String, String?> = [:]) async throws -> Answer {
         let pairs = query.compactMap { name, value in value.map { "\(name)=\(escaped($0))" } }
         let target = pairs.isEmpty ? path : "\(path)?\(pairs.joined(separator: "&"))"
         return try decode(try await perform(.GET, target, body: nil, deadline: Self.ordinaryDeadline), of: target)
@@ -240,7 +240,7 @@ extension GodwitClient {
         return try decode(try await perform(method, path, body: bytes, deadline: deadline), of: path)
     }
 
-    private func perform(_ method: HTTPMethod, _ path: String, body: Data?, deadline: Duration) async throws -> ByteBuffer {
+    func perform(_ method: HTTPMethod, _ path: String, body: Data?, deadline: Duration) async throws -> ByteBuffer {
         var request = request(method, path)
         if let body {
             request.headers.add(name: "content-type", value: "application/json")
@@ -329,7 +329,7 @@ extension GodwitClient {
     }
 
     /// As one segment of a path or one value of a query (RFC 3986, unreserved characters).
-    private func escaped(_ text: String) -> String {
+    func escaped(_ text: String) -> String {
         text.utf8.map { byte in
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),

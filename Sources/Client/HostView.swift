@@ -31,6 +31,8 @@ package struct HostView: Hashable, Sendable, Codable {
     package var networks: [NetworkView]
     /// How many guests its agent has.
     package var guests: Int?
+    /// Ids of what failed attempts left here and was kept; nil when nothing is.
+    package var kept: [String]?
     /// Unfinished migrations into this host.
     package var inboundMigrations: Int
     package var warnings: [String]
@@ -39,7 +41,8 @@ package struct HostView: Hashable, Sendable, Codable {
         id: String, name: String, status: Status, enabled: Bool, agentURL: String, architecture: String? = nil, cpuModel: String? = nil,
         microcode: String? = nil, kernel: String? = nil, qemuVersion: String? = nil, machineTypes: [String]? = nil,
         accelerator: Accelerator? = nil, cpus: Int? = nil, vcpusTaken: Int = 0, memoryTotalMB: Int64? = nil, memoryTakenMB: Int64 = 0,
-        storages: [StorageView] = [], networks: [NetworkView] = [], guests: Int? = nil, inboundMigrations: Int = 0,
+        storages: [StorageView] = [], networks: [NetworkView] = [], guests: Int? = nil, kept: [String]? = nil,
+        inboundMigrations: Int = 0,
         warnings: [String] = []
     ) {
         self.id = id
@@ -61,6 +64,7 @@ package struct HostView: Hashable, Sendable, Codable {
         self.storages = storages
         self.networks = networks
         self.guests = guests
+        self.kept = kept
         self.inboundMigrations = inboundMigrations
         self.warnings = warnings
     }
@@ -77,7 +81,7 @@ package struct HostView: Hashable, Sendable, Codable {
         case vcpusTaken = "vcpus_taken"
         case memoryTotalMB = "memory_total_mb"
         case memoryTakenMB = "memory_taken_mb"
-        case storages, networks, guests
+        case storages, networks, guests, kept
         case inboundMigrations = "inbound_migrations"
         case warnings
     }

@@ -24,7 +24,10 @@ struct Godwit: AsyncParsableCommand {
                     ServerLiveMigrate.self,
                 ]),
             CommandGroup(
-                name: "Hosts", subcommands: [HostList.self, HostShow.self, HostRegister.self, HostEnable.self, HostDisable.self]),
+                name: "Hosts",
+                subcommands: [
+                    HostList.self, HostShow.self, HostRegister.self, HostEnable.self, HostDisable.self, KeptList.self, KeptDelete.self,
+                ]),
             CommandGroup(
                 name: "Migrations", subcommands: [MigrationList.self, MigrationShow.self, MigrationWatch.self, CleanupList.self]),
             CommandGroup(name: "Certificates", subcommands: [CACreate.self, CAIssue.self]),

@@ -190,7 +190,7 @@ package enum OpenAPI {
                 }
               }
             },
-            "/v1/cleanups": {
+            \#(keptPaths), "/v1/cleanups": {
               "get": {
                 "operationId": "listCleanups", "summary": "What is left on hosts and will be removed",
                 "responses": {
@@ -366,7 +366,7 @@ package enum OpenAPI {
                   "memory_taken_mb": { "type": "integer", "description": "MiB" },
                   "storages": { "type": "array", "items": { "$ref": "#/components/schemas/Storage" } },
                   "networks": { "type": "array", "items": { "$ref": "#/components/schemas/Network" } },
-                  "guests": { "type": "integer" },
+                  "guests": { "type": "integer" }, "kept": { "type": "array", "items": { "type": "string" } },
                   "inbound_migrations": { "type": "integer" },
                   "warnings": { "type": "array", "items": { "type": "string" } }
                 }
@@ -479,7 +479,7 @@ package enum OpenAPI {
                   "last_error": { "type": "string" }
                 }
               },
-              "ServerPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Server" } } } },
+              \#(keptSchemas), "ServerPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Server" } } } },
               "HostPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Host" } } } },
               "MigrationPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Migration" } } } },
               "TransitionPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Transition" } } } },

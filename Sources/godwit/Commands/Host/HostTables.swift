@@ -45,6 +45,7 @@ enum HostTables {
             }.joined(separator: "\n"),
             "networks": host.networks.map { "\($0.name)  \($0.kind.rawValue)" }.joined(separator: "\n"),
             "guests": host.guests.map(String.init),
+            "kept": host.kept.map { $0.joined(separator: "\n") },
             "inbound_migrations": host.inboundMigrations > 0 ? String(host.inboundMigrations) : nil,
             "warnings": host.warnings.map { $0.wrapped(80) }.joined(separator: "\n"),
         ]).text
