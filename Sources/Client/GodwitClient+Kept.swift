@@ -1,3 +1,5 @@
+import NIOHTTP1
+
 extension GodwitClient {
     /// What failed attempts left on their targets and was kept, newest first.
     package func kept(host: String? = nil) async throws -> Page<KeptView> {
