@@ -39,6 +39,8 @@ package struct HostView: Hashable, Sendable, Codable {
     package var networks: [NetworkView]
     /// How many guests its agent has.
     package var guests: Int?
+    /// Ids of what failed attempts left here and was kept; nil when nothing is.
+    package var kept: [String]?
     /// Unfinished migrations into this host.
     package var inboundMigrations: Int
     /// Unfinished migrations from this host that have a target.
@@ -52,7 +54,7 @@ package struct HostView: Hashable, Sendable, Codable {
         memoryOvercommit: Double = 1, inboundSlots: Int = 2, outboundSlots: Int = 2, agentURL: String, architecture: String? = nil, cpuModel: String? = nil,
         microcode: String? = nil, kernel: String? = nil, qemuVersion: String? = nil, machineTypes: [String]? = nil,
         accelerator: Accelerator? = nil, cpus: Int? = nil, vcpusTaken: Int = 0, memoryTotalMB: Int64? = nil, memoryTakenMB: Int64 = 0,
-        storages: [StorageView] = [], networks: [NetworkView] = [], guests: Int? = nil, inboundMigrations: Int = 0,
+        storages: [StorageView] = [], networks: [NetworkView] = [], guests: Int? = nil, kept: [String]? = nil, inboundMigrations: Int = 0,
         outboundMigrations: Int = 0, recentFailures: Int = 0,
         warnings: [String] = []
     ) {
@@ -80,6 +82,7 @@ package struct HostView: Hashable, Sendable, Codable {
         self.storages = storages
         self.networks = networks
         self.guests = guests
+        self.kept = kept
         self.inboundMigrations = inboundMigrations
         self.outboundMigrations = outboundMigrations
         self.recentFailures = recentFailures
@@ -102,7 +105,7 @@ package struct HostView: Hashable, Sendable, Codable {
         case vcpusTaken = "vcpus_taken"
         case memoryTotalMB = "memory_total_mb"
         case memoryTakenMB = "memory_taken_mb"
-        case storages, networks, guests
+        case storages, networks, guests, kept
         case inboundMigrations = "inbound_migrations"
         case outboundMigrations = "outbound_migrations"
         case recentFailures = "recent_failures"

@@ -33,7 +33,7 @@ struct Godwit: AsyncParsableCommand {
                 name: "Hosts",
                 subcommands: [
                     HostList.self, HostShow.self, HostRegister.self, HostEnable.self, HostDisable.self, HostMaintenance.self,
-                    HostUnmaintenance.self, HostSetOvercommit.self, HostSetSlots.self,
+                    HostUnmaintenance.self, HostSetOvercommit.self, HostSetSlots.self, KeptList.self, KeptDelete.self,
                 ]),
             CommandGroup(
                 name: "Migrations", subcommands: [MigrationList.self, MigrationShow.self, MigrationWatch.self, CleanupList.self]),

@@ -56,7 +56,7 @@ struct OpenAPITests {
         }
         visit(document)
         #expect(Set(operations).count == operations.count)
-        #expect(operations.count == 31)
+        #expect(operations.count == 33)
     }
 
     private func keys<Key: CodingKey & CaseIterable>(_: Key.Type) -> Set<String> { Set(Key.allCases.map(\.stringValue)) }
@@ -72,6 +72,7 @@ struct OpenAPITests {
         #expect(try properties("Progress") == keys(ProgressView.CodingKeys.self))
         #expect(try properties("Blackout") == keys(BlackoutView.CodingKeys.self))
         #expect(try properties("Transition") == keys(TransitionView.CodingKeys.self))
+        #expect(try properties("Kept") == keys(KeptView.CodingKeys.self))
         #expect(try properties("Cleanup") == keys(CleanupView.CodingKeys.self))
         #expect(try properties("CreateServer") == keys(CreateServerRequest.CodingKeys.self))
         #expect(try properties("CreateDisk") == keys(DiskRequest.CodingKeys.self))

@@ -68,6 +68,8 @@ package struct API: Sendable {
             Route(.get, "/v1/migrations/{migration}/history", showHistory),
             Route(.get, "/v1/migrations/{migration}/events", watchMigration),
             Route(.get, "/v1/cleanups", listCleanups),
+            Route(.get, "/v1/kept", listKept),
+            Route(.delete, "/v1/hosts/{host}/kept/{kept}", deleteKept),
         ]
     }
 

@@ -212,7 +212,7 @@ package enum OpenAPI {
                 }
               }
             },
-            "/v1/cleanups": {
+            \#(keptPaths), "/v1/cleanups": {
               "get": {
                 "operationId": "listCleanups", "summary": "What is left on hosts and will be removed",
                 "responses": {
@@ -399,7 +399,7 @@ package enum OpenAPI {
                   "memory_taken_mb": { "type": "integer", "description": "MiB" },
                   "storages": { "type": "array", "items": { "$ref": "#/components/schemas/Storage" } },
                   "networks": { "type": "array", "items": { "$ref": "#/components/schemas/Network" } },
-                  "guests": { "type": "integer" },
+                  "guests": { "type": "integer" }, "kept": { "type": "array", "items": { "type": "string" } },
                   "inbound_migrations": { "type": "integer" },
                   "outbound_migrations": { "type": "integer" },
                   "recent_failures": { "type": "integer", "description": "Within the last hour" },
@@ -501,7 +501,7 @@ package enum OpenAPI {
                 }
               },
               \#(placementSchemas)
-              "ServerPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Server" } } } },
+              \#(keptSchemas), "ServerPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Server" } } } },
               "HostPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Host" } } } },
               "MigrationPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Migration" } } } },
               "TransitionPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Transition" } } } },

@@ -78,6 +78,7 @@ extension HostView {
                     name: storage.name, kind: storage.kind, capacityBytes: storage.capacityBytes, freeBytes: storage.freeBytes,
                     reservedBytes: load.storageReservedBytes[storage.name] ?? 0)
             } ?? [], networks: facts?.networks.map { NetworkView(name: $0.name, kind: $0.kind) } ?? [], guests: facts?.guests.count,
+            kept: facts?.kept.flatMap { $0.isEmpty ? nil : $0.map(\.id) },
             inboundMigrations: load.inboundMigrations, outboundMigrations: load.outboundMigrations, recentFailures: load.recentFailures,
             warnings: facts?.warnings ?? [])
     }

@@ -51,6 +51,7 @@ enum HostTables {
             }.joined(separator: "\n"),
             "networks": host.networks.map { "\($0.name)  \($0.kind.rawValue)" }.joined(separator: "\n"),
             "guests": host.guests.map(String.init),
+            "kept": host.kept.map { $0.joined(separator: "\n") },
             "inbound_migrations": host.inboundMigrations > 0 ? String(host.inboundMigrations) : nil,
             "outbound_migrations": host.outboundMigrations > 0 ? String(host.outboundMigrations) : nil,
             "failed_lately": host.recentFailures > 0 ? String(host.recentFailures) : nil,
