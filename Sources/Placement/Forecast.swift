@@ -168,7 +168,7 @@ package struct Forecast: Hashable, Sendable, Codable {
                     case .setDowntimeLimit, .tell: continue
                     }
                 }
-                if left / rate * 1000 <= Double(policy.limit) { return stop() }
+                if left / rate * 1000 <= Double(policy.limit), elapsedMS < deadlineMS { return stop() }
             }
         }
 
