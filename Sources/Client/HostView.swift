@@ -8,8 +8,20 @@ package struct HostView: Hashable, Sendable, Codable {
         case offline
     }
 
+    /// What its books say of it, in climc's words.
+    package enum Condition: String, Sendable, Codable, CaseIterable {
+        /// Its agent has never answered.
+        case initial = "init"
+        case running
+        /// Its servers are to leave, and nothing is placed here.
+        case maintaining
+    }
+
     package var id: String
     package var name: String
+    /// `status` on the wire.
+    package var condition: Condition
+    /// `host_status` on the wire, as in climc.
     package var status: Status
     package var enabled: Bool
     package var agentURL: String
@@ -31,19 +43,23 @@ package struct HostView: Hashable, Sendable, Codable {
     package var networks: [NetworkView]
     /// How many guests its agent has.
     package var guests: Int?
+    /// How many of them execute.
+    package var runningGuests: Int?
     /// Unfinished migrations into this host.
     package var inboundMigrations: Int
     package var warnings: [String]
 
     package init(
-        id: String, name: String, status: Status, enabled: Bool, agentURL: String, architecture: String? = nil, cpuModel: String? = nil,
-        microcode: String? = nil, kernel: String? = nil, qemuVersion: String? = nil, machineTypes: [String]? = nil,
+        id: String, name: String, condition: Condition, status: Status, enabled: Bool, agentURL: String, architecture: String? = nil,
+        cpuModel: String? = nil, microcode: String? = nil, kernel: String? = nil, qemuVersion: String? = nil, machineTypes: [String]? = nil,
         accelerator: Accelerator? = nil, cpus: Int? = nil, vcpusTaken: Int = 0, memoryTotalMB: Int64? = nil, memoryTakenMB: Int64 = 0,
-        storages: [StorageView] = [], networks: [NetworkView] = [], guests: Int? = nil, inboundMigrations: Int = 0,
+        storages: [StorageView] = [], networks: [NetworkView] = [], guests: Int? = nil, runningGuests: Int? = nil,
+        inboundMigrations: Int = 0,
         warnings: [String] = []
     ) {
         self.id = id
         self.name = name
+        self.condition = condition
         self.status = status
         self.enabled = enabled
         self.agentURL = agentURL
@@ -61,12 +77,16 @@ package struct HostView: Hashable, Sendable, Codable {
         self.storages = storages
         self.networks = networks
         self.guests = guests
+        self.runningGuests = runningGuests
         self.inboundMigrations = inboundMigrations
         self.warnings = warnings
     }
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
-        case id, name, status, enabled
+        case id, name
+        case condition = "status"
+        case status = "host_status"
+        case enabled
         case agentURL = "agent_url"
         case architecture
         case cpuModel = "cpu_model"
@@ -78,6 +98,7 @@ package struct HostView: Hashable, Sendable, Codable {
         case memoryTotalMB = "memory_total_mb"
         case memoryTakenMB = "memory_taken_mb"
         case storages, networks, guests
+        case runningGuests = "running_guests"
         case inboundMigrations = "inbound_migrations"
         case warnings
     }
