@@ -117,7 +117,8 @@ let package = Package(
         program(
             "godwit-worker", path: "workers/godwit-worker",
             [
-                "Engine", "Live", "Cold", "Rescue", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals, logging,
+                "Engine", "Live", "Cold", "Rescue", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals,
+                logging,
             ]),
         program("placement-bench", ["Fleet", "Placement"]),
 

@@ -56,7 +56,8 @@ struct Forecaster {
         switch (mode, server.status) {
         case (.live, .running), (.cold, .ready), (.rescue, .ready), (.rescue, .running): []
         case (.live, _): ["\(server.name) is \(server.status.rawValue); a live migration needs it running."]
-        case (.cold, _): ["\(server.name) is \(server.status.rawValue); a cold migration needs it stopped. Ask with --live-migrate for a live one."]
+        case (.cold, _):
+            ["\(server.name) is \(server.status.rawValue); a cold migration needs it stopped. Ask with --live-migrate for a live one."]
         case (.rescue, _): ["\(server.name) is \(server.status.rawValue); a rescue needs it running or ready."]
         }
     }
@@ -76,7 +77,8 @@ struct Forecaster {
                     group.addTask {
                         do {
                             return (
-                                host.id, try await within(Self.quick) { try await agent.checkCPU(CPUCheckOrder(features: features)) }.missing
+                                host.id,
+                                try await within(Self.quick) { try await agent.checkCPU(CPUCheckOrder(features: features)) }.missing
                             )
                         } catch {
                             return (host.id, ["an answer (\(error))"])

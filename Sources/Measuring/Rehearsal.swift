@@ -1,8 +1,8 @@
+package import AgentAPI
 import Dispatch
 import Fleet
 import Foundation
 import Glibc
-package import AgentAPI
 import Hypervisor
 
 /// A small migration stream without a guest, from one agent to another, to learn what the way between two hosts carries: by the network,
@@ -56,7 +56,8 @@ package enum Rehearsal {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: chunk, alignment: page)
         defer { buffer.deallocate() }
         // Fresh memory, as a target's is: the first touch of a page costs as much as the copy.
-        let memory = sink == nil ? mmap(nil, Int(bytesAtMost), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) : nil
+        let memory =
+            sink == nil ? mmap(nil, Int(bytesAtMost), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) : nil
         defer { if let memory, memory != MAP_FAILED { munmap(memory, Int(bytesAtMost)) } }
         var total = 0
         while total < Int(bytesAtMost) {
@@ -142,7 +143,8 @@ package enum Rehearsal {
     }
 
     /// The file's data from its beginning, holes left out, past the page cache where its file system allows that.
-    private static func sendFile(_ path: String, _ connection: StreamSocket, _ bytes: Int64, _ end: ContinuousClock.Instant) throws -> Int64 {
+    private static func sendFile(_ path: String, _ connection: StreamSocket, _ bytes: Int64, _ end: ContinuousClock.Instant) throws -> Int64
+    {
         var descriptor = open(path, O_RDONLY | O_CLOEXEC | DiskImages.directIO)
         if descriptor < 0 { descriptor = open(path, O_RDONLY | O_CLOEXEC) }
         guard descriptor >= 0 else {

@@ -182,7 +182,8 @@ struct Examination {
         }
         for companion in request.companions where companion.forbids(load.host.id) {
             return reject(
-                load, .group, "\(companion.policy.rawValue) with \(companion.name) (group \(companion.group))", found(companion, load.host.id))
+                load, .group, "\(companion.policy.rawValue) with \(companion.name) (group \(companion.group))",
+                found(companion, load.host.id))
         }
         return nil
     }

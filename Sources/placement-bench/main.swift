@@ -49,7 +49,9 @@ func request(_ number: Int, _ source: HostLoad) -> PlacementRequest {
     return PlacementRequest(server: server, description: description, source: source.host.id, mode: .live)
 }
 
-func milliseconds(_ duration: Duration) -> Double { Double(duration.components.attoseconds) / 1e15 + Double(duration.components.seconds) * 1e3 }
+func milliseconds(_ duration: Duration) -> Double {
+    Double(duration.components.attoseconds) / 1e15 + Double(duration.components.seconds) * 1e3
+}
 func figure(_ name: String, _ value: Double, _ unit: String, aim: Double) {
     let shown = String(format: "%.3f", value)
     print("figure \(name) \(shown) \(unit) aim <= \(aim) \(value <= aim ? "met" : "short")")
@@ -96,8 +98,12 @@ let took = clock.measure {
 }
 
 print("hosts \(hostCount)")
-print("one server, from what the store gives: median \(String(format: "%.3f", cold[cold.count / 2])) ms, best \(String(format: "%.3f", cold[0])) ms, worst \(String(format: "%.3f", cold[cold.count - 1])) ms")
+print(
+    "one server, from what the store gives: median \(String(format: "%.3f", cold[cold.count / 2])) ms, best \(String(format: "%.3f", cold[0])) ms, worst \(String(format: "%.3f", cold[cold.count - 1])) ms"
+)
 print("one server that no host can take, a reason for each: \(String(format: "%.3f", refused)) ms")
-print("\(placements) servers in a row, each reserved before the next: \(String(format: "%.3f", milliseconds(took) / 1000)) s, \(placed) placed")
+print(
+    "\(placements) servers in a row, each reserved before the next: \(String(format: "%.3f", milliseconds(took) / 1000)) s, \(placed) placed"
+)
 figure("placement-one", cold[cold.count / 2], "ms", aim: 5)
 figure("placement-10000", milliseconds(took) / 1000, "s", aim: 10)

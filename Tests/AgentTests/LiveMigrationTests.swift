@@ -40,7 +40,8 @@ struct Mover {
     func mirror(_ endpoints: Endpoints, bandwidth: Int64? = nil) async throws {
         let shared = Self.shared(try await source.orders.guest(server).description)
         _ = try await source.orders.mirror(
-            server, MirrorOrder(
+            server,
+            MirrorOrder(
                 epoch: epoch, key: key, target: endpoints, bandwidth: bandwidth, sharedDisks: shared, streams: streams))
     }
 

@@ -28,7 +28,7 @@ import Testing
             let busy = try await hosts[0].orders.measure("busy", MeasureOrder())
             #expect(busy.isRunning && busy.warnings.isEmpty, "\(busy.warnings)")
             #expect(busy.dirtied.map { $0.milliseconds / 100 } == [1, 3, 10, 20])
-            let mib = busy.dirtied.map { Double($0.bytes) / 1048576 }
+            let mib = busy.dirtied.map { Double($0.bytes) / 1_048_576 }
             // Forty MiB a second round a set of sixteen: in a tenth of a second a part of it, in a second and in two all and no more.
             #expect((1.0...12.0).contains(mib[0]) && (11.0...24.0).contains(mib[2]) && (11.0...28.0).contains(mib[3]), "\(mib)")
             // The kernel, the sets, and not the memory that nobody touched.

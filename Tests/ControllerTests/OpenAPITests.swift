@@ -103,7 +103,8 @@ struct OpenAPITests {
         ("/v1/servers/s/set-live-migrate-params", "SetLiveMigrateParams", ""),
         ("/v1/servers/s/migrate-forecast", "ForecastMigration", ""),
         ("/v1/server-groups", "CreateGroup", #""name": "x", "policy": "apart", "#),
-        ("/v1/server-groups/g/servers", "GroupServer", #""server": "x", "#), ("/v1/hosts", "RegisterHost", #""name": "x", "agent_url": "https://a:1", "#),
+        ("/v1/server-groups/g/servers", "GroupServer", #""server": "x", "#),
+        ("/v1/hosts", "RegisterHost", #""name": "x", "agent_url": "https://a:1", "#),
     ])
     func `requests take exactly the documented fields`(path: String, name: String, valid: String) async throws {
         try await Fixture.with(hosts: []) { fixture in

@@ -86,7 +86,8 @@ struct PlacementAPITests {
             let forecast: ForecastView = try reply.decode()
             #expect(forecast.candidates.map(\.host.name) == ["host2"])
             #expect(forecast.rejected.map(\.host.name) == ["host3", "host1"])
-            #expect(forecast.rejected.first.map { [$0.filter, $0.wanted, $0.found] } == ["maintenance", "not in maintenance", "in maintenance"])
+            #expect(
+                forecast.rejected.first.map { [$0.filter, $0.wanted, $0.found] } == ["maintenance", "not in maintenance", "in maintenance"])
             let estimate = try #require(forecast.estimate)
             #expect(estimate.targetHost.name == "host2" && estimate.converges)
             #expect(estimate.diskBytes == 30_000_000 && estimate.diskMS == 300 && estimate.dirtyRateBytesPerSecond == 1_000_000)
@@ -112,7 +113,8 @@ struct PlacementAPITests {
             ).decode()
             #expect(there.candidates.isEmpty && there.rejected.map(\.filter) == ["preferred", "not-source"])
             // What an agent cannot tell is said, and the places are told nevertheless.
-            let silent: ForecastView = try await fixture.ask(.post, "/v1/servers/web1/migrate-forecast", #"{"live_migrate": true}"#).decode()
+            let silent: ForecastView = try await fixture.ask(.post, "/v1/servers/web1/migrate-forecast", #"{"live_migrate": true}"#)
+                .decode()
             #expect(silent.candidates.count == 1 && silent.estimate == nil && silent.notes.count == 1)
             let both = try await fixture.ask(.post, "/v1/servers/web1/migrate-forecast", #"{"live_migrate": true, "rescue_mode": true}"#)
             #expect(try both.problem.field == "rescue_mode")

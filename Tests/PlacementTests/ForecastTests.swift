@@ -101,7 +101,10 @@ private func cyclic(_ mibPerSecond: Int64, set: Int64) -> [DirtyWindow] {
 
     @Test func `the curve runs through its points, on beyond them, and never above all memory`() {
         let curve = DirtyCurve(
-            [DirtyWindow(milliseconds: 1000, bytes: 80), DirtyWindow(milliseconds: 100, bytes: 50), DirtyWindow(milliseconds: 2000, bytes: 75)],
+            [
+                DirtyWindow(milliseconds: 1000, bytes: 80), DirtyWindow(milliseconds: 100, bytes: 50),
+                DirtyWindow(milliseconds: 2000, bytes: 75),
+            ],
             memoryBytes: 85)
         #expect(curve.bytes(after: 0) == 0 && curve.bytes(after: 50) == 25 && curve.bytes(after: 100) == 50)
         #expect(curve.bytes(after: 550) == 65)

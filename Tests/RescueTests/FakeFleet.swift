@@ -107,6 +107,21 @@ struct FakeAgent: AgentOrders {
     }
 
     func guest(_ server: ServerID) async throws -> GuestReport { throw unknown }
+    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds { throw unknown }
+    func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport { throw unknown }
+    func cpuFeatures(_ server: ServerID) async throws -> CPUFeaturesReport { throw unknown }
+    func checkCPU(_ order: CPUCheckOrder) async throws -> CPUCheckReport { throw unknown }
+    func awaitRehearsal(_ order: RehearsalOrder) async throws -> RehearsalPlace { throw unknown }
+    func rehearse(_ server: ServerID, _ order: RehearseOrder) async throws -> RehearsalReport { throw unknown }
+    func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport { throw unknown }
+    func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport { throw unknown }
+    func deleteKept(_ id: String) async throws { throw unknown }
+    func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport { throw unknown }
+    func yield(_ server: ServerID, _ order: YieldOrder) async throws -> LoanReport { throw unknown }
+    func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport { throw unknown }
+    func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport { throw unknown }
+    func loan(_ server: ServerID, _ key: AttemptKey) async throws -> LoanReport { throw unknown }
+    func digests(_ server: ServerID, _ order: DigestOrder) async throws -> DigestReport { throw unknown }
     func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport { throw unknown }
     func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport { throw unknown }
     func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport { throw unknown }

@@ -13,7 +13,8 @@ package enum LivePlan {
         return Plan(
             mode: .live,
             steps: [
-                PlaceStep(ground: ground), ProveSharedStep(ground: ground), PrepareTargetStep(ground: ground), EjectMediumStep(ground: ground),
+                PlaceStep(ground: ground), ProveSharedStep(ground: ground), PrepareTargetStep(ground: ground),
+                EjectMediumStep(ground: ground),
                 MirrorDisksStep(ground: ground), SendMemoryStep(ground: ground), SwitchStep(ground: ground),
                 CommitStep(ground: ground, figures: SwitchStep.figures),
             ],

@@ -1,4 +1,4 @@
-package import Engine
+import Engine
 package import Fleet
 
 /// What becomes of the medium in the cdrom of a server that moves.

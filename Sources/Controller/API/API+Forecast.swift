@@ -25,7 +25,8 @@ extension API {
         try fields.finish()
         if let downtime { options.limitDowntime(toMS: downtime) }
         guard !isLive || !isRescue else {
-            throw Problem.invalid("rescue_mode", "rescue_mode cannot be together with live_migrate; give one of them, or neither for a cold migration.")
+            throw Problem.invalid(
+                "rescue_mode", "rescue_mode cannot be together with live_migrate; give one of them, or neither for a cold migration.")
         }
         if let wanted { options.preferHost = try await host(wanted, field: "prefer_host").id }
         let server = try await store.server(try parameter("server", context))

@@ -89,7 +89,8 @@ extension API {
         let outbound = try fields.integer("outbound_slots", in: Self.slots, unit: "migrations")
         try fields.finish()
         guard vcpus != nil || memory != nil || inbound != nil || outbound != nil else {
-            throw Problem.invalid(nil, "Nothing is to be changed: give vcpus_overcommit, memory_overcommit, inbound_slots or outbound_slots.")
+            throw Problem.invalid(
+                nil, "Nothing is to be changed: give vcpus_overcommit, memory_overcommit, inbound_slots or outbound_slots.")
         }
         let host = try await store.host(try parameter("host", context))
         let limited = try await store.setHostLimits(

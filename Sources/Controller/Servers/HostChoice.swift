@@ -34,7 +34,8 @@ struct HostChoice {
         guard load.host.enabled else { return .unfit("is disabled") }
         guard !load.host.maintenance else { return .unfit("is in maintenance") }
         if let companion = companions.first(where: { $0.forbids(load.host.id) }) {
-            return .unfit("must be kept \(companion.policy == .apart ? "apart from" : "together with") \(companion.name) (group \(companion.group))")
+            return .unfit(
+                "must be kept \(companion.policy == .apart ? "apart from" : "together with") \(companion.name) (group \(companion.group))")
         }
         let vcpus = load.host.vcpusCapacity - load.vcpusTaken
         guard spec.vcpus <= vcpus else { return .unfit("has \(max(0, vcpus)) of \(spec.vcpus) vCPUs to give") }

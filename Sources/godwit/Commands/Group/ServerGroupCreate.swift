@@ -17,7 +17,6 @@ struct ServerGroupCreate: ControllerCommand {
         transform: { try Choices.parse($0, as: ServerGroup.Policy.self, field: "policy") })
     var policy: ServerGroup.Policy
 
-
     @OptionGroup var output: OutputOptions
     @OptionGroup var connection: ConnectionOptions
 

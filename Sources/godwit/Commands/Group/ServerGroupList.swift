@@ -6,7 +6,6 @@ struct ServerGroupList: ControllerCommand {
     static let configuration = CommandConfiguration(
         abstract: "List server groups.")
 
-
     @OptionGroup var output: OutputOptions
     @OptionGroup var connection: ConnectionOptions
 

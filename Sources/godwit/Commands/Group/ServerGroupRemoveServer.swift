@@ -12,7 +12,6 @@ struct ServerGroupRemoveServer: ControllerCommand {
     @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"))
     var server: String
 
-
     @OptionGroup var output: OutputOptions
     @OptionGroup var connection: ConnectionOptions
 

@@ -9,7 +9,6 @@ struct ServerGroupShow: ControllerCommand {
     @Argument(help: ArgumentHelp("ID or name of the group.", valueName: "GROUP"))
     var group: String
 
-
     @OptionGroup var output: OutputOptions
     @OptionGroup var connection: ConnectionOptions
 

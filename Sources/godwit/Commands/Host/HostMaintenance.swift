@@ -12,7 +12,6 @@ struct HostMaintenance: ControllerCommand {
     @Argument(help: ArgumentHelp("ID or name of the host.", valueName: "ID"))
     var host: String
 
-
     @OptionGroup var output: OutputOptions
     @OptionGroup var connection: ConnectionOptions
 

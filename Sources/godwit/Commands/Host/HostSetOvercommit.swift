@@ -18,7 +18,6 @@ struct HostSetOvercommit: ControllerCommand {
     @Option(help: ArgumentHelp("How often each byte of memory may be promised, 0.01 to 1000 (1 for a new host).", valueName: "factor"))
     var memory: Double?
 
-
     @OptionGroup var output: OutputOptions
     @OptionGroup var connection: ConnectionOptions
 

@@ -18,7 +18,6 @@ struct HostSetSlots: ControllerCommand {
     @Option(help: ArgumentHelp("Migrations that may be on their way out of it, 0 to 1000 (2 for a new host).", valueName: "number"))
     var outbound: Int?
 
-
     @OptionGroup var output: OutputOptions
     @OptionGroup var connection: ConnectionOptions
 

@@ -9,7 +9,6 @@ struct HostUnmaintenance: ControllerCommand {
     @Argument(help: ArgumentHelp("ID or name of the host.", valueName: "ID"))
     var host: String
 
-
     @OptionGroup var output: OutputOptions
     @OptionGroup var connection: ConnectionOptions
 

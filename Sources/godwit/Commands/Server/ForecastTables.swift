@@ -31,7 +31,8 @@ enum ForecastTables {
 
     static func rejected(_ rejections: [RejectionView]) -> String {
         Table(
-            ["Host", "Filter", "Wanted", "Found"], rows: rejections.map { [$0.host.name, $0.filter, $0.wanted.wrapped(60), $0.found.wrapped(60)] }
+            ["Host", "Filter", "Wanted", "Found"],
+            rows: rejections.map { [$0.host.name, $0.filter, $0.wanted.wrapped(60), $0.found.wrapped(60)] }
         ).text
     }
 
@@ -42,7 +43,8 @@ enum ForecastTables {
             "converges": isLive ? (estimate.converges ? "yes" : "no") : nil,
             "blackout": isLive && estimate.converges ? time(estimate.blackoutMS) : nil,
             "disk": estimate.diskBytes > 0
-                ? "\(Amounts.bytes(estimate.diskBytes)) in \(time(estimate.diskMS)) at \(Amounts.rate(estimate.diskRateBytesPerSecond))" : nil,
+                ? "\(Amounts.bytes(estimate.diskBytes)) in \(time(estimate.diskMS)) at \(Amounts.rate(estimate.diskRateBytesPerSecond))"
+                : nil,
             "memory": isLive
                 ? "\(Amounts.bytes(estimate.memoryBytes)) in \(time(estimate.memoryMS)) at \(Amounts.rate(estimate.memoryRateBytesPerSecond))"
                 : nil,

@@ -37,7 +37,8 @@ struct ServerMigrateForecast: ControllerCommand {
 
     @Option(
         name: .customLong("max-bandwidth-mb"),
-        help: ArgumentHelp("Bandwidth over disks and memory together, in MB/s (10⁶ bytes a second), 1 to 1000000 (no limit).", valueName: "MB/s"))
+        help: ArgumentHelp(
+            "Bandwidth over disks and memory together, in MB/s (10⁶ bytes a second), 1 to 1000000 (no limit).", valueName: "MB/s"))
     var maxBandwidthMB: Int64?
 
     @Option(
@@ -58,7 +59,8 @@ struct ServerMigrateForecast: ControllerCommand {
     var enableTLS = false
 
     @Option(
-        help: ArgumentHelp("The longest that an attempt may take (90, 90s, 5m); by what there is to move when left out.", valueName: "time"),
+        help: ArgumentHelp(
+            "The longest that an attempt may take (90, 90s, 5m); by what there is to move when left out.", valueName: "time"),
         transform: { text in
             guard let span = TimeSpan.duration(text), span >= .seconds(1) else { throw ValidationError("write a time like 90, 90s or 5m.") }
             return span
