@@ -69,7 +69,7 @@ let package = Package(
     ],
     targets: [
         room("Fleet"),
-        room("Placement", ["Fleet"]),
+        room("Placement", ["Fleet", "Convergence"]),
         room("Convergence", ["Fleet"]),
         room("QMP", [logging]),
         room("SQL", path: "Sources/SQL/Interface"),

@@ -92,9 +92,11 @@ package struct GodwitClient: Sendable {
 // MARK: servers
 
 extension GodwitClient {
-    /// - Parameter search: Part of a name or id.
-    package func servers(search: String? = nil, host: String? = nil, status: ShownStatus? = nil) async throws -> Page<ServerView> {
-        try await get("/v1/servers", ["search": search, "host": host, "status": status?.rawValue])
+    /// All of them, newest first, unless the query says otherwise.
+    package func servers(
+        _ query: ListQuery = ListQuery(), host: String? = nil, status: ShownStatus? = nil
+    ) async throws -> Page<ServerView> {
+        try await get("/v1/servers", query.parameters + [("host", host), ("status", status?.rawValue)])
     }
 
     package func server(_ reference: String) async throws -> ServerView {
@@ -135,13 +137,31 @@ extension GodwitClient {
     package func liveMigrate(_ reference: String, _ request: LiveMigrateRequest = LiveMigrateRequest()) async throws -> MigrationView {
         try await send(.POST, "/v1/servers/\(escaped(reference))/live-migrate", body: request)
     }
+
+    /// Answers with the accepted cold migration or rescue, `pending`.
+    package func migrate(_ reference: String, _ request: MigrateRequest = MigrateRequest()) async throws -> MigrationView {
+        try await send(.POST, "/v1/servers/\(escaped(reference))/migrate", body: request)
+    }
+
+    /// Asks the server's live migration to end. Answers at once with it as it is now; it is over when it is `failed` (`cancelled`).
+    package func cancelLiveMigrate(_ reference: String) async throws -> MigrationView {
+        try await send(.POST, "/v1/servers/\(escaped(reference))/cancel-live-migrate", body: Nothing())
+    }
+
+    /// Changes the server's live migration in flight.
+    package func setLiveMigrateParams(_ reference: String, _ request: SetLiveMigrateParamsRequest) async throws -> MigrationView {
+        try await send(.POST, "/v1/servers/\(escaped(reference))/set-live-migrate-params", body: request)
+    }
 }
 
 // MARK: hosts
 
 extension GodwitClient {
-    package func hosts() async throws -> Page<HostView> {
-        try await get("/v1/hosts")
+    /// All of them by name, unless the query says otherwise.
+    package func hosts(
+        _ query: ListQuery = ListQuery(), status: HostView.Status? = nil, hypervisor: String? = nil
+    ) async throws -> Page<HostView> {
+        try await get("/v1/hosts", query.parameters + [("host_status", status?.rawValue), ("hypervisor", hypervisor)])
     }
 
     package func host(_ reference: String) async throws -> HostView {
@@ -172,31 +192,40 @@ package struct MigrationQuery: Hashable, Sendable {
     /// Id or name, as source or target.
     package var host: String?
     package var states: [MigrationState]
-    /// 1 to 1000; the controller's default (20) when nil.
-    package var limit: Int?
+    package var modes: [Mode]
+    /// 20 when its limit is nil, at most ``ListQuery/most``; ordered by the time of submit only.
+    package var list: ListQuery
     /// ``Page/next`` of the page before.
     package var before: String?
 
     package init(
-        server: String? = nil, host: String? = nil, states: [MigrationState] = [], limit: Int? = nil, before: String? = nil
+        server: String? = nil, host: String? = nil, states: [MigrationState] = [], modes: [Mode] = [], limit: Int? = nil,
+        list: ListQuery = ListQuery(), before: String? = nil
     ) {
         self.server = server
         self.host = host
         self.states = states
-        self.limit = limit
+        self.modes = modes
+        self.list = list
+        if let limit { self.list.limit = limit }
         self.before = before
     }
 }
 
 extension GodwitClient {
     package func migrations(_ query: MigrationQuery = MigrationQuery()) async throws -> Page<MigrationView> {
-        let states = query.states.isEmpty ? nil : query.states.map(\.rawValue).joined(separator: ",")
+        func words(_ values: [String]) -> String? { values.isEmpty ? nil : values.joined(separator: ",") }
         return try await get(
             "/v1/migrations",
-            [
-                "server": query.server, "host": query.host, "state": states, "limit": query.limit.map(String.init),
-                "before": query.before,
+            query.list.parameters + [
+                ("server", query.server), ("host", query.host), ("state", words(query.states.map(\.rawValue))),
+                ("mode", words(query.modes.map(\.rawValue))), ("before", query.before),
             ])
+    }
+
+    /// Asks for its end. Answers at once with it as it is now; it is over when it is `failed` (`cancelled`), or `ready` where that came too late.
+    package func cancelMigration(_ reference: String) async throws -> MigrationView {
+        try await send(.POST, "/v1/migrations/\(escaped(reference))/cancel", body: Nothing())
     }
 
     package func migration(_ reference: String) async throws -> MigrationView {
@@ -228,11 +257,23 @@ extension GodwitClient {
 
 // MARK: requests
 
+extension ListQuery {
+    /// As the API takes it.
+    fileprivate var parameters: [(name: String, value: String?)] {
+        let filters = filters.map { (name: "filter", value: Optional($0)) }
+        return [
+            ("limit", limit.map(String.init)), ("offset", offset.map(String.init)),
+            ("order_by", orderBy.isEmpty ? nil : orderBy.joined(separator: ",")), ("order", order?.rawValue),
+            ("filter_any", filterAny ? "true" : nil), ("search", search),
+        ] + filters
+    }
+}
+
 /// The body `{}`.
 struct Nothing: Encodable {}
 
 extension GodwitClient {
-    func get<Answer: Decodable>(_ path: String, _ query: KeyValuePairs<String, String?> = [:]) async throws -> Answer {
+    func get<Answer: Decodable>(_ path: String, _ query: [(name: String, value: String?)] = []) async throws -> Answer {
         let pairs = query.compactMap { name, value in value.map { "\(name)=\(escaped($0))" } }
         let target = pairs.isEmpty ? path : "\(path)?\(pairs.joined(separator: "&"))"
         return try decode(try await perform(.GET, target, body: nil, deadline: Self.ordinaryDeadline), of: target)

@@ -8,8 +8,20 @@ package struct HostView: Hashable, Sendable, Codable {
         case offline
     }
 
+    /// What its books say of it, in climc's words.
+    package enum Condition: String, Sendable, Codable, CaseIterable {
+        /// Its agent has never answered.
+        case initial = "init"
+        case running
+        /// Its servers are to leave, and nothing is placed here.
+        case maintaining
+    }
+
     package var id: String
     package var name: String
+    /// `status` on the wire.
+    package var condition: Condition
+    /// `host_status` on the wire, as in climc.
     package var status: Status
     package var enabled: Bool
     /// Nothing is placed here.
@@ -39,6 +51,10 @@ package struct HostView: Hashable, Sendable, Codable {
     package var networks: [NetworkView]
     /// How many guests its agent has.
     package var guests: Int?
+    /// Ids of what failed attempts left here and was kept; nil when nothing is.
+    package var kept: [String]?
+    /// How many of them execute.
+    package var runningGuests: Int?
     /// Unfinished migrations into this host.
     package var inboundMigrations: Int
     /// Unfinished migrations from this host that have a target.
@@ -48,17 +64,18 @@ package struct HostView: Hashable, Sendable, Codable {
     package var warnings: [String]
 
     package init(
-        id: String, name: String, status: Status, enabled: Bool, maintenance: Bool = false, vcpusOvercommit: Double = 8,
-        memoryOvercommit: Double = 1, inboundSlots: Int = 2, outboundSlots: Int = 2, agentURL: String, architecture: String? = nil,
-        cpuModel: String? = nil,
-        microcode: String? = nil, kernel: String? = nil, qemuVersion: String? = nil, machineTypes: [String]? = nil,
-        accelerator: Accelerator? = nil, cpus: Int? = nil, vcpusTaken: Int = 0, memoryTotalMB: Int64? = nil, memoryTakenMB: Int64 = 0,
-        storages: [StorageView] = [], networks: [NetworkView] = [], guests: Int? = nil, inboundMigrations: Int = 0,
-        outboundMigrations: Int = 0, recentFailures: Int = 0,
+        id: String, name: String, condition: Condition, status: Status, enabled: Bool, maintenance: Bool = false,
+        vcpusOvercommit: Double = 8, memoryOvercommit: Double = 1, inboundSlots: Int = 2, outboundSlots: Int = 2, agentURL: String,
+        architecture: String? = nil, cpuModel: String? = nil, microcode: String? = nil, kernel: String? = nil, qemuVersion: String? = nil,
+        machineTypes: [String]? = nil, accelerator: Accelerator? = nil, cpus: Int? = nil, vcpusTaken: Int = 0,
+        memoryTotalMB: Int64? = nil, memoryTakenMB: Int64 = 0, storages: [StorageView] = [], networks: [NetworkView] = [],
+        guests: Int? = nil, runningGuests: Int? = nil, kept: [String]? = nil, inboundMigrations: Int = 0, outboundMigrations: Int = 0,
+        recentFailures: Int = 0,
         warnings: [String] = []
     ) {
         self.id = id
         self.name = name
+        self.condition = condition
         self.status = status
         self.enabled = enabled
         self.maintenance = maintenance
@@ -81,6 +98,8 @@ package struct HostView: Hashable, Sendable, Codable {
         self.storages = storages
         self.networks = networks
         self.guests = guests
+        self.kept = kept
+        self.runningGuests = runningGuests
         self.inboundMigrations = inboundMigrations
         self.outboundMigrations = outboundMigrations
         self.recentFailures = recentFailures
@@ -88,7 +107,10 @@ package struct HostView: Hashable, Sendable, Codable {
     }
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
-        case id, name, status, enabled, maintenance
+        case id, name
+        case condition = "status"
+        case status = "host_status"
+        case enabled, maintenance
         case vcpusOvercommit = "vcpus_overcommit"
         case memoryOvercommit = "memory_overcommit"
         case inboundSlots = "inbound_slots"
@@ -103,7 +125,8 @@ package struct HostView: Hashable, Sendable, Codable {
         case vcpusTaken = "vcpus_taken"
         case memoryTotalMB = "memory_total_mb"
         case memoryTakenMB = "memory_taken_mb"
-        case storages, networks, guests
+        case storages, networks, guests, kept
+        case runningGuests = "running_guests"
         case inboundMigrations = "inbound_migrations"
         case outboundMigrations = "outbound_migrations"
         case recentFailures = "recent_failures"

@@ -16,6 +16,8 @@ package struct MigrationView: Hashable, Sendable, Codable {
     package var options: OptionsView
     /// What the rollback under way is for, or why it failed.
     package var reason: Reason?
+    /// Somebody asked for it to end.
+    package var cancelRequested: Bool
     /// What it waits for, where nothing can be done now.
     package var awaiting: String?
     package var progress: ProgressView?
@@ -23,13 +25,16 @@ package struct MigrationView: Hashable, Sendable, Codable {
     package var actor: String
     package var createdAt: WireTime
     package var finishedAt: WireTime?
+    /// When the attempt under way is given up.
+    package var deadlineAt: WireTime?
     /// From submit to the end, in milliseconds; nil while it is unfinished.
     package var totalMS: Int64?
 
     package init(
         id: String, server: Named, mode: Mode, state: MigrationState, direction: Direction, attempt: Int, maxAttempts: Int,
-        sourceHost: Named, targetHost: Named? = nil, options: OptionsView = OptionsView(), reason: Reason? = nil, awaiting: String? = nil,
-        progress: ProgressView? = nil, blackout: BlackoutView? = nil, actor: String, createdAt: WireTime, finishedAt: WireTime? = nil,
+        sourceHost: Named, targetHost: Named? = nil, options: OptionsView = OptionsView(), reason: Reason? = nil,
+        cancelRequested: Bool = false, awaiting: String? = nil, progress: ProgressView? = nil, blackout: BlackoutView? = nil,
+        actor: String, createdAt: WireTime, finishedAt: WireTime? = nil, deadlineAt: WireTime? = nil,
         totalMS: Int64? = nil
     ) {
         self.id = id
@@ -43,12 +48,14 @@ package struct MigrationView: Hashable, Sendable, Codable {
         self.targetHost = targetHost
         self.options = options
         self.reason = reason
+        self.cancelRequested = cancelRequested
         self.awaiting = awaiting
         self.progress = progress
         self.blackout = blackout
         self.actor = actor
         self.createdAt = createdAt
         self.finishedAt = finishedAt
+        self.deadlineAt = deadlineAt
         self.totalMS = totalMS
     }
 
@@ -57,40 +64,13 @@ package struct MigrationView: Hashable, Sendable, Codable {
         case maxAttempts = "max_attempts"
         case sourceHost = "source_host"
         case targetHost = "target_host"
-        case options, reason, awaiting, progress, blackout, actor
+        case options, reason
+        case cancelRequested = "cancel_requested"
+        case awaiting, progress, blackout, actor
         case createdAt = "created_at"
         case finishedAt = "finished_at"
+        case deadlineAt = "deadline_at"
         case totalMS = "total_ms"
-    }
-}
-
-/// What the one who asked for a migration set.
-package struct OptionsView: Hashable, Sendable, Codable {
-    package var preferHost: Named?
-    /// MB/s (10⁶ bytes a second) over disk and memory together; nil is without limit.
-    package var maxBandwidthMB: Int64?
-    package var skipCPUCheck: Bool
-    package var skipKernelCheck: Bool
-    /// The longest last pass that may be planned for, in milliseconds.
-    package var downtimeLimitMS: Int64
-
-    package init(
-        preferHost: Named? = nil, maxBandwidthMB: Int64? = nil, skipCPUCheck: Bool = false, skipKernelCheck: Bool = false,
-        downtimeLimitMS: Int64 = 300
-    ) {
-        self.preferHost = preferHost
-        self.maxBandwidthMB = maxBandwidthMB
-        self.skipCPUCheck = skipCPUCheck
-        self.skipKernelCheck = skipKernelCheck
-        self.downtimeLimitMS = downtimeLimitMS
-    }
-
-    package enum CodingKeys: String, CodingKey, CaseIterable {
-        case preferHost = "prefer_host"
-        case maxBandwidthMB = "max_bandwidth_mb"
-        case skipCPUCheck = "skip_cpu_check"
-        case skipKernelCheck = "skip_kernel_check"
-        case downtimeLimitMS = "downtime_limit_ms"
     }
 }
 

@@ -114,46 +114,6 @@ package struct StopServerRequest: Hashable, Sendable, Codable {
     }
 }
 
-/// `POST /v1/servers/{ref}/live-migrate`: the seven flags of climc's `server-live-migrate`. The controller refuses (400 `not-supported`)
-/// those that do not work yet rather than to ignore them.
-package struct LiveMigrateRequest: Hashable, Sendable, Codable {
-    /// Id or name of the only host to be considered.
-    package var preferHost: String?
-    /// MB/s (10⁶ bytes a second) over disk and memory together; at least 1; nil is without limit.
-    package var maxBandwidthMB: Int64?
-    package var skipCPUCheck: Bool?
-    package var skipKernelCheck: Bool?
-    /// Not supported yet.
-    package var enableTLS: Bool?
-    /// Not supported yet.
-    package var quicklyFinish: Bool?
-    /// Not supported yet.
-    package var keepDestGuestOnFailed: Bool?
-
-    package init(
-        preferHost: String? = nil, maxBandwidthMB: Int64? = nil, skipCPUCheck: Bool? = nil, skipKernelCheck: Bool? = nil,
-        enableTLS: Bool? = nil, quicklyFinish: Bool? = nil, keepDestGuestOnFailed: Bool? = nil
-    ) {
-        self.preferHost = preferHost
-        self.maxBandwidthMB = maxBandwidthMB
-        self.skipCPUCheck = skipCPUCheck
-        self.skipKernelCheck = skipKernelCheck
-        self.enableTLS = enableTLS
-        self.quicklyFinish = quicklyFinish
-        self.keepDestGuestOnFailed = keepDestGuestOnFailed
-    }
-
-    package enum CodingKeys: String, CodingKey, CaseIterable {
-        case preferHost = "prefer_host"
-        case maxBandwidthMB = "max_bandwidth_mb"
-        case skipCPUCheck = "skip_cpu_check"
-        case skipKernelCheck = "skip_kernel_check"
-        case enableTLS = "enable_tls"
-        case quicklyFinish = "quickly_finish"
-        case keepDestGuestOnFailed = "keep_dest_guest_on_failed"
-    }
-}
-
 /// `POST /v1/hosts`.
 package struct RegisterHostRequest: Hashable, Sendable, Codable {
     package var name: String

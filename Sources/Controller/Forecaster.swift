@@ -69,8 +69,8 @@ struct Forecaster {
         guard let source = fleet[request.source]?.host else { return Placement.survey(request, in: fleet, now: .now) }
         var request = request
         do {
-            let agent = agents.agent(of: source)
-            let features = try await within(Self.quick) { try await agent.cpuFeatures(request.server) }.features
+            let (agent, server) = (agents.agent(of: source), request.server)
+            let features = try await within(Self.quick) { try await agent.cpuFeatures(server) }.features
             request.missingFeatures = await withTaskGroup(of: (HostID, [String]).self) { group in
                 for host in candidates.prefix(Self.featuresAsked).compactMap({ fleet[$0]?.host }) {
                     let agent = agents.agent(of: host)
@@ -94,7 +94,7 @@ struct Forecaster {
     }
 
     private func estimate(
-        _ server: Server, _ mode: Mode, _ options: MigrationOptions, from source: Host, to target: Host, _ views: Views,
+        _ server: Server, _ mode: Mode, _ options: MigrationOptions, from source: Fleet.Host, to target: Fleet.Host, _ views: Views,
         _ notes: inout [String]
     ) async throws -> EstimateView? {
         let experience = try await store.experience(mode)
@@ -144,7 +144,7 @@ struct Forecaster {
 
     /// How fast the way between the hosts is, for memory or for a disk's data; nil, with a note, when that could not be rehearsed.
     private func rate(
-        _ server: Server, disk: DiskMeasure?, _ source: Host, _ target: Host, _ notes: inout [String]
+        _ server: Server, disk: DiskMeasure?, _ source: Fleet.Host, _ target: Fleet.Host, _ notes: inout [String]
     ) async -> Int64? {
         let id = UUID().uuidString.lowercased()
         let (giver, taker) = (agents.agent(of: source), agents.agent(of: target))

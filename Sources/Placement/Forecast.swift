@@ -1,3 +1,4 @@
+import Convergence
 package import Fleet
 
 /// What a migration will take, computed from what was measured before it. A pure function of its ``Input``.
@@ -10,13 +11,12 @@ package import Fleet
 /// of a second, three tenths, one second, two; between two points a straight line, beyond the last one at the last slope, and never more
 /// than all memory. It bends down where a guest writes the same pages again and again, which is why such a guest converges where its
 /// "dirty rate" alone says that it would not. A round whose work takes no longer than the downtime limit is the last one: it is sent while
-/// the guest stands still. The limit begins at 30 ms and is doubled, up to the limit asked for, after every two rounds that leave no less
-/// than the ones before. With auto-converge the guest is slowed down as QEMU does it: when for the second time a period of at least a second
-/// has dirtied more than half of what it sent, by 20 per cent, then by 10 more each time, up to 99; slowed down by *p* it dirties *D(t(1-p))*.
-/// With quickly-finish two further rounds without success at the full throttle raise the limit to what the last pass would take, up to the
-/// ceiling.
+/// the guest stands still. What is done about a guest that dirties too fast, and when it is given up, is asked of the agent's own
+/// ``ConvergencePolicy``, round by round. With auto-converge the guest is slowed down as QEMU does it: when for the second time a period of at
+/// least a second has dirtied more than half of what it sent, by a first step and then by more each time, up to 99 per cent; slowed down by
+/// *p* it dirties *D(t(1-p))*.
 ///
-/// It does not converge when no round has been a last one by the time that the attempt's deadline has come.
+/// It does not converge when the policy gives up, or when no round has been a last one by the attempt's deadline.
 package struct Forecast: Hashable, Sendable, Codable {
     package struct Input: Hashable, Sendable {
         package var mode: Mode
@@ -81,8 +81,7 @@ package struct Forecast: Hashable, Sendable, Codable {
     /// Bytes a second at which QEMU looks through pages of zeroes.
     package static let zeroRate: Double = 2e9
     /// Of the bandwidth asked for, what memory gets while disks are kept in step.
-    package static let memoryShare = 0.8
-    private static let firstLimitMS: Int64 = 30
+    package static let memoryShare = 0.98
     /// The shortest round there is: QEMU sends for 50 ms between two looks.
     private static let shortestRoundMS = 50.0
 
@@ -121,23 +120,22 @@ package struct Forecast: Hashable, Sendable, Codable {
 
     /// The rounds over memory.
     private struct Passes {
-        let curve: DirtyCurve
-        let options: MigrationOptions
-        let rate: Double
-        let deadlineMS: Double
+        private let curve: DirtyCurve
+        private let rules: ConvergenceRules
+        private let rate: Double
+        private let deadlineMS: Double
         private let zeroMS: Double
         private var left: Double
+        private var policy: ConvergencePolicy
 
         var sent = 0.0
         var elapsedMS = 0.0
         var rounds = 0
         var throttle = 0.0
-        var limitMS: Int64
         var lastPassMS = 0.0
         var isDone = false
+        var limitMS: Int64 { policy.limit }
 
-        private var fruitless = 0
-        private var atTheEnd = 0
         private var isHigh = 0
         private var periodMS = 0.0
         private var periodSent = 0.0
@@ -145,34 +143,55 @@ package struct Forecast: Hashable, Sendable, Codable {
 
         init(_ input: Input, rate: Double, until deadlineMS: Double) {
             curve = DirtyCurve(input.dirtied, memoryBytes: input.memoryBytes)
-            options = input.options
+            rules = ConvergenceRules(input.options)
+            policy = ConvergencePolicy(rules)
             self.rate = rate
             self.deadlineMS = deadlineMS
             left = Double(input.memoryUsedBytes)
             zeroMS = Double(max(0, input.memoryBytes - input.memoryUsedBytes)) / Forecast.zeroRate * 1000
-            limitMS = min(Forecast.firstLimitMS, max(1, input.options.downtimeLimitMS))
         }
 
         mutating func run() {
+            _ = policy.observe(sight(dirtyRate: 0))
             while elapsedMS < deadlineMS {
                 rounds += 1
-                let needsMS = left / rate * 1000
-                if rounds > 1, needsMS <= Double(limitMS) {
-                    lastPassMS = needsMS
-                    sent += left
-                    isDone = true
-                    return
-                }
-                let roundMS = max(Forecast.shortestRoundMS, needsMS + (rounds == 1 ? zeroMS : 0))
+                let roundMS = max(Forecast.shortestRoundMS, left / rate * 1000 + (rounds == 1 ? zeroMS : 0))
                 sent += left
                 elapsedMS += roundMS
                 let dirtied = curve.bytes(after: roundMS * (1 - throttle / 100))
                 slowDown(roundMS, sent: left, dirtied: dirtied)
-                raiseLimit(dirtied)
-                if options.postCopy, rounds > 2, isAtTheEnd { return switchToPostCopy() }
                 left = dirtied
+                for action in policy.observe(sight(dirtyRate: dirtied / roundMS * 1000)) {
+                    switch action {
+                    case .giveUp: return
+                    case .startPostCopy: return switchToPostCopy()
+                    case .setDowntimeLimit, .tell: continue
+                    }
+                }
+                if left / rate * 1000 <= Double(policy.limit), elapsedMS < deadlineMS { return stop() }
             }
+        }
+
+        private func sight(dirtyRate: Double) -> ConvergencePolicy.Sight {
+            ConvergencePolicy.Sight(
+                pass: Int64(rounds + 1), remaining: Int64(left), dirtyRate: Int64(dirtyRate), rate: Int64(rate), throttle: Int64(throttle),
+                expectedDowntimeMS: Int64(left / rate * 1000) + 1, atMS: Int64(elapsedMS))
+        }
+
+        /// The last round.
+        private mutating func stop() {
+            rounds += 1
+            sent += left
             lastPassMS = left / rate * 1000
+            isDone = true
+        }
+
+        /// The guest runs on the target and what is left follows.
+        private mutating func switchToPostCopy() {
+            rounds += 1
+            sent += left
+            elapsedMS += left / rate * 1000
+            isDone = true
         }
 
         /// QEMU's `migration_trigger_throttle`, at the end of a period of at least a second.
@@ -181,36 +200,15 @@ package struct Forecast: Hashable, Sendable, Codable {
             periodSent += sent
             periodDirtied += dirtied
             guard periodMS >= 1000 else { return }
-            if options.autoConverge, periodDirtied > periodSent / 2 {
+            if rules.autoConverge, periodDirtied > periodSent / 2 {
                 isHigh += 1
                 if isHigh >= 2 {
                     isHigh = 0
-                    throttle = throttle == 0 ? 20 : min(99, throttle + 10)
+                    let steps = ConvergencePolicy.throttleSteps(rules)
+                    throttle = throttle == 0 ? Double(steps.initial) : min(99, throttle + Double(steps.increment))
                 }
             }
             (periodMS, periodSent, periodDirtied) = (0, 0, 0)
-        }
-
-        /// Every step up, by the agent's own rule.
-        private mutating func raiseLimit(_ next: Double) {
-            fruitless = next < left * 0.95 || rounds == 1 ? 0 : fruitless + 1
-            guard fruitless >= 2 else { return }
-            if limitMS < options.downtimeLimitMS {
-                fruitless = 0
-                limitMS = min(limitMS * 2, options.downtimeLimitMS)
-            } else if isAtTheEnd, options.quicklyFinish {
-                fruitless = 0
-                limitMS = min(options.maxDowntimeMS, max(limitMS, Int64(next / rate * 1000) + 1))
-            }
-        }
-
-        private var isAtTheEnd: Bool { (!options.autoConverge || throttle >= 99) && limitMS >= options.downtimeLimitMS && fruitless >= 2 }
-
-        /// The guest runs on the target and what is left follows.
-        private mutating func switchToPostCopy() {
-            sent += left
-            elapsedMS += left / rate * 1000
-            isDone = true
         }
     }
 }

@@ -21,16 +21,6 @@ extension Store {
         try await read { try await $0.query("SELECT \(Host.columns) FROM hosts ORDER BY name").map(Host.init) }
     }
 
-    /// By id or name. Throws `notFound`.
-    package func host(_ reference: String) async throws -> Host {
-        let rows = try await read { transaction in
-            try await transaction.query("SELECT \(Host.columns) FROM hosts WHERE id = \(reference) OR name = \(reference)")
-        }
-        let hosts = try rows.map(Host.init)
-        guard let host = hosts.first(where: { $0.id.value == reference }) ?? hosts.first else { throw Self.noHost(reference) }
-        return host
-    }
-
     package func setHostEnabled(_ host: HostID, _ enabled: Bool) async throws -> Host {
         try await write { transaction in
             let rows = try await transaction.query(

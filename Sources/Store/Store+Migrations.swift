@@ -1,23 +1,29 @@
 package import Fleet
 import SQL
 
-/// Which migrations a list shows, newest first.
+/// Which migrations a list shows.
 package struct MigrationFilter: Sendable {
     package var server: ServerID?
     /// As source or target.
     package var host: HostID?
     package var states: Set<MigrationState>?
+    package var modes: Set<Mode>?
     package var limit: Int
-    /// Only those older than this one (keyset page).
+    /// Only those that come after this one in the list's order (keyset page).
     package var before: MigrationID?
+    /// Newest first, or oldest.
+    package var newestFirst: Bool
     package init(
-        server: ServerID? = nil, host: HostID? = nil, states: Set<MigrationState>? = nil, limit: Int = 20, before: MigrationID? = nil
+        server: ServerID? = nil, host: HostID? = nil, states: Set<MigrationState>? = nil, modes: Set<Mode>? = nil, limit: Int = 20,
+        before: MigrationID? = nil, newestFirst: Bool = true
     ) {
         self.server = server
         self.host = host
         self.states = states
+        self.modes = modes
         self.limit = limit
         self.before = before
+        self.newestFirst = newestFirst
     }
 }
 
@@ -62,49 +68,18 @@ extension Store {
         }
     }
 
-    /// By id or unique beginning of an id. Throws `notFound`, and `nameTaken` for a beginning that several have.
-    package func migration(_ reference: String) async throws -> Migration {
-        let reference = reference.lowercased()
-        guard !reference.isEmpty, reference.allSatisfy({ $0.isHexDigit || $0 == "-" }) else { throw Self.noMigration(reference) }
-        let rows = try await read { transaction in
-            // The tilde comes after all that ids are made of.
-            try await transaction.query(
-                "SELECT \(Migration.columns) FROM migrations WHERE id >= \(reference) AND id < \(reference + "~") ORDER BY id LIMIT 2")
-        }
-        guard let row = rows.first else { throw Self.noMigration(reference) }
-        guard try rows.count == 1 || row.text("id") == reference else {
-            throw StoreError(.nameTaken, "More than one migration's id begins with \(reference). Give more of it.")
-        }
-        return try Migration(row)
+    /// In the order of their submit, as the filter says.
+    package func migrations(_ filter: MigrationFilter) async throws -> [Migration] {
+        let query = filter.page(Migration.columns, inOrder: true)
+        return try await read { try await $0.query(query).map(Migration.init) }
     }
 
-    /// Newest first.
-    package func migrations(_ filter: MigrationFilter) async throws -> [Migration] {
-        var conditions: [SQLStatement] = []
-        if let server = filter.server { conditions.append("server_id = \(server.value)") }
-        if let states = filter.states {
-            conditions.append("state IN (\(list: states.map(\.rawValue).sorted()))")
-            // Leads to the index of the unfinished.
-            if states.allSatisfy({ !$0.isFinished }) { conditions.append("finished_at IS NULL") }
+    /// How many the filter lets pass, of which at most `filter.limit` are counted.
+    package func countMigrations(_ filter: MigrationFilter) async throws -> Int {
+        let page = filter.page("id", inOrder: false)
+        return try await read { transaction in
+            Int(try only(await transaction.query("SELECT COUNT(*) AS n FROM (\(page)) AS counted")).integer("n"))
         }
-        if let before = filter.before { conditions.append("id < \(before.value)") }
-        let limit = max(0, filter.limit)
-        func page(_ more: [SQLStatement]) -> SQLStatement {
-            "SELECT \(Migration.columns) FROM migrations WHERE \(.all(conditions + more)) ORDER BY id DESC LIMIT \(limit)"
-        }
-        // A host in either role: two index scans, each with its own limit. No migration is in both, since its target is not its source.
-        let query: SQLStatement =
-            if let host = filter.host {
-                """
-                SELECT \(Migration.columns) FROM (
-                    SELECT * FROM (\(page(["source_id = \(host.value)"]))) AS leaving
-                    UNION ALL SELECT * FROM (\(page(["target_id = \(host.value)"]))) AS coming
-                ) AS both_ways ORDER BY id DESC LIMIT \(limit)
-                """
-            } else {
-                page([])
-            }
-        return try await read { try await $0.query(query).map(Migration.init) }
     }
 
     /// In the order in which the steps were begun.
@@ -161,5 +136,33 @@ extension Store {
         case (.rescue, _):
             throw StoreError(.wrongStatus, "Server \(name) is \(status.rawValue); a rescue needs it running or ready.")
         }
+    }
+}
+
+extension MigrationFilter {
+    /// The query of one page.
+    fileprivate func page(_ columns: SQLStatement, inOrder: Bool) -> SQLStatement {
+        var conditions: [SQLStatement] = []
+        if let server { conditions.append("server_id = \(server.value)") }
+        if let states {
+            conditions.append("state IN (\(list: states.map(\.rawValue).sorted()))")
+            // Leads to the index of the unfinished.
+            if states.allSatisfy({ !$0.isFinished }) { conditions.append("finished_at IS NULL") }
+        }
+        if let modes { conditions.append("mode IN (\(list: modes.map(\.rawValue).sorted()))") }
+        if let before { conditions.append(newestFirst ? "id < \(before.value)" : "id > \(before.value)") }
+        let limit = max(0, limit)
+        let order: SQLStatement = !inOrder ? "" : newestFirst ? "ORDER BY id DESC" : "ORDER BY id"
+        func page(_ more: [SQLStatement]) -> SQLStatement {
+            "SELECT \(columns) FROM migrations WHERE \(.all(conditions + more)) \(order) LIMIT \(limit)"
+        }
+        guard let host else { return page([]) }
+        // A host in either role: two index scans, each with its own limit. No migration is in both, since its target is not its source.
+        return """
+            SELECT \(columns) FROM (
+                SELECT * FROM (\(page(["source_id = \(host.value)"]))) AS leaving
+                UNION ALL SELECT * FROM (\(page(["target_id = \(host.value)"]))) AS coming
+            ) AS both_ways \(order) LIMIT \(limit)
+            """
     }
 }

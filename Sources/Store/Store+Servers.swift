@@ -68,16 +68,6 @@ extension Store {
         return try await read { try await $0.query(query).map(Server.init) }
     }
 
-    /// By id or unique name. Throws `notFound`.
-    package func server(_ reference: String) async throws -> Server {
-        let rows = try await read { transaction in
-            try await transaction.query("SELECT \(Server.columns) FROM servers WHERE id = \(reference) OR name = \(reference)")
-        }
-        let servers = try rows.map(Server.init)
-        guard let server = servers.first(where: { $0.id.value == reference }) ?? servers.first else { throw Self.noServer(reference) }
-        return server
-    }
-
     /// Takes the server into an operation's status (`starting`, `stopping`, `deleting`) from one of `from`, raising its epoch, held by `owner`.
     /// Throws `busy` when it has an unfinished migration or an operation that another still holds, `wrongStatus`.
     package func beginOperation(

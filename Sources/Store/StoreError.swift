@@ -7,8 +7,10 @@ package struct StoreError: Error, Sendable, CustomStringConvertible {
 
         /// No such server, host or migration.
         package static let notFound = Code("not-found")
-        /// The name is taken, or it stands for more than one.
+        /// The name is taken.
         package static let nameTaken = Code("name-taken")
+        /// The beginning of an id stands for more than one thing; the message lists them.
+        package static let ambiguous = Code("ambiguous")
         /// The server has an unfinished migration, or an operation under way.
         package static let busy = Code("busy")
         /// The server's status does not allow it.

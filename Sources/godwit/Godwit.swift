@@ -6,7 +6,7 @@ import Identity
 /// The command line: climc's command names and flags, under its own name or a link named `climc`.
 struct Godwit: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: (CommandLine.arguments.first.map { URL(fileURLWithPath: $0).lastPathComponent }) == "climc" ? "climc" : "godwit",
+        commandName: program,
         abstract: "Moves virtual machines between QEMU/KVM hosts and does not lose one on the way.",
         discussion: """
             The controller's address, token and CA file come from --url, --token and --cacert, or from GODWIT_URL, GODWIT_TOKEN and \
@@ -21,7 +21,8 @@ struct Godwit: AsyncParsableCommand {
                 name: "Servers",
                 subcommands: [
                     ServerCreate.self, ServerList.self, ServerShow.self, ServerStart.self, ServerStop.self, ServerSuspend.self,
-                    ServerResume.self, ServerDelete.self, ServerLiveMigrate.self, ServerMigrateForecast.self,
+                    ServerResume.self, ServerDelete.self, ServerMigrate.self, ServerLiveMigrate.self, ServerMigrateForecast.self,
+                    ServerCancelLiveMigrate.self, ServerSetLiveMigrateParams.self,
                 ]),
             CommandGroup(
                 name: "Server groups",
@@ -33,11 +34,13 @@ struct Godwit: AsyncParsableCommand {
                 name: "Hosts",
                 subcommands: [
                     HostList.self, HostShow.self, HostRegister.self, HostEnable.self, HostDisable.self, HostMaintenance.self,
-                    HostUnmaintenance.self, HostSetOvercommit.self, HostSetSlots.self,
+                    HostUnmaintenance.self, HostSetOvercommit.self, HostSetSlots.self, KeptList.self, KeptDelete.self,
                 ]),
             CommandGroup(
-                name: "Migrations", subcommands: [MigrationList.self, MigrationShow.self, MigrationWatch.self, CleanupList.self]),
+                name: "Migrations",
+                subcommands: [MigrationList.self, MigrationShow.self, MigrationWatch.self, MigrationCancel.self, CleanupList.self]),
             CommandGroup(name: "Certificates", subcommands: [CACreate.self, CAIssue.self]),
+            CommandGroup(name: "Shell", subcommands: [Completion.self, CompletionNames.self]),
         ])
 
     /// Runs one command line, prints what went wrong in one sentence on standard error, and answers the exit code.
@@ -69,7 +72,8 @@ struct Godwit: AsyncParsableCommand {
         throw CommandFailure.usage("There is no command “\(first)”; `\(program) --help` lists them.")
     }
 
-    private static var program: String { configuration.commandName ?? "godwit" }
+    /// The name it was called by.
+    static let program = (CommandLine.arguments.first.map { URL(fileURLWithPath: $0).lastPathComponent }) == "climc" ? "climc" : "godwit"
 
     private static var commands: [String] {
         configuration.groupedSubcommands.flatMap(\.subcommands).map { $0._commandName }

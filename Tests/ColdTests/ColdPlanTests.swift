@@ -81,7 +81,7 @@ import Testing
     @Test func `no byte comes: stalled, and the source as it was`() async throws {
         try await Stage.run { stage in
             stage.fleet.world.withLock { $0.isFrozen = true }
-            let id = try await stage.submit(maxAttempts: 1)
+            let id = try await stage.submit(MigrationOptions(stallTimeoutS: 1), maxAttempts: 1)
             let row = try await stage.withWorker { try await stage.end(of: id) }
             #expect(row.state == .failed && row.reason?.code == .stalled)
             #expect(try await stage.isWhole(on: "host1"))

@@ -75,7 +75,6 @@ struct Stage: Sendable {
         self.settings = settings
         var steps = StepSettings()
         steps.pollMS = 20
-        steps.stall = .milliseconds(300)
         self.steps = steps
     }
 

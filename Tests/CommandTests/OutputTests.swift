@@ -46,12 +46,13 @@ import Testing
 
     @Test func `a migration's table tells reason and blackout, part by part`() {
         let text = MigrationTables.one(migration)
-        #expect(text.contains("| reason            | target-lost: host2 went away."))
-        #expect(text.contains("| target_host       | h2 "), "an id stands for a host whose name is gone")
-        #expect(text.contains("| blackout          | 61.4 ms"))
-        #expect(text.contains("|                   |   device state 50.0 ms"))
-        #expect(text.contains("| total             | 4.2 s"))
-        #expect(!text.contains("max_bandwidth_mb"))
+        #expect(text.contains("| reason      | target-lost: host2 went away."))
+        #expect(text.contains("| target_host | h2 "), "an id stands for a host whose name is gone")
+        #expect(text.contains("| blackout    | 61.4 ms"))
+        #expect(text.contains("|             |   device state 50.0 ms"))
+        #expect(text.contains("| total       | 4.2 s"))
+        #expect(text.contains("max_bandwidth_mb: none") && text.contains("downtime_limit_ms: 300"), "options at their default are told too")
+        #expect(!text.contains("auto_start"), "one that has no meaning for a live migration is not")
     }
 
     @Test func `a failed migration ends a command with its reason`() throws {
@@ -78,9 +79,11 @@ import Testing
                 note: note,
                 createdAt: WireTime(Timestamp(milliseconds: 0)))
         }
-        let plain = ServerTables.list([server("vm1")], details: false)
+        let plain = ServerTables.columns.table([server("vm1")]).text
         #expect(!plain.contains("Note") && !plain.contains("machine") && plain.contains("| 10G  |"))
-        let noted = ServerTables.list([server("vm1"), server("vm2", note: Reason(.guestStopped, "It ended."))], details: true)
+        let noted = ServerTables.columns.table(
+            [server("vm1"), server("vm2", note: Reason(.guestStopped, "It ended."))], details: true
+        ).text
         #expect(noted.contains("It ended.") && noted.contains("pc-i440fx-7.2"))
     }
 }

@@ -62,9 +62,12 @@ import Testing
         #expect("a\n\nb".wrapped(10) == "a\n\nb")
     }
 
-    @Test func `the footer counts, and pages where a limit was given`() {
-        #expect(Table.footer(shown: 1, total: 1, limit: nil) == "***  Total: 1  ***")
-        #expect(Table.footer(shown: 20, total: 41, limit: 20) == "***  Total: 41 Pages: 3 Limit: 20 Offset: 0 Page: 1  ***")
-        #expect(Table.footer(shown: 0, total: 0, limit: 20) == "***  Total: 0 Pages: 1 Limit: 20 Offset: 0 Page: 1  ***")
+    @Test func `the footer counts, and pages where a limit was given, as climc's does`() {
+        #expect(Table.footer(total: 1, shown: 1) == "***  Total: 1  ***")
+        #expect(Table.footer(total: 1, shown: 1, limit: 20) == "***  Total: 1 Pages: 1 Limit: 20 Offset: 0 Page: 1  ***")
+        #expect(Table.footer(total: 41, shown: 20, limit: 20) == "***  Total: 41 Pages: 3 Limit: 20 Offset: 0 Page: 1  ***")
+        #expect(Table.footer(total: 41, shown: 1, limit: 20, offset: 40) == "***  Total: 41 Pages: 3 Limit: 20 Offset: 40 Page: 3  ***")
+        #expect(Table.footer(total: 0, shown: 0, limit: 20) == "***  Total: 0 Pages: 0 Limit: 20 Offset: 0 Page: 1  ***")
+        #expect(Table.footer(total: nil, shown: 20, limit: 20) == "***  Total: not counted Limit: 20 Offset: 0 Page: 1  ***")
     }
 }

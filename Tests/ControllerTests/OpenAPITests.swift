@@ -56,7 +56,7 @@ struct OpenAPITests {
         }
         visit(document)
         #expect(Set(operations).count == operations.count)
-        #expect(operations.count == 31)
+        #expect(operations.count == 36)
     }
 
     private func keys<Key: CodingKey & CaseIterable>(_: Key.Type) -> Set<String> { Set(Key.allCases.map(\.stringValue)) }
@@ -72,12 +72,15 @@ struct OpenAPITests {
         #expect(try properties("Progress") == keys(ProgressView.CodingKeys.self))
         #expect(try properties("Blackout") == keys(BlackoutView.CodingKeys.self))
         #expect(try properties("Transition") == keys(TransitionView.CodingKeys.self))
+        #expect(try properties("Kept") == keys(KeptView.CodingKeys.self))
         #expect(try properties("Cleanup") == keys(CleanupView.CodingKeys.self))
         #expect(try properties("CreateServer") == keys(CreateServerRequest.CodingKeys.self))
         #expect(try properties("CreateDisk") == keys(DiskRequest.CodingKeys.self))
         #expect(try properties("CreateNIC") == keys(NICRequest.CodingKeys.self))
         #expect(try properties("StopServer") == keys(StopServerRequest.CodingKeys.self))
         #expect(try properties("LiveMigrate") == keys(LiveMigrateRequest.CodingKeys.self))
+        #expect(try properties("Migrate") == keys(MigrateRequest.CodingKeys.self))
+        #expect(try properties("SetLiveMigrateParams") == keys(SetLiveMigrateParamsRequest.CodingKeys.self))
         #expect(try properties("RegisterHost") == keys(RegisterHostRequest.CodingKeys.self))
         #expect(try properties("ForecastMigration") == keys(ForecastRequest.CodingKeys.self))
         #expect(try properties("Forecast") == keys(ForecastView.CodingKeys.self))
@@ -96,7 +99,9 @@ struct OpenAPITests {
     /// Every field of a request that the document lists is taken, and none beside them: `known are …` of the refusal is the proof.
     @Test(arguments: [
         ("/v1/servers", "CreateServer", #""name": "x", "#), ("/v1/servers/s/stop", "StopServer", ""),
-        ("/v1/servers/s/live-migrate", "LiveMigrate", ""), ("/v1/servers/s/migrate-forecast", "ForecastMigration", ""),
+        ("/v1/servers/s/live-migrate", "LiveMigrate", ""), ("/v1/servers/s/migrate", "Migrate", ""),
+        ("/v1/servers/s/set-live-migrate-params", "SetLiveMigrateParams", ""),
+        ("/v1/servers/s/migrate-forecast", "ForecastMigration", ""),
         ("/v1/server-groups", "CreateGroup", #""name": "x", "policy": "apart", "#),
         ("/v1/server-groups/g/servers", "GroupServer", #""server": "x", "#),
         ("/v1/hosts", "RegisterHost", #""name": "x", "agent_url": "https://a:1", "#),
@@ -124,6 +129,24 @@ struct OpenAPITests {
                 #expect(required.subtracting(object.keys) == [], "\(path)")
                 #expect(Set(object.keys).subtracting(try properties(name)) == [], "\(path)")
             }
+        }
+    }
+
+    /// Every parameter of a list that the document has is taken, and none beside them.
+    @Test(arguments: ["/v1/servers", "/v1/hosts", "/v1/migrations"])
+    func `lists take exactly the documented parameters`(path: String) async throws {
+        try await Fixture.with(hosts: []) { fixture in
+            let document = try document()
+            let paths = try #require(document["paths"] as? [String: [String: Any]])
+            let operation = try #require(paths[path]?["get"] as? [String: Any])
+            let shared = try #require((document["components"] as? [String: Any])?["parameters"] as? [String: [String: Any]])
+            let documented = try (operation["parameters"] as? [[String: Any]] ?? []).map { parameter in
+                let reference = (parameter["$ref"] as? String)?.split(separator: "/").last.map(String.init)
+                return try #require((reference.map { shared[$0] } ?? parameter)?["name"] as? String)
+            }
+            let problem = try await fixture.ask(.get, "\(path)?zzz=1").problem
+            let known = try #require(problem.detail.split(separator: "known are ").last?.dropLast().split(separator: ", "))
+            #expect(known.map(String.init).sorted() == documented.sorted())
         }
     }
 }

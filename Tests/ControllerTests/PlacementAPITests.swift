@@ -3,6 +3,7 @@ import Client
 import Fleet
 import Foundation
 import Hummingbird
+import Store
 import Testing
 
 @testable import Controller

@@ -55,13 +55,64 @@ struct RefusalTests {
         Case(
             .post, "/v1/servers/on/live-migrate", #"{"max_bandwidth_mb": 1.5}"#, 400, "invalid-request", says: "whole number",
             field: "max_bandwidth_mb"),
-        Case(.post, "/v1/servers/on/live-migrate", #"{"enable_tls": true}"#, 400, "not-supported", says: "enable_tls", field: "enable_tls"),
         Case(
-            .post, "/v1/servers/on/live-migrate", #"{"quickly_finish": true}"#, 400, "not-supported", says: "quickly_finish",
+            .post, "/v1/servers/on/live-migrate", #"{"multifd": 256}"#, 400, "invalid-request", says: "between 1 and 255", field: "multifd"),
+        Case(
+            .post, "/v1/servers/on/live-migrate", #"{"max_downtime_ms": 0}"#, 400, "invalid-request", says: "milliseconds",
+            field: "max_downtime_ms"),
+        Case(
+            .post, "/v1/servers/on/live-migrate", #"{"cpu_check": "none"}"#, 400, "invalid-request", says: "exact, features",
+            field: "cpu_check"),
+        Case(
+            .post, "/v1/servers/on/live-migrate", #"{"cpu_check": "features", "skip_cpu_check": true}"#, 400, "invalid-request",
+            says: "one of the two", field: "skip_cpu_check"),
+        Case(
+            .post, "/v1/servers/on/live-migrate", #"{"stall_timeout_s": 1}"#, 400, "invalid-request", says: "between 5 and",
+            field: "stall_timeout_s"),
+        Case(
+            .post, "/v1/servers/on/live-migrate", #"{"auto_start": true}"#, 400, "invalid-request", says: "auto_start", field: "auto_start"),
+        Case(.post, "/v1/servers/nosuch/migrate", nil, 404, "not-found", says: "nosuch"),
+        Case(
+            .post, "/v1/servers/on/migrate", nil, 409, "wrong-status",
+            says: "on is running, and a cold migration needs it off; use server-live-migrate, or stop it first"),
+        Case(.post, "/v1/servers/moving/migrate", nil, 409, "busy", says: "moving"),
+        Case(
+            .post, "/v1/servers/off/migrate", #"{"prefer_host": "nohost"}"#, 404, "not-found", says: "host-list", field: "prefer_host"),
+        Case(
+            .post, "/v1/servers/off/migrate", #"{"prefer_host": "host1"}"#, 409, "same-host", says: "host1 already", field: "prefer_host"),
+        Case(
+            .post, "/v1/servers/off/migrate", #"{"rescue_mode": true, "confirm_host_down": true}"#, 409, "host-not-down",
+            says: "host1 of the server off answers, so there is nothing to rescue; use server-migrate without", field: "rescue_mode"),
+        Case(
+            .post, "/v1/servers/on/migrate", #"{"rescue_mode": true}"#, 409, "host-not-down", says: "use server-live-migrate",
+            field: "rescue_mode"),
+        Case(
+            .post, "/v1/servers/off/migrate", #"{"confirm_host_down": true}"#, 400, "invalid-request", says: "only with rescue_mode",
+            field: "confirm_host_down"),
+        Case(
+            .post, "/v1/servers/off/migrate", #"{"rescue_mode": true, "max_bandwidth_mb": 5}"#, 400, "invalid-request",
+            says: "copies nothing", field: "max_bandwidth_mb"),
+        Case(
+            .post, "/v1/servers/off/migrate", #"{"rescue_mode": true, "enable_tls": true}"#, 400, "invalid-request",
+            says: "copies nothing", field: "enable_tls"),
+        Case(
+            .post, "/v1/servers/off/migrate", #"{"quickly_finish": true}"#, 400, "invalid-request", says: "known are prefer_host",
             field: "quickly_finish"),
+        Case(.post, "/v1/servers/nosuch/cancel-live-migrate", nil, 404, "not-found", says: "nosuch"),
         Case(
-            .post, "/v1/servers/on/live-migrate", #"{"keep_dest_guest_on_failed": true}"#, 400, "not-supported",
-            says: "keep_dest_guest_on_failed", field: "keep_dest_guest_on_failed"),
+            .post, "/v1/servers/on/cancel-live-migrate", nil, 409, "not-migrating",
+            says: "on is running and in no migration; there is nothing to cancel"),
+        Case(.post, "/v1/servers/moving/cancel-live-migrate", #"{"a": 1}"#, 400, "invalid-request", says: "a is not", field: "a"),
+        Case(.post, "/v1/migrations/nosuch/cancel", nil, 404, "not-found", says: "nosuch"),
+        Case(
+            .post, "/v1/servers/on/set-live-migrate-params", #"{"max_bandwidth_mb": 5}"#, 409, "not-migrating", says: "nothing to set"),
+        Case(.post, "/v1/servers/moving/set-live-migrate-params", nil, 400, "invalid-request", says: "max_bandwidth_mb, downtime_limit_ms"),
+        Case(
+            .post, "/v1/servers/moving/set-live-migrate-params", #"{"max_bandwidth_mb": -1}"#, 400, "invalid-request",
+            says: "0 lifts the limit", field: "max_bandwidth_mb"),
+        Case(
+            .post, "/v1/servers/moving/set-live-migrate-params", #"{"downtime_limit_ms": 0}"#, 400, "invalid-request", says: "milliseconds",
+            field: "downtime_limit_ms"),
         Case(
             .post, "/v1/servers/on/live-migrate", #"{"max_bandwith_mb": 100}"#, 400, "invalid-request", says: "known are prefer_host",
             field: "max_bandwith_mb"),
@@ -80,6 +131,9 @@ struct RefusalTests {
         Case(.post, "/v1/servers", #"{"name": "-web"}"#, 400, "invalid-request", says: "-web", field: "name"),
         Case(.post, "/v1/servers", #"{"name": "web 1"}"#, 400, "invalid-request", says: "web 1", field: "name"),
         Case(.post, "/v1/servers", #"{"name": "web/../1"}"#, 400, "invalid-request", says: "web/../1", field: "name"),
+        Case(
+            .post, "/v1/servers", #"{"name": "0198f5a0-1111-4222-8333-444455556666"}"#, 400, "invalid-request", says: "written like an id",
+            field: "name"),
         Case(.post, "/v1/servers", #"{"name": "off"}"#, 409, "name-taken", says: "off", field: "name"),
         Case(.post, "/v1/servers", #"{"name": "web", "vcpus": 0}"#, 400, "invalid-request", says: "between 1 and 255", field: "vcpus"),
         Case(.post, "/v1/servers", #"{"name": "web", "memory_mb": 0}"#, 400, "invalid-request", says: "memory_mb is 0", field: "memory_mb"),
@@ -145,7 +199,14 @@ struct RefusalTests {
         Case(.post, "/v1/servers/on/stop", #"{"grace_ms": -1}"#, 400, "invalid-request", says: "grace_ms", field: "grace_ms"),
         Case(.get, "/v1/servers?status=dead", nil, 400, "invalid-request", says: "dead", field: "status"),
         Case(.get, "/v1/servers?host=nohost", nil, 404, "not-found", says: "nohost", field: "host"),
-        Case(.get, "/v1/servers?limit=5", nil, 400, "invalid-request", says: "limit", field: "limit"),
+        Case(.get, "/v1/servers?limit=0", nil, 400, "invalid-request", says: "between 1 and 1000", field: "limit"),
+        Case(.get, "/v1/servers?offset=-1", nil, 400, "invalid-request", says: "offset", field: "offset"),
+        Case(.get, "/v1/servers?order=up", nil, 400, "invalid-request", says: "asc, desc", field: "order"),
+        Case(.get, "/v1/servers?order_by=colour", nil, 400, "invalid-request", says: "its fields are ID, Name", field: "order_by"),
+        Case(.get, "/v1/servers?filter=colour%3Dred", nil, 400, "invalid-request", says: "its fields are ID, Name", field: "filter"),
+        Case(.get, "/v1/servers?filter=status", nil, 400, "invalid-request", says: "status.equals(running)", field: "filter"),
+        Case(.get, "/v1/servers?filter_any=maybe", nil, 400, "invalid-request", says: "true or false", field: "filter_any"),
+        Case(.get, "/v1/servers?colour=red", nil, 400, "invalid-request", says: "known are limit, offset", field: "colour"),
     ]
 
     static let others: [Case] = [
@@ -165,6 +226,11 @@ struct RefusalTests {
         Case(.get, "/v1/migrations/nosuch", nil, 404, "not-found", says: "nosuch"),
         Case(.get, "/v1/migrations/nosuch/history", nil, 404, "not-found", says: "nosuch"),
         Case(.get, "/v1/migrations/nosuch/events", nil, 404, "not-found", says: "nosuch"),
+        Case(.get, "/v1/hosts?host_status=gone", nil, 400, "invalid-request", says: "online, offline", field: "host_status"),
+        Case(.get, "/v1/hosts?filter=memory%3D5", nil, 400, "invalid-request", says: "its fields are ID, Name", field: "filter"),
+        Case(.get, "/v1/migrations?mode=warm", nil, 400, "invalid-request", says: "cold, live, rescue", field: "mode"),
+        Case(.get, "/v1/migrations?order_by=server", nil, 400, "invalid-request", says: "by created_at only", field: "order_by"),
+        Case(.get, "/v1/migrations?offset=10001", nil, 400, "invalid-request", says: "before", field: "offset"),
         Case(.get, "/v1/migrations?state=done", nil, 400, "invalid-request", says: "done", field: "state"),
         Case(.get, "/v1/migrations?limit=0", nil, 400, "invalid-request", says: "between 1 and 1000", field: "limit"),
         Case(.get, "/v1/migrations?limit=2&limit=3", nil, 400, "invalid-request", says: "twice", field: "limit"),

@@ -184,7 +184,7 @@ final class NetFleet: TestFleet {
     }
 
     func disks(of server: String, on host: String) throws -> [URL] {
-        try files(in: "\(host)/local/\(server)").filter { $0.lastPathComponent.hasPrefix("disk") }
+        try (files(in: "\(host)/local/\(server)") + files(in: "shared/\(server)")).filter { $0.lastPathComponent.hasPrefix("disk") }
     }
 
     /// Files of a folder and its folders; none where it is not there.
@@ -266,6 +266,7 @@ final class NetFleet: TestFleet {
             runDirectory: \(path("\(host)/run"))
             storages:
               - {name: local, path: \(path("\(host)/local"))}
+              - {name: shared, path: \(path("shared")), kind: shared}
             networks:
               - {name: lan, kind: bridge, bridge: lan}
             tls:
@@ -275,6 +276,15 @@ final class NetFleet: TestFleet {
 
             """
         try Data(text.utf8).write(to: work.appending(path: "\(host)/agent.yaml"))
+    }
+
+    /// Gives a host a certificate of an authority that nobody knows, or its own again, and starts its agent with it.
+    func disguise(_ host: String, _ isForeign: Bool = true) async throws {
+        if isForeign { try await succeed(programs.appending(path: "godwit").path, "ca-create", path("foreign")) }
+        try await certify("agent/\(host)", address: address(of: host), into: "\(host)/tls", by: isForeign ? "foreign" : "ca")
+        if isForeign { try FileManager.default.removeItem(atPath: path("foreign")) }
+        if try !pids(of: host).isEmpty { try await slay(host) }
+        try await startAgent(host)
     }
 
     func startAgent(_ host: String) async throws {

@@ -27,7 +27,7 @@ extension EndToEnd {
                 let client = try await fleet.observe("vm1", quiet: true)
                 let start = Sight.now
                 let migration = try await fleet.migrate("vm1", "--prefer-host", "host2")
-                #expect(try await fleet.finish(migration.id).state == .ready)
+                try await #expect(fleet.finish(migration.id).state == .ready)
                 try await fleet.hear(client, further: 100)
                 try client.report("live, a quiet guest", since: start, silenceBelow: .seconds(3))
                 let again = try await fleet.server("vm1")
@@ -55,7 +55,7 @@ extension EndToEnd {
                 if end.state == .failed {
                     #expect(end.reason != nil)
                     let second = try await fleet.migrate("vm1", "--prefer-host", "host2")
-                    #expect(try await fleet.finish(second.id).state == .ready)
+                    try await #expect(fleet.finish(second.id).state == .ready)
                 }
                 try client.report("live, host2 cut off in \(state.rawValue)", since: start, silenceBelow: .seconds(3))
                 try await fleet.proveWhole("vm1", source: source, heard: client.sight().acknowledged)

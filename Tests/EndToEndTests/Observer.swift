@@ -61,10 +61,10 @@ extension NetFleet {
         return seen
     }
 
-    /// Ends all clients outside.
-    func endObservers() async throws {
-        let folder = path("observer")
-        for process in try Processes.mentioning(folder) where process.arguments.first != "nsenter" { kill(process.pid, SIGTERM) }
-        try await eventually("the clients outside end", within: .seconds(10)) { try Processes.mentioning(folder).isEmpty }
+    /// Ends clients outside: all, or the one that writes to a file.
+    func endObservers(_ log: URL? = nil) async throws {
+        let place = log?.path ?? path("observer")
+        for process in try Processes.mentioning(place) where process.arguments.first != "nsenter" { kill(process.pid, SIGTERM) }
+        try await eventually("the clients outside end", within: .seconds(10)) { try Processes.mentioning(place).isEmpty }
     }
 }

@@ -52,7 +52,9 @@ extension TestFleet {
     func migration(_ id: String) async throws -> MigrationView { try await decode(MigrationView.self, "migration-show", id) }
 
     /// Submits a live migration and returns it.
-    func migrate(_ server: String, _ options: String...) async throws -> MigrationView {
+    func migrate(_ server: String, _ options: String...) async throws -> MigrationView { try await migrate(server, options) }
+
+    func migrate(_ server: String, _ options: [String]) async throws -> MigrationView {
         let answer = try await godwit(["server-live-migrate", server] + options + ["--output", "json"])
         guard answer.status == 0 else { throw Failure("server-live-migrate exited with \(answer.status): \(answer.error)") }
         return try JSONDecoder().decode(MigrationView.self, from: Data(answer.output.utf8))

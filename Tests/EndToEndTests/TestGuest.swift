@@ -26,7 +26,8 @@ struct GuestRecipe: Sendable {
     var dirtySetMB = 16
     /// MB of random data on the first disk beyond the guest's records, so that there is something to copy.
     var diskDataMB = 64
-    /// What the disks are: `format=qcow2`, `format=raw,storage=shared`. The first has the records and the data; the others are made empty.
+    /// What the disks are: `format=qcow2`, `format=raw,storage=shared`, `base=/path`. The first has the records, and the data if it rests on
+    /// nothing; the others are made empty.
     var disks = ["format=qcow2"]
     /// Sizes of the other disks, MiB.
     var otherDiskMB = 64
@@ -52,8 +53,9 @@ extension TestFleet {
         append += " godwit.dirty_mb_s=\(recipe.dirtyMBs) godwit.dirty_set_mb=\(recipe.dirtySetMB) godwit.records_s=50"
         append += networkParameters(of: recipe)
         if !recipe.append.isEmpty { append += " " + recipe.append }
-        let disks = recipe.disks.enumerated().flatMap { index, disk in
-            ["--disk", (index == 0 ? "image=\(image.path)," : "size=\(recipe.otherDiskMB)M,") + disk]
+        let disks = recipe.disks.enumerated().flatMap { index, disk -> [String] in
+            let content = disk.contains("base=") ? "" : index == 0 ? "image=\(image.path)," : "size=\(recipe.otherDiskMB)M,"
+            return ["--disk", content + disk]
         }
         let created = try await godwit(
             ["server-create", recipe.name, "--memory-mb", String(recipe.memoryMB)] + disks + [
@@ -92,7 +94,8 @@ extension TestFleet {
             GuestRecipe(name: name, memoryMB: memoryMB, dirtyMBs: dirtyMBs, diskDataMB: diskDataMB, beatPort: beatPort))
     }
 
-    private func makeImage(_ file: URL, dataMB: Int) throws {
+    /// Makes a raw image of 1 GiB with random data behind the region of the guest's records.
+    func makeImage(_ file: URL, dataMB: Int) throws {
         #expect(FileManager.default.createFile(atPath: file.path, contents: nil))
         let handle = try FileHandle(forWritingTo: file)
         defer { try? handle.close() }
@@ -100,6 +103,8 @@ extension TestFleet {
         try handle.seek(toOffset: 128 << 20)
         let random = try FileHandle(forReadingFrom: URL(filePath: "/dev/urandom"))
         defer { try? random.close() }
+        // A text that can be looked for on the wire, at the head of bytes that nobody can guess.
+        try handle.write(contentsOf: Data((0..<4096).flatMap { _ in Sniffer.diskMarker }))
         for _ in 0..<dataMB { try handle.write(contentsOf: random.read(upToCount: 1 << 20) ?? Data()) }
     }
 

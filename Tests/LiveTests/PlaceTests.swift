@@ -62,7 +62,7 @@ import Testing
             try await stage.withWorker {
                 try await stage.eventually("it waits") { try await stage.store.migration(id.value).awaiting != nil }
                 #expect(try await stage.store.migration(id.value).awaiting == "a free slot for a migration out of host1: 0 of 0 taken")
-                _ = try await stage.store.requestCancel(id, actor: "test")
+                _ = try await stage.store.requestCancel(id, actor: "ada")
                 #expect(try await stage.end(of: id).reason?.code == .cancelled)
             }
             #expect(try await stage.isWhole(on: "host1"))

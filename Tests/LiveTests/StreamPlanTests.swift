@@ -80,10 +80,8 @@ import Testing
             try await stage.withWorker { try await stage.eventually("the target runs") { stage.running == ["host2"] } }
             try await stage.expireLeases()
             stage.fleet.world.withLock { $0.fetchingTicks = 2 }
-            try await stage.withWorker("w2") {
-                let end = try await stage.end(of: id)
-                #expect(end.state == .ready)
-            }
+            let row = try await stage.withWorker("w2") { try await stage.end(of: id) }
+            #expect(row.state == .ready)
             #expect(try await stage.isWhole(on: "host2"))
         }
     }

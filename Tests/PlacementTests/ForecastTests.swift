@@ -40,7 +40,7 @@ private func cyclic(_ mibPerSecond: Int64, set: Int64) -> [DirtyWindow] {
         let slow = Forecast(input(disk: 1000 * mib, MigrationOptions(maxBandwidthMB: 50)))
         #expect((20_900...21_000).contains(slow.diskMS))
         // Memory shares the budget with the mirrors.
-        #expect(slow.memoryRate == 40_000_000 && slow.diskRate == 50_000_000)
+        #expect(slow.memoryRate == 49_000_000 && slow.diskRate == 50_000_000)
         #expect(Forecast(input(MigrationOptions(maxBandwidthMB: 50))).memoryRate == 50_000_000)
     }
 
@@ -59,7 +59,8 @@ private func cyclic(_ mibPerSecond: Int64, set: Int64) -> [DirtyWindow] {
         #expect(slowed.converges && slowed.throttlePercent >= 20)
         let free = Forecast(input(dirtied: fast, MigrationOptions(autoConverge: false)))
         #expect(!free.converges && free.throttlePercent == 0)
-        #expect(free.totalMS >= CompletionDeadline.floorS * 1000)
+        // Given up by the policy, after half a minute without any means left.
+        #expect((30_000...200_000).contains(free.totalMS))
     }
 
     @Test func `a guest that writes the same pages again is judged by these and not by its rate`() {
@@ -115,7 +116,7 @@ private func cyclic(_ mibPerSecond: Int64, set: Int64) -> [DirtyWindow] {
 
     /// More bandwidth never makes it slower, nor does a calmer guest.
     @Test(arguments: [10, 60, 90, 150, 400] as [Int64]) func `is monotone in rate and in dirtying`(_ dirty: Int64) {
-        var last = Int64.max
+        var last = Int64.max / 2
         for rate in [50, 100, 200, 400, 800] as [Int64] {
             let total = Forecast(input(dirtied: cyclic(dirty, set: 64), rate: rate * mib)).totalMS
             #expect(total <= last + 1000)

@@ -268,7 +268,8 @@ private func expect(_ rejection: Rejection?, _ filter: PlacementFilter, _ wanted
     @Test func `wants the same architecture in every mode`() {
         for mode in Mode.allCases {
             expect(
-                rejection(request(mode: mode), load("target") { $0.architecture = "aarch64" }), .architecture, "x86_64", "aarch64")
+                rejection(request(mode: mode) { $0.disks = [] }, load("target") { $0.architecture = "aarch64" }), .architecture, "x86_64",
+                "aarch64")
         }
     }
 

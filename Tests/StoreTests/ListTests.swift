@@ -58,13 +58,70 @@ import Testing
             let common = zip(first.id.value, second.id.value).prefix { $0 == $1 }.count
             #expect(try await store.migration(String(first.id.value.prefix(common + 1))) == first)
             let ambiguous = String(first.id.value.prefix(common))
-            let sentence = await refusal(.nameTaken) { try await store.migration(ambiguous) }
-            #expect(sentence.contains(ambiguous))
+            let sentence = await refusal(.ambiguous) { try await store.migration(ambiguous) }
+            #expect(sentence.contains(ambiguous) && sentence.contains("\(first.id) (web)") && sentence.contains("\(second.id) (db)"))
             for reference in ["", "web", "%", "ffffffff", first.id.value + "0"] {
                 await refusal(.notFound) { try await store.migration(reference) }
             }
             #expect(try await store.journal(of: "none").isEmpty)
             #expect(try await store.history(of: "none").isEmpty)
+        }
+    }
+
+    @Test(arguments: Backend.available)
+    func `lists are filtered by mode, run the other way too, and are counted up to a bound`(_ backend: Backend) async throws {
+        try await withStore(backend) { store in
+            let host = try await store.addHost("one")
+            let live = try await store.submit(store.addServer("web", on: host))
+            let cold = try await store.submit(store.addServer("db", on: host, status: .ready), mode: .cold)
+            func ids(_ filter: MigrationFilter) async throws -> [MigrationID] { try await store.migrations(filter).map(\.id) }
+            #expect(try await ids(MigrationFilter(modes: [.cold])) == [cold.id])
+            #expect(try await ids(MigrationFilter(modes: [.cold, .live])) == [cold.id, live.id])
+            #expect(try await ids(MigrationFilter(newestFirst: false)) == [live.id, cold.id])
+            #expect(try await ids(MigrationFilter(host: host.id, newestFirst: false)) == [live.id, cold.id])
+            #expect(try await ids(MigrationFilter(before: live.id, newestFirst: false)) == [cold.id])
+            #expect(try await store.countMigrations(MigrationFilter(limit: 10)) == 2)
+            #expect(try await store.countMigrations(MigrationFilter(host: host.id, modes: [.live], limit: 10)) == 1)
+            #expect(try await store.countMigrations(MigrationFilter(limit: 1)) == 1)
+        }
+    }
+
+    @Test(arguments: Backend.available)
+    func `a server or host is found by id, name and a beginning of its id, and an ambiguous one lists the candidates`(
+        _ backend: Backend
+    ) async throws {
+        try await withStore(backend) { store in
+            let host = try await store.addHost("one")
+            let web = try await store.addServer("web", on: host)
+            #expect(try await store.server("web") == web)
+            #expect(try await store.server(web.id.value) == web)
+            #expect(try await store.server(String(web.id.value.prefix(8)).uppercased()) == web)
+            #expect(try await store.server(String(web.id.value.prefix(20))) == web)
+            #expect(try await store.host(String(host.id.value.prefix(8))) == host)
+            for reference in [String(web.id.value.prefix(7)), "", "%", "WEB", web.id.value + "0", "ffffffff"] {
+                await refusal(.notFound) { try await store.server(reference) }
+            }
+            await refusal(.notFound) { try await store.host(String(host.id.value.prefix(7))) }
+
+            // A name that is the beginning of another's id.
+            let mail = try await store.addServer(String(web.id.value.prefix(8)), on: host)
+            let sentence = await refusal(.ambiguous) { try await store.server(mail.name) }
+            #expect(sentence.contains("\(web.id) (web)") && sentence.contains("\(mail.id) (\(mail.name))"))
+            #expect(try await store.server(mail.id.value) == mail)
+            #expect(try await store.server(String(web.id.value.prefix(9))) == web)
+            // An id in full is that of its server, whatever others are called.
+            _ = try await store.addServer(web.id.value, on: host)
+            #expect(try await store.server(web.id.value) == web)
+        }
+    }
+
+    @Test(arguments: Backend.available)
+    func `names are told of those servers that still are`(_ backend: Backend) async throws {
+        try await withStore(backend) { store in
+            let host = try await store.addHost("one")
+            let web = try await store.addServer("web", on: host)
+            #expect(try await store.serverNames([web.id, "gone"]) == [web.id: "web"])
+            #expect(try await store.serverNames([]).isEmpty)
         }
     }
 }

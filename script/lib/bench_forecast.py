@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import statistics
+import subprocess
 import sys
 import time
 
@@ -61,12 +62,12 @@ def one(fleet, guest, image, row, deadline, rounds):
                 raise bare.Failure("the guest does not beat")
             for _ in range(rounds):
                 asked = time.monotonic()
-                told = fleet.ask("server-migrate-forecast", name, "--live-migrate", "--no-auto-converge", "--timeout-s", str(deadline), *flags)
+                told = fleet.ask("server-migrate-forecast", name, "--live-migrate", "--no-auto-converge", "--timeout", f"{deadline}s", *flags)
                 took = time.monotonic() - asked
                 estimate = told.get("estimate")
                 if not estimate:
                     raise bare.Failure(f"no estimate: {told['notes']}")
-                fleet.attempt("server-live-migrate", name, "--no-auto-converge", "--timeout-s", str(deadline), "--wait", *flags)
+                subprocess.run([fleet.godwit, "server-live-migrate", name, "--no-auto-converge", "--timeout", f"{deadline}s", "--wait", *flags], env=fleet.environment, stdin=subprocess.DEVNULL, capture_output=True)
                 migration = fleet.ask("migration-list", "--server", name)[0]
                 found.append(
                     {

@@ -26,7 +26,7 @@ class Fleet:
         )
         self.environment = dict(os.environ)
         self.until("the environment of godwit dev", self.read_environment)
-        self.until("two hosts", lambda: sum(host["status"] == "online" for host in self.ask("host-list")) == 2)
+        self.until("two hosts", lambda: sum(host["host_status"] == "online" for host in self.ask("host-list")) == 2)
 
     def until(self, what, condition, seconds=60):
         end = time.monotonic() + seconds

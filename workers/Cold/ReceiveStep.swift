@@ -27,7 +27,7 @@ struct ReceiveStep: Step {
             sourceAgentURL: source.host.agentURL, bandwidth: context.bandwidth, enableTLS: context.migration.options.enableTLS)
         do {
             var report = try await target.ask { [order] in try await $0.receive(context.server, order) }
-            var watch = Watch(context: context, settings: ground.settings, source: source.host)
+            var watch = Watch(context: context)
             while true {
                 try await watch.take(report)
                 switch report.phase {
@@ -39,11 +39,9 @@ struct ReceiveStep: Step {
                 case .prepared: break
                 }
                 let (server, key, seen, wait) = (context.server, context.key, report.version, ground.settings.pollMS)
-                let asked = context.clock.now()
                 report = try await target.ask { try await $0.incoming(server, key, seen: seen, waitMS: wait) }
-                watch.forgive(context.clock.now() - asked - .milliseconds(wait))
                 // A bandwidth that was set meanwhile.
-                let bandwidth = try await ground.store.migration(context.migration.id.value).options.maxBandwidthMB.map { $0 * 1_000_000 }
+                let bandwidth = await context.options().maxBandwidthMB.map { $0 * 1_000_000 }
                 if bandwidth != order.bandwidth {
                     order.bandwidth = bandwidth
                     report = try await target.ask { [order] in try await $0.receive(context.server, order) }
@@ -104,51 +102,31 @@ struct ReceiveStep: Step {
     private static let keeping = Duration.seconds(600)
 }
 
-/// Follows a copy: tells progress, notes the target's events, sees a stall.
+/// Follows a copy: tells progress, notes the target's events.
 private struct Watch {
     private let context: StepContext
-    private let settings: StepSettings
-    private let source: Host
     private var eta: SteadyETA
-    private var moved: ReceiptReport?
-    private var movedAt: Duration
     private(set) var eventsNoted: Int
     private(set) var progress = Progress()
 
-    init(context: StepContext, settings: StepSettings, source: Host) {
+    init(context: StepContext) {
         self.context = context
-        self.settings = settings
-        self.source = source
         eta = SteadyETA(told: context.migration.progress?.etaMS)
-        movedAt = context.clock.now()
         eventsNoted = ((try? context.output(of: ReceiveStep.name, as: ReceiveStep.Output.self)) ?? nil)?.eventsNoted ?? 0
     }
 
-    /// Time in which the agent did not answer says nothing about the copy.
-    mutating func forgive(_ time: Duration) { movedAt += max(.zero, time) }
-
+    /// - Throws: ``Fault`` `stalled`.
     mutating func take(_ report: IncomingReport) async throws {
         guard let receipt = report.receipt else { return }
         if receipt.events.count > eventsNoted {
-            for event in receipt.events[eventsNoted...] {
-                eventsNoted += 1
-                try await context.note(event, output: ReceiveStep.Output(eventsNoted: eventsNoted, report: nil))
-            }
+            let new = receipt.events[eventsNoted...].map { PolicyEvent($0.code, $0.message) }
+            eventsNoted = receipt.events.count
+            try await context.note(new, output: ReceiveStep.Output(eventsNoted: eventsNoted, report: nil))
         }
         progress.diskTotal = receipt.bytesTotal
         progress.diskDone = receipt.bytesDone
         progress.rate = receipt.rate
-        progress.etaMS = eta.next(progress, memoryBytes: 0)
-        if report.phase == .received { progress.etaMS = 0 }
-        try await context.report(progress)
-        if (moved?.bytesFetched, moved?.bytesVerified, moved?.bytesCompared)
-            != (receipt.bytesFetched, receipt.bytesVerified, receipt.bytesCompared)
-        {
-            moved = receipt
-            movedAt = context.clock.now()
-        }
-        guard report.phase == .prepared, context.clock.now() - movedAt > settings.stall else { return }
-        throw Fault(
-            .stalled, "No byte came from \(source.name) for \(settings.stall.inMilliseconds / 1000) s.", remedy: .sameTarget)
+        progress.etaMS = report.phase == .prepared ? eta.next(progress, memoryBytes: 0) : 0
+        try await context.report(progress, activity: receipt.bytesFetched + receipt.bytesVerified + receipt.bytesCompared)
     }
 }

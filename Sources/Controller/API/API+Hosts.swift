@@ -6,9 +6,21 @@ import Store
 
 extension API {
     @Sendable func listHosts(_ request: Request, _ context: APIContext) async throws -> Response {
-        try noQuery(request)
-        let loads = try await store.hostLoads()
-        return try .json(Page(items: loads.map { HostView($0, at: .now) }, total: loads.count))
+        var query = try query(request)
+        let list = try query.list()
+        let statuses = try query.choices("host_status", HostView.Status.self)
+        // There is no other kind of host, so that a list of any other is empty.
+        let hypervisor = query.string("hypervisor")
+        try query.finish()
+        let selection = try list.selection(of: HostView.self)
+        let search = list.search?.lowercased()
+        let hosts = try await store.hostLoads().map { HostView($0, at: .now) }.filter { host in
+            if let hypervisor, hypervisor.lowercased() != "kvm" { return false }
+            if let statuses, !statuses.contains(host.status) { return false }
+            guard let search else { return true }
+            return [host.name, host.id, host.agentURL].contains { $0.lowercased().contains(search) }
+        }
+        return try .json(selection.page(of: hosts))
     }
 
     @Sendable func registerHost(_ request: Request, _ context: APIContext) async throws -> Response {

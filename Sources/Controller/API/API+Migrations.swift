@@ -9,17 +9,15 @@ import Store
 extension API {
     @Sendable func listMigrations(_ request: Request, _ context: APIContext) async throws -> Response {
         var query = try query(request)
+        let list = try query.list()
         var filter = MigrationFilter()
         if let reference = query.string("server") { filter.server = try await serverID(reference) }
         if let reference = query.string("host") { filter.host = try await host(reference, field: "host").id }
         filter.states = try query.choices("state", MigrationState.self)
-        filter.limit = try query.integer("limit", in: 1...1000) ?? 20
+        filter.modes = try query.choices("mode", Mode.self)
         filter.before = query.string("before").map { MigrationID($0) }
         try query.finish()
-        let migrations = try await store.migrations(filter)
-        let views = Views(hosts: try await store.hosts(), servers: try await servers(Set(migrations.map(\.server))))
-        let next = migrations.count == filter.limit ? migrations.last?.id.value : nil
-        return try .json(Page(items: migrations.map(views.migration), next: next))
+        return try .json(try await MigrationListing(store: store, filter: filter, query: list).page())
     }
 
     /// A server that is gone has its migrations still: then it is named by its id.
@@ -46,8 +44,8 @@ extension API {
         return try .json(Page(items: rows.map(views.transition), total: rows.count))
     }
 
-    private func view(of migration: Migration) async throws -> MigrationView {
-        Views(hosts: try await store.hosts(), servers: try await servers([migration.server])).migration(migration)
+    func view(of migration: Migration) async throws -> MigrationView {
+        Views(hosts: try await store.hosts(), names: try await store.serverNames([migration.server])).migration(migration)
     }
 }
 

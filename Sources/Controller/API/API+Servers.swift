@@ -8,13 +8,15 @@ import Store
 extension API {
     @Sendable func listServers(_ request: Request, _ context: APIContext) async throws -> Response {
         var query = try query(request)
-        var filter = ServerFilter(search: query.string("search"))
+        let list = try query.list()
+        var filter = ServerFilter(search: list.search)
         if let reference = query.string("host") { filter.host = try await host(reference, field: "host").id }
         if let statuses = try query.choices("status", ShownStatus.self) {
             guard statuses.count == 1 else { throw Problem.invalid("status", "The parameter status takes one status.") }
             (filter.status, filter.isPaused) = statuses.first.map { ($0.stored.status, $0.stored.isPaused) } ?? (nil, nil)
         }
         try query.finish()
+        let selection = try list.selection(of: ServerView.self)
         let servers = try await store.servers(filter)
         let views = Views(hosts: try await store.hosts())
         var migrations: [ServerID: MigrationID] = [:]
@@ -22,7 +24,7 @@ extension API {
             let unfinished = try await store.migrations(MigrationFilter(states: Self.unfinished, limit: Self.mostUnfinished))
             for migration in unfinished { migrations[migration.server] = migration.id }
         }
-        return try .json(Page(items: servers.map { views.server($0, migration: migrations[$0.id]) }, total: servers.count))
+        return try .json(selection.page(of: servers.map { views.server($0, migration: migrations[$0.id]) }))
     }
 
     static let unfinished = Set(MigrationState.allCases.filter { !$0.isFinished })
@@ -68,46 +70,14 @@ extension API {
         return try .json(try await view(of: try await operations.pause(try parameter("server", context), false), context))
     }
 
-    @Sendable func liveMigrate(_ request: Request, _ context: APIContext) async throws -> Response {
-        var fields = try await fields(request)
-        var options = MigrationOptions()
-        let wanted = try fields.string("prefer_host")
-        options.maxBandwidthMB = try fields.integer("max_bandwidth_mb", in: 1...1_000_000, unit: "MB/s")
-        options.skipCPUCheck = try fields.boolean("skip_cpu_check") ?? false
-        options.skipKernelCheck = try fields.boolean("skip_kernel_check") ?? false
-        for flag in ["enable_tls", "quickly_finish", "keep_dest_guest_on_failed"] where try fields.boolean(flag) == true {
-            throw Problem.notSupported(flag, "\(flag) is not supported yet; leave it out.")
-        }
-        try fields.finish()
-
-        let server = try await store.server(try parameter("server", context))
-        if let wanted {
-            let host = try await host(wanted, field: "prefer_host")
-            guard host.id != server.host else {
-                throw Problem.conflict(
-                    "same-host", "The server \(server.name) is on \(host.name) already; name another host or none.", field: "prefer_host")
-            }
-            options.preferHost = host.id
-        }
-        if !server.status.isMigration, !server.status.isOperation, server.status != .running {
-            throw Problem.conflict(
-                "wrong-status", "The server \(server.name) is \(server.status.rawValue); it must be running to be migrated live.")
-        }
-        let migration = try await store.submitMigration(
-            server: server.id, mode: .live, options: options, maxAttempts: Self.attempts, actor: context.actor)
-        let views = Views(hosts: try await store.hosts(), servers: [server])
-        return try .json(views.migration(migration), status: .accepted)
-    }
-
-    /// Tries of a migration before it fails for good.
-    private static let attempts = 3
-
     /// By id or name.
     func host(_ reference: String, field: String) async throws -> Host {
         do {
             return try await store.host(reference)
         } catch let error as StoreError where error.code == .notFound {
-            throw Problem.notFound(error.message, field: field)
+            throw Problem.notFound("\(error.message) See host-list for their names.", field: field)
+        } catch let error as StoreError where error.code == .ambiguous {
+            throw Problem.conflict("ambiguous", error.message, field: field)
         }
     }
 

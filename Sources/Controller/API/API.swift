@@ -47,7 +47,10 @@ package struct API: Sendable {
             Route(.post, "/v1/servers/{server}/stop", stopServer),
             Route(.post, "/v1/servers/{server}/suspend", suspendServer),
             Route(.post, "/v1/servers/{server}/resume", resumeServer),
+            Route(.post, "/v1/servers/{server}/migrate", migrate),
             Route(.post, "/v1/servers/{server}/live-migrate", liveMigrate),
+            Route(.post, "/v1/servers/{server}/cancel-live-migrate", cancelLiveMigrate),
+            Route(.post, "/v1/servers/{server}/set-live-migrate-params", setLiveMigrateParams),
             Route(.post, "/v1/servers/{server}/migrate-forecast", forecastMigration),
             Route(.get, "/v1/server-groups", listGroups),
             Route(.post, "/v1/server-groups", createGroup),
@@ -65,9 +68,12 @@ package struct API: Sendable {
             Route(.post, "/v1/hosts/{host}/disable", disableHost),
             Route(.get, "/v1/migrations", listMigrations),
             Route(.get, "/v1/migrations/{migration}", showMigration),
+            Route(.post, "/v1/migrations/{migration}/cancel", cancelMigration),
             Route(.get, "/v1/migrations/{migration}/history", showHistory),
             Route(.get, "/v1/migrations/{migration}/events", watchMigration),
             Route(.get, "/v1/cleanups", listCleanups),
+            Route(.get, "/v1/kept", listKept),
+            Route(.delete, "/v1/hosts/{host}/kept/{kept}", deleteKept),
         ]
     }
 
@@ -151,20 +157,8 @@ extension API {
     @Sendable private func listCleanups(_ request: Request, _ context: APIContext) async throws -> Response {
         try noQuery(request)
         let cleanups = try await store.cleanups()
-        let views = Views(hosts: try await store.hosts(), servers: try await servers(Set(cleanups.map(\.server))))
+        let names = try await store.serverNames(Set(cleanups.map(\.server)))
+        let views = Views(hosts: try await store.hosts(), names: names)
         return try .json(Page(items: cleanups.map(views.cleanup), total: cleanups.count))
-    }
-
-    /// Those of the servers that still are.
-    func servers(_ ids: Set<ServerID>) async throws -> [Server] {
-        var servers: [Server] = []
-        for id in ids {
-            do {
-                servers.append(try await store.server(id.value))
-            } catch let error as StoreError where error.code == .notFound {
-                continue
-            }
-        }
-        return servers
     }
 }

@@ -150,14 +150,29 @@ struct Fields {
 /// The parameters of a query, taken one by one; what is left at the end is unknown and refused.
 struct Query {
     private var values: [String: String] = [:]
+    /// Those of the parameter that may be given several times.
+    private var filters: [String] = []
     private var known: [String] = []
 
     init(_ parameters: some Sequence<(key: Substring, value: Substring)>) throws {
         for (key, value) in parameters {
-            guard values.updateValue(String(value), forKey: String(key)) == nil else {
+            if key == "filter" { filters.append(String(value)) }
+            guard values.updateValue(String(value), forKey: String(key)) == nil || key == "filter" else {
                 throw Problem.invalid(String(key), "The parameter \(key) is given twice; give it once.")
             }
         }
+    }
+
+    /// Every value of a parameter that may be given several times, which is only `filter`.
+    mutating func strings(_ name: String) -> [String] {
+        _ = string(name)
+        return filters.filter { !$0.isEmpty }
+    }
+
+    mutating func boolean(_ name: String) throws -> Bool? {
+        guard let text = string(name) else { return nil }
+        guard let flag = Bool(text) else { throw Problem.invalid(name, "The parameter \(name) is “\(text)”; it must be true or false.") }
+        return flag
     }
 
     mutating func string(_ name: String) -> String? {

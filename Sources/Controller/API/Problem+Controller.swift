@@ -38,6 +38,7 @@ extension Problem {
         case "unsupported-media-type": "The body must be JSON"
         case "too-large": "The body is too large"
         case "name-taken": "The name is taken"
+        case "ambiguous": "The name stands for more than one"
         case "busy": "Something else is under way"
         case "wrong-status": "The server's status does not allow it"
         case "superseded": "Overtaken by something newer"
@@ -47,6 +48,11 @@ extension Problem {
         case "store-unavailable": "The store does not answer"
         case "internal": "A defect of Godwit"
         case "same-host": "The server is there already"
+        case "host-not-down": "The host is not known to be off"
+        case "local-disk": "A disk is local to the host"
+        case "not-migrating": "No migration is under way"
+        case "not-live": "The migration is not live"
+        case "finished": "The migration is over"
         default: "The host could not do it"
         }
     }
@@ -69,7 +75,7 @@ extension Problem {
     private init(_ error: StoreError) {
         switch error.code {
         case .notFound: self.init(status: 404, code: "not-found", error.message)
-        case .nameTaken, .busy, .wrongStatus, .superseded, .overbooked, .hostNotDown, .localDisk:
+        case .nameTaken, .ambiguous, .busy, .wrongStatus, .superseded, .overbooked, .hostNotDown, .localDisk:
             self.init(status: 409, code: error.code.description, error.message)
         case .unavailable: self.init(status: 503, code: "store-unavailable", error.message)
         default: self.init(status: 500, code: "internal", error.message)
@@ -103,7 +109,7 @@ extension Problem {
 
 extension String {
     /// With a capital at its beginning and a full stop at its end.
-    fileprivate var asSentence: String {
+    var asSentence: String {
         prefix(1).uppercased() + dropFirst() + (last.map { ".!?".contains($0) } == true ? "" : ".")
     }
 }

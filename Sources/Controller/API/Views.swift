@@ -7,9 +7,10 @@ struct Views {
     private let hosts: [HostID: String]
     private let servers: [ServerID: String]
 
-    init(hosts: [Host], servers: [Server] = []) {
+    /// - Parameter names: Those of servers that still are.
+    init(hosts: [Host], names: [ServerID: String] = [:]) {
         self.hosts = Dictionary(uniqueKeysWithValues: hosts.map { ($0.id, $0.name) })
-        self.servers = Dictionary(servers.map { ($0.id, $0.name) }) { first, _ in first }
+        self.servers = names
     }
 
     func named(_ host: HostID) -> Named { Named(id: host.value, name: hosts[host] ?? "") }
@@ -34,17 +35,16 @@ struct Views {
     }
 
     func migration(_ migration: Migration) -> MigrationView {
-        let options = migration.options
-        return MigrationView(
+        MigrationView(
             id: migration.id.value, server: named(migration.server), mode: migration.mode, state: migration.state,
             direction: migration.direction, attempt: migration.attempt, maxAttempts: migration.maxAttempts,
             sourceHost: named(migration.source), targetHost: migration.target.map(named),
-            options: OptionsView(
-                preferHost: options.preferHost.map(named), maxBandwidthMB: options.maxBandwidthMB, skipCPUCheck: options.skipCPUCheck,
-                skipKernelCheck: options.skipKernelCheck, downtimeLimitMS: options.downtimeLimitMS), reason: migration.reason,
+            options: OptionsView(migration.options, preferHost: migration.options.preferHost.map(named)), reason: migration.reason,
+            cancelRequested: migration.cancelRequested,
             awaiting: migration.awaiting, progress: migration.progress.map(ProgressView.init),
             blackout: migration.blackout.map(BlackoutView.init),
             actor: migration.actor, createdAt: WireTime(migration.createdAt), finishedAt: migration.finishedAt.map(WireTime.init),
+            deadlineAt: migration.deadlineAt.map(WireTime.init),
             totalMS: migration.finishedAt.map { $0 - migration.createdAt })
     }
 
@@ -67,10 +67,11 @@ extension HostView {
     init(_ load: HostLoad, at now: Timestamp) {
         let (host, facts) = (load.host, load.host.facts)
         self.init(
-            id: host.id.value, name: host.name, status: host.isOnline(at: now) ? .online : .offline, enabled: host.enabled,
-            maintenance: host.maintenance, vcpusOvercommit: host.overcommit.vcpus, memoryOvercommit: host.overcommit.memory,
-            inboundSlots: host.slots.inbound, outboundSlots: host.slots.outbound, agentURL: host.agentURL,
-            architecture: facts?.architecture, cpuModel: facts?.cpuModel, microcode: facts?.microcode,
+            id: host.id.value, name: host.name, condition: facts == nil ? .initial : host.maintenance ? .maintaining : .running,
+            status: host.isOnline(at: now) ? .online : .offline, enabled: host.enabled, maintenance: host.maintenance,
+            vcpusOvercommit: host.overcommit.vcpus, memoryOvercommit: host.overcommit.memory, inboundSlots: host.slots.inbound,
+            outboundSlots: host.slots.outbound, agentURL: host.agentURL, architecture: facts?.architecture, cpuModel: facts?.cpuModel,
+            microcode: facts?.microcode,
             kernel: facts?.kernel, qemuVersion: facts?.qemuVersion, machineTypes: facts?.machineTypes, accelerator: facts?.accelerator,
             cpus: facts?.cpus, vcpusTaken: load.vcpusTaken, memoryTotalMB: facts.map { $0.memoryBytes >> 20 },
             memoryTakenMB: load.memoryTakenBytes >> 20,
@@ -79,6 +80,8 @@ extension HostView {
                     name: storage.name, kind: storage.kind, capacityBytes: storage.capacityBytes, freeBytes: storage.freeBytes,
                     reservedBytes: load.storageReservedBytes[storage.name] ?? 0)
             } ?? [], networks: facts?.networks.map { NetworkView(name: $0.name, kind: $0.kind) } ?? [], guests: facts?.guests.count,
+            runningGuests: facts.map { $0.guests.count { $0.status == .running } },
+            kept: facts?.kept.flatMap { $0.isEmpty ? nil : $0.map(\.id) },
             inboundMigrations: load.inboundMigrations, outboundMigrations: load.outboundMigrations, recentFailures: load.recentFailures,
             warnings: facts?.warnings ?? [])
     }

@@ -1,5 +1,6 @@
 import Client
 import Fleet
+import Foundation
 
 /// A request for a server, read and checked as far as that goes without knowing the fleet.
 struct ServerRequest {
@@ -107,6 +108,10 @@ struct ServerRequest {
         guard allowed, first, name.utf8.count <= 63 else {
             throw Problem.invalid(
                 field, "\(field) is “\(name)”; it must be 1 to 63 letters, digits, “-”, “_” or “.”, beginning with a letter or digit.")
+        }
+        // Servers are named by name or id alike: none may be called as another could be identified.
+        guard UUID(uuidString: name) == nil else {
+            throw Problem.invalid(field, "\(field) is “\(name)”, which is written like an id; choose another name.")
         }
     }
 }

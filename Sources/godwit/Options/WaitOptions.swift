@@ -13,9 +13,9 @@ struct WaitOptions: ParsableArguments {
             }
             return span
         })
-    var timeout: Duration?
+    var waitTimeout: Duration?
 
     func validate() throws {
-        if timeout != nil && !wait { throw ValidationError("--timeout has a meaning only with --wait.") }
+        if waitTimeout != nil && !wait { throw ValidationError("--wait-timeout has a meaning only with --wait.") }
     }
 }

@@ -46,11 +46,16 @@ struct Table: Equatable {
         return text + border
     }
 
-    /// The line below a list. `total` is more than `shown` where a limit cut it.
-    static func footer(shown: Int, total: Int, limit: Int?) -> String {
-        guard let limit, limit > 0 else { return "***  Total: \(total)  ***" }
-        let pages = max(1, (total + limit - 1) / limit)
-        return "***  Total: \(total) Pages: \(pages) Limit: \(limit) Offset: 0 Page: 1  ***"
+    /// The line below a list, as climc prints it.
+    ///
+    /// - Parameters:
+    ///   - total: On all pages; nil where nobody counted.
+    ///   - limit: Of a page; nil where there are no pages.
+    static func footer(total: Int?, shown: Int, limit: Int? = nil, offset: Int = 0) -> String {
+        guard let limit, limit > 0 else { return "***  Total: \(total ?? shown)  ***" }
+        let page = offset / limit + 1
+        guard let total else { return "***  Total: not counted Limit: \(limit) Offset: \(offset) Page: \(page)  ***" }
+        return "***  Total: \(total) Pages: \((total + limit - 1) / limit) Limit: \(limit) Offset: \(offset) Page: \(page)  ***"
     }
 
     private func blanks(_ count: Int) -> String { String(repeating: " ", count: max(0, count)) }

@@ -3,35 +3,32 @@ import Fleet
 
 /// Hosts as tables.
 enum HostTables {
-    static func list(_ hosts: [HostView]) -> String {
-        Table(
-            [
-                "ID", "Name", "Host_status", "Enabled", "Maintenance", "cpu_count", "vcpus_taken", "mem_size", "mem_taken", "Storage_free",
-                "Guests",
-                "Inbound", "Outbound", "Failed_lately", "cpu_desc", "qemu_version", "Agent",
-            ],
-            rows: hosts.map { host in
-                [
-                    host.id, host.name, host.status.rawValue, String(host.enabled), host.maintenance ? "true" : nil,
-                    host.cpus.map(String.init), String(host.vcpusTaken),
-                    host.memoryTotalMB.map(String.init), String(host.memoryTakenMB),
-                    host.storages.map { "\($0.name) \(Amounts.bytes($0.freeBytes))" }.joined(separator: ", "),
-                    host.guests.map(String.init), host.inboundMigrations > 0 ? String(host.inboundMigrations) : nil,
-                    host.outboundMigrations > 0 ? String(host.outboundMigrations) : nil,
-                    host.recentFailures > 0 ? String(host.recentFailures) : nil, host.cpuModel,
-                    host.qemuVersion, host.agentURL,
-                ]
-            }
-        ).text
-    }
+    /// climc's columns, then how full it is.
+    static let columns = Columns<HostView>(
+        usual: [
+            "ID", "Name", "Access_ip", "Status", "enabled", "host_status", "Guests", "Running_guests", "cpu_count", "vcpus_taken",
+            "mem_size", "mem_taken", "Storage_free", "Inbound", "Outbound", "Failed_lately",
+        ],
+        details: [
+            "Hypervisor", "cpu_architecture", "cpu_desc", "cpu_microcode", "kernel_version", "qemu_version", "accelerator", "Networks",
+            "Agent",
+        ],
+        cells: [
+            "Storage_free": { $0.storages.map { "\($0.name) \(Amounts.bytes($0.freeBytes))" }.joined(separator: ", ") },
+            "Inbound": { $0.inboundMigrations > 0 ? String($0.inboundMigrations) : nil },
+            "Outbound": { $0.outboundMigrations > 0 ? String($0.outboundMigrations) : nil },
+            "Failed_lately": { $0.recentFailures > 0 ? String($0.recentFailures) : nil },
+        ])
 
     static func one(_ host: HostView) -> String {
         Table(fields: [
             "id": host.id,
             "name": host.name,
+            "status": host.condition.rawValue,
             "host_status": host.status.rawValue,
             "enabled": String(host.enabled),
             "maintenance": host.maintenance ? "true: nothing is placed here" : nil,
+            "access_ip": host.accessAddress,
             "agent": host.agentURL,
             "architecture": host.architecture,
             "cpu_desc": host.cpuModel,
@@ -53,6 +50,8 @@ enum HostTables {
             }.joined(separator: "\n"),
             "networks": host.networks.map { "\($0.name)  \($0.kind.rawValue)" }.joined(separator: "\n"),
             "guests": host.guests.map(String.init),
+            "kept": host.kept.map { $0.joined(separator: "\n") },
+            "running_guests": host.runningGuests.map(String.init),
             "inbound_migrations": host.inboundMigrations > 0 ? String(host.inboundMigrations) : nil,
             "outbound_migrations": host.outboundMigrations > 0 ? String(host.outboundMigrations) : nil,
             "failed_lately": host.recentFailures > 0 ? String(host.recentFailures) : nil,

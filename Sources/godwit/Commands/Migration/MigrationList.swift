@@ -3,42 +3,51 @@ import Client
 import Fleet
 
 struct MigrationList: ControllerCommand {
-    static let configuration = CommandConfiguration(abstract: "List migrations, newest first.")
+    static let configuration = CommandConfiguration(
+        abstract: "List migrations, newest first.",
+        usage: Usage.line(
+            "migration-list", ["--server SERVER", "--host HOST", "--state STATE", "--mode MODE", "--before ID"] + Usage.list),
+        discussion: """
+            There may be very many: they are ordered by the time of their submit only, and where more are left the line below the table \
+            says how to go on.
+            """)
 
-    @Option(help: "Only those of this server (id or name).")
+    @Option(help: "Only those of this server (id or name).", completion: Completions.servers)
     var server: String?
 
-    @Option(help: "Only those from or to this host (id or name).")
+    @Option(help: "Only those from or to this host (id or name).", completion: Completions.hosts)
     var host: String?
 
     @Option(
-        name: .customLong("state"),
+        name: [.customLong("state"), .customLong("status")],
         help: ArgumentHelp(
             "Only those in this state; can be given several times: \(Choices.list(MigrationState.self)).", valueName: "state"),
+        completion: .list(MigrationState.allCases.map(\.rawValue)),
         transform: { try Choices.parse($0, as: MigrationState.self, field: "state") })
     var states: [MigrationState] = []
 
-    @Option(help: "At most so many, 1 to 1000.")
-    var limit = 20
+    @Option(
+        name: .customLong("mode"),
+        help: ArgumentHelp("Only those in this mode; can be given several times: \(Choices.list(Mode.self)).", valueName: "mode"),
+        completion: .list(Mode.allCases.map(\.rawValue)),
+        transform: { try Choices.parse($0, as: Mode.self, field: "mode") })
+    var modes: [Mode] = []
 
-    @Option(help: ArgumentHelp("Only those older than the migration of this ID.", valueName: "id"))
+    @Option(help: ArgumentHelp("Only those that come after the migration of this ID in the list.", valueName: "id"))
     var before: String?
 
+    @OptionGroup var list: ListOptions
     @OptionGroup var output: OutputOptions
-    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
-    func validate() throws {
-        guard (1...1000).contains(limit) else { throw ValidationError("--limit must be from 1 to 1000.") }
+    func run() async throws {
+        _ = try list.chosen(of: MigrationView.self)
+        try await connection.withClient { try await run($0) }
     }
 
     func run(_ client: GodwitClient) async throws {
-        let page = try await client.migrations(
-            MigrationQuery(server: server, host: host, states: states, limit: limit, before: before))
-        let more = page.next.map { "More: --before \($0)\n" } ?? ""
-        let footer =
-            page.total == nil && page.next != nil
-            ? "***  Shown: \(page.items.count)  ***"
-            : Table.footer(shown: page.items.count, total: page.total ?? page.items.count, limit: nil)
-        try output.output.print(page.items, table: MigrationTables.list(page.items) + footer + "\n" + more)
+        let query = MigrationQuery(server: server, host: host, states: states, modes: modes, list: list.query, before: before)
+        let page = try await client.migrations(query)
+        try MigrationTables.columns.print(page, list, as: output.output, after: page.next.map { "More: --before \($0)\n" } ?? "")
     }
 }

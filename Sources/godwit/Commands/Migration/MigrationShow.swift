@@ -5,11 +5,11 @@ import Fleet
 struct MigrationShow: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "Show a migration with its history.")
 
-    @Argument(help: ArgumentHelp("ID of the migration, or the beginning of it.", valueName: "ID"))
+    @Argument(help: ArgumentHelp("ID of the migration, or the beginning of it.", valueName: "ID"), completion: Completions.migrations)
     var migration: String
 
     @OptionGroup var output: OutputOptions
-    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func run(_ client: GodwitClient) async throws {
         let migration = try await client.migration(migration)
@@ -17,7 +17,7 @@ struct MigrationShow: ControllerCommand {
         try output.output.print(
             MigrationStory(migration: migration, history: history),
             table: MigrationTables.one(migration) + MigrationTables.history(history)
-                + Table.footer(shown: history.count, total: history.count, limit: nil) + "\n")
+                + Table.footer(total: history.count, shown: history.count) + "\n")
     }
 }
 

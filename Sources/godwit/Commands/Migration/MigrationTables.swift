@@ -3,19 +3,17 @@ import Fleet
 
 /// Migrations and what belongs to them as tables.
 enum MigrationTables {
-    static func list(_ migrations: [MigrationView]) -> String {
-        Table(
-            ["ID", "Server", "Mode", "State", "Source", "Target", "Attempt", "Created_at", "Total", "Blackout", "Reason"],
-            rows: migrations.map { migration in
-                [
-                    migration.id, name(migration.server), migration.mode.rawValue, state(migration), name(migration.sourceHost),
-                    migration.targetHost.map(name), migration.attempt > 1 ? String(migration.attempt) : nil,
-                    migration.createdAt.description, migration.totalMS.map { Amounts.span(microseconds: $0 * 1000) },
-                    migration.blackout.map { Amounts.span(microseconds: $0.totalUS) }, migration.reason?.code.value,
-                ]
-            }
-        ).text
-    }
+    static let columns = Columns<MigrationView>(
+        usual: ["ID", "Server", "Mode", "State", "Source", "Target", "Attempt", "Created_at", "Total", "Blackout", "Reason"],
+        details: ["Server_id", "Prefer_host", "max_bandwidth_mb", "Actor", "cancel_requested", "Awaiting", "Finished_at", "Message"],
+        cells: [
+            "State": state,
+            "Attempt": { $0.attempt > 1 ? String($0.attempt) : nil },
+            "Total": { $0.totalMS.map { Amounts.span(microseconds: $0 * 1000) } },
+            "Blackout": { $0.blackout.map { Amounts.span(microseconds: $0.totalUS) } },
+            "cancel_requested": { $0.cancelRequested ? "true" : nil },
+            "Message": { $0.reason?.message.wrapped(60) },
+        ])
 
     static func one(_ migration: MigrationView) -> String {
         Table(fields: [
@@ -23,20 +21,18 @@ enum MigrationTables {
             "server": name(migration.server),
             "mode": migration.mode.rawValue,
             "state": state(migration),
+            "cancel_requested": migration.cancelRequested ? "true" : nil,
             "awaiting": migration.awaiting,
             "reason": migration.reason.map { $0.description.wrapped(80) },
             "source_host": name(migration.sourceHost),
             "target_host": migration.targetHost.map(name),
-            "prefer_host": migration.options.preferHost.map(name),
-            "max_bandwidth_mb": migration.options.maxBandwidthMB.map(String.init),
-            "skip_cpu_check": migration.options.skipCPUCheck ? "true" : nil,
-            "skip_kernel_check": migration.options.skipKernelCheck ? "true" : nil,
-            "downtime_limit_ms": String(migration.options.downtimeLimitMS),
+            "options": options(migration),
             "attempt": migration.attempt > 0 ? "\(migration.attempt) of \(migration.maxAttempts)" : nil,
             "progress": migration.progress.map(progress),
             "blackout": migration.blackout.map(blackout),
             "actor": migration.actor,
             "created_at": migration.createdAt.description,
+            "deadline_at": migration.deadlineAt?.description,
             "finished_at": migration.finishedAt?.description,
             "total": migration.totalMS.map { Amounts.span(microseconds: $0 * 1000) },
         ]).text
@@ -71,7 +67,34 @@ enum MigrationTables {
         ).text
     }
 
-    private static func state(_ migration: MigrationView) -> String {
+    /// A line for each that has a meaning in its mode, those at their default too, so that nobody has to know the defaults.
+    private static func options(_ migration: MigrationView) -> String {
+        let options = migration.options
+        let none = "none"
+        var lines: [(String, String)] = [("prefer_host", options.preferHost.map(name) ?? none)]
+        if migration.mode != .live { lines.append(("auto_start", String(options.autoStart))) }
+        if migration.mode == .rescue { lines.append(("confirm_host_down", String(options.confirmHostDown))) }
+        if migration.mode != .rescue {
+            lines.append(("max_bandwidth_mb", options.maxBandwidthMB.map(String.init) ?? none))
+            lines.append(("enable_tls", String(options.enableTLS)))
+        }
+        if migration.mode == .live {
+            lines += [
+                ("cpu_check", options.skipCPUCheck ? "skipped" : options.cpuCheck.rawValue),
+                ("kernel_check", options.skipKernelCheck ? "skipped" : "exact"),
+                ("downtime_limit_ms", String(options.downtimeLimitMS)),
+                ("quickly_finish", options.quicklyFinish ? "up to \(options.maxDowntimeMS) ms" : "false"),
+                ("auto_converge", String(options.autoConverge)), ("post_copy", String(options.postCopy)),
+                ("multifd", options.multifd.map(String.init) ?? none),
+                ("keep_dest_guest_on_failed", String(options.keepDestGuestOnFailed)), ("eject_cdrom", String(options.ejectCDROM)),
+            ]
+        }
+        if migration.mode != .rescue { lines.append(("stall_timeout_s", String(options.stallTimeoutS))) }
+        lines.append(("timeout_s", options.timeoutS.map(String.init) ?? "by size"))
+        return lines.map { "\($0.0): \($0.1)" }.joined(separator: "\n")
+    }
+
+    @Sendable private static func state(_ migration: MigrationView) -> String {
         migration.direction == .rollback && !migration.state.isFinished
             ? "\(migration.state.rawValue) (rollback)" : migration.state.rawValue
     }

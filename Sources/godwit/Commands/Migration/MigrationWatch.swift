@@ -7,11 +7,11 @@ struct MigrationWatch: ControllerCommand {
         abstract: "Follow a migration to its end; exit code 1 if it failed.",
         discussion: "On a terminal a bar is redrawn in place; elsewhere there is a line at each change and every other second.")
 
-    @Argument(help: ArgumentHelp("ID of the migration, or the beginning of it.", valueName: "ID"))
+    @Argument(help: ArgumentHelp("ID of the migration, or the beginning of it.", valueName: "ID"), completion: Completions.migrations)
     var migration: String
 
     @OptionGroup var output: OutputOptions
-    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func run(_ client: GodwitClient) async throws {
         let watch = MigrationWatching(client: client, migration: migration, patience: nil)

@@ -73,6 +73,19 @@ struct MigrationWatching {
         return last
     }
 
+    /// Prints a migration that was just accepted, or with `--wait` what became of it.
+    static func show(_ accepted: MigrationView, _ client: GodwitClient, _ waiting: WaitOptions, _ output: OutputFormat) async throws {
+        guard waiting.wait else {
+            try output.print(accepted, table: MigrationTables.one(accepted))
+            return
+        }
+        let bar = Terminal.error
+        let watch = MigrationWatching(client: client, migration: accepted.id, patience: waiting.waitTimeout)
+        let ended = try await watch.follow(on: bar.isInteractive ? .bar(bar) : .nothing)
+        try output.print(ended, table: MigrationTables.one(ended))
+        try requireReady(ended)
+    }
+
     /// - Throws: ``CommandFailure`` with the reason of a migration that failed.
     static func requireReady(_ migration: MigrationView) throws {
         guard migration.state == .failed else { return }

@@ -5,11 +5,11 @@ struct ServerDelete: ControllerCommand {
     static let configuration = CommandConfiguration(
         abstract: "Delete a server that is off, with its disks. At once: nobody is asked again.")
 
-    @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"))
+    @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"), completion: Completions.servers)
     var server: String
 
     @OptionGroup var output: OutputOptions
-    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func run(_ client: GodwitClient) async throws {
         let last = try await client.server(server)

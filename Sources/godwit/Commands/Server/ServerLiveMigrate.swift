@@ -5,9 +5,17 @@ import Fleet
 struct ServerLiveMigrate: ControllerCommand {
     static let configuration = CommandConfiguration(
         abstract: "Live-migrate a running server to another host.",
+        usage: Usage.line(
+            "server-live-migrate",
+            [
+                "--skip-cpu-check", "--skip-kernel-check", "--enable-tls", "--quickly-finish", "--max-bandwidth-mb MAX_BANDWIDTH_MB",
+                "--keep-dest-guest-on-failed", "--prefer-host PREFER_HOST", "--max-downtime-ms N", "--post-copy", "--multifd N",
+                "--no-auto-converge", "--cpu-check exact|features", "--eject-cdrom", "--timeout TIME", "--stall-timeout TIME", "--wait",
+                "--wait-timeout TIME",
+            ], "<ID>"),
         discussion: "Answers when the migration is accepted; follow it with migration-watch, or give --wait.")
 
-    @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"))
+    @Argument(help: ArgumentHelp("ID of server, or its name.", valueName: "ID"), completion: Completions.servers)
     var server: String
 
     @Flag(help: "Skip check CPU mode of the target host.")
@@ -16,58 +24,86 @@ struct ServerLiveMigrate: ControllerCommand {
     @Flag(help: "Skip target kernel version check.")
     var skipKernelCheck = false
 
-    @Flag(name: .customLong("enable-tls"), help: "Enable TLS migration. Does not work yet.")
+    @Flag(name: .customLong("enable-tls"), help: "Enable TLS migration: memory and disks travel encrypted, both hosts proven.")
     var enableTLS = false
 
-    @Flag(help: "Quickly finish, fix downtime after a few rounds of memory synchronization. Does not work yet.")
+    @Flag(
+        help: """
+            Quickly finish: when memory does not converge, the downtime limit is raised to what QEMU estimates, after a few rounds of memory \
+            synchronization and at most to --max-downtime-ms.
+            """)
     var quicklyFinish = false
 
     @Option(
         name: .customLong("max-bandwidth-mb"), parsing: .unconditional,
-        help: ArgumentHelp("Live migrate max bandwidth over disks and memory together, in MB/s (10⁶ bytes a second).", valueName: "MB/s"),
-        transform: { try Self.bandwidth($0) })
+        help: ArgumentHelp(
+            "Live migrate max bandwidth, unit MB/s (10⁶ bytes a second) over disks and memory together, 1 to 1000000. No limit when left out.",
+            valueName: "MAX_BANDWIDTH_MB"),
+        transform: { try Numbers.whole($0, in: MigrationBounds.bandwidthMB, unit: "MB/s") })
     var maxBandwidthMB: Int64?
 
-    @Flag(help: "Do not delete dest guest on migrate failed, for debug. Does not work yet.")
+    @Flag(help: "Do not delete dest guest on migrate failed, for debug.")
     var keepDestGuestOnFailed = false
 
-    @Option(help: ArgumentHelp("The only target host to be considered, by id or name.", valueName: "host"))
+    @Option(
+        help: ArgumentHelp(
+            "Server migration prefer host id or name: the only one to be considered. One is chosen when left out.",
+            valueName: "PREFER_HOST"), completion: Completions.hosts)
     var preferHost: String?
 
+    @Option(
+        name: .customLong("max-downtime-ms"), parsing: .unconditional,
+        help: ArgumentHelp(
+            "The highest downtime limit in milliseconds, 1 to 2000000: 300 when left out, 5000 with --quickly-finish.", valueName: "N"),
+        transform: { try Numbers.whole($0, in: MigrationBounds.downtimeMS, unit: "ms") })
+    var maxDowntimeMS: Int64?
+
+    @Flag(
+        help: """
+            When memory does not converge, let the target run the guest and fetch the rest: a cut then stops the guest until it is mended.
+            """)
+    var postCopy = false
+
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("So many parallel memory streams, 1 to 255. One when left out.", valueName: "N"),
+        transform: { try Numbers.whole($0, in: MigrationBounds.multifd, unit: "streams") })
+    var multifd: Int64?
+
+    @Flag(help: "Never slow the guest down, even if it dirties memory faster than that can be sent.")
+    var noAutoConverge = false
+
+    @Option(
+        help: ArgumentHelp(
+            "exact (the default): the target has the same CPU model and microcode; features: it offers all that the guest was given.",
+            valueName: "exact|features"), completion: .list(CPUCheck.allCases.map(\.rawValue)),
+        transform: { try Choices.parse($0, as: CPUCheck.self, field: "cpu-check") })
+    var cpuCheck: CPUCheck?
+
+    @Flag(name: .customLong("eject-cdrom"), help: "Take the medium out of the guest's cdrom first.")
+    var ejectCDROM = false
+
+    @OptionGroup var deadlines: DeadlineOptions
     @OptionGroup var waiting: WaitOptions
     @OptionGroup var output: OutputOptions
-    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func validate() throws {
-        for (given, flag) in [
-            (enableTLS, "--enable-tls"), (quicklyFinish, "--quickly-finish"), (keepDestGuestOnFailed, "--keep-dest-guest-on-failed"),
-        ] where given {
-            throw ValidationError("\(flag) does not work yet, so nothing was submitted; try again without it.")
+        if skipCpuCheck && cpuCheck == .features {
+            throw ValidationError("--skip-cpu-check leaves nothing for --cpu-check features to do: give one of the two.")
         }
     }
 
-    /// Takes whatever follows, so that a number below zero and a value left out are told apart.
-    private static func bandwidth(_ text: String) throws -> Int64 {
-        guard !text.hasPrefix("--") else {
-            throw ValidationError("it needs a number of MB/s before the next flag, or must be left out for no limit.")
-        }
-        guard let bandwidth = Int64(text) else { throw ValidationError("it must be a whole number of MB/s.") }
-        guard bandwidth >= 1 else { throw ValidationError("it must be at least 1 MB/s; leave it out for no limit.") }
-        return bandwidth
+    var request: LiveMigrateRequest {
+        LiveMigrateRequest(
+            preferHost: preferHost, maxBandwidthMB: maxBandwidthMB, cpuCheck: cpuCheck, skipCPUCheck: skipCpuCheck,
+            skipKernelCheck: skipKernelCheck, enableTLS: enableTLS, quicklyFinish: quicklyFinish, maxDowntimeMS: maxDowntimeMS,
+            autoConverge: !noAutoConverge, postCopy: postCopy, multifd: multifd.map(Int.init),
+            keepDestGuestOnFailed: keepDestGuestOnFailed, ejectCDROM: ejectCDROM, stallTimeoutS: deadlines.stallTimeout,
+            timeoutS: deadlines.timeout)
     }
 
     func run(_ client: GodwitClient) async throws {
-        let request = LiveMigrateRequest(
-            preferHost: preferHost, maxBandwidthMB: maxBandwidthMB, skipCPUCheck: skipCpuCheck, skipKernelCheck: skipKernelCheck)
         let accepted = try await client.liveMigrate(server, request)
-        guard waiting.wait else {
-            try output.output.print(accepted, table: MigrationTables.one(accepted))
-            return
-        }
-        let bar = Terminal.error
-        let watch = MigrationWatching(client: client, migration: accepted.id, patience: waiting.timeout)
-        let ended = try await watch.follow(on: bar.isInteractive ? .bar(bar) : .nothing)
-        try output.output.print(ended, table: MigrationTables.one(ended))
-        try MigrationWatching.requireReady(ended)
+        try await MigrationWatching.show(accepted, client, waiting, output.output)
     }
 }

@@ -58,6 +58,15 @@ struct ServerMigrateForecast: ControllerCommand {
     @Flag(name: .customLong("enable-tls"), help: "Streams under TLS.")
     var enableTLS = false
 
+    @Option(
+        help: ArgumentHelp(
+            "The longest that an attempt may take (90, 90s, 5m); by what there is to move when left out.", valueName: "time"),
+        transform: { text in
+            guard let span = TimeSpan.duration(text), span >= .seconds(1) else { throw ValidationError("write a time like 90, 90s or 5m.") }
+            return span
+        })
+    var timeout: Duration?
+
     @Flag(inversion: .prefixedNo, help: "Measure, and tell what it would take; without it the answer comes at once.")
     var measure = true
 
@@ -78,7 +87,8 @@ struct ServerMigrateForecast: ControllerCommand {
             ForecastRequest(
                 liveMigrate: liveMigrate, rescueMode: rescueMode, preferHost: preferHost, skipCPUCheck: skipCpuCheck,
                 skipKernelCheck: skipKernelCheck, cpuCheck: cpuCheck, maxBandwidthMB: maxBandwidthMB, maxDowntimeMS: maxDowntimeMS,
-                quicklyFinish: quicklyFinish, autoConverge: autoConverge, postCopy: postCopy, enableTLS: enableTLS, measure: measure))
+                quicklyFinish: quicklyFinish, autoConverge: autoConverge, postCopy: postCopy, enableTLS: enableTLS,
+                timeoutS: timeout.map { $0.inMilliseconds / 1000 }, measure: measure))
         try output.output.print(forecast, table: ForecastTables.text(forecast))
     }
 }

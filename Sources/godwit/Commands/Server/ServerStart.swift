@@ -4,11 +4,11 @@ import Client
 struct ServerStart: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "Start a server; answers when it runs.")
 
-    @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"))
+    @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"), completion: Completions.servers)
     var server: String
 
     @OptionGroup var output: OutputOptions
-    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func run(_ client: GodwitClient) async throws {
         let server = try await client.startServer(server)

@@ -5,7 +5,7 @@ import Fleet
 struct ServerStop: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "Stop a server by its power button; answers when it is off.")
 
-    @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"))
+    @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"), completion: Completions.servers)
     var server: String
 
     @Flag(help: "Cut its power at once.")
@@ -20,7 +20,7 @@ struct ServerStop: ControllerCommand {
     var timeout: Duration?
 
     @OptionGroup var output: OutputOptions
-    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func validate() throws {
         if force && timeout != nil { throw ValidationError("--force cuts the power at once: leave out --timeout, or --force.") }

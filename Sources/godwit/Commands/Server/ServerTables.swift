@@ -4,23 +4,13 @@ import Fleet
 /// Servers as tables.
 enum ServerTables {
     /// climc's columns and two of ours (Migration, Note), which show only where they say something.
-    static func list(_ servers: [ServerView], details: Bool) -> String {
-        let names = ["ID", "Name", "Status", "vcpu_count", "vmem_size", "Disk", "Host", "Hypervisor", "Migration", "Note"]
-        let more = ["machine", "cpu_model", "accelerator", "Networks", "Created_at"]
-        let rows = servers.map { server -> [String?] in
-            let row: [String?] = [
-                server.id, server.name, server.status.rawValue, String(server.vcpus), String(server.memoryMB),
-                server.disks.map { Amounts.size($0.sizeBytes) }.joined(separator: ","), server.host.name, "kvm", server.migration,
-                server.note?.message.wrapped(60),
-            ]
-            return details
-                ? row + [
-                    server.machine, server.cpuModel, server.accelerator.rawValue, server.nics.map(\.network).joined(separator: ","),
-                    server.createdAt.description,
-                ] : row
-        }
-        return Table(details ? names + more : names, rows: rows).text
-    }
+    static let columns = Columns<ServerView>(
+        usual: ["ID", "Name", "Status", "vcpu_count", "vmem_size", "Disk", "Host", "Hypervisor", "Migration", "Note"],
+        details: ["Host_id", "machine", "cpu_model", "accelerator", "firmware", "Storages", "Networks", "MACs", "cdrom", "Created_at"],
+        cells: [
+            "Disk": { $0.disks.map { Amounts.size($0.sizeBytes) }.joined(separator: ",") },
+            "Note": { $0.note?.message.wrapped(60) },
+        ])
 
     static func one(_ server: ServerView) -> String {
         Table(fields: [

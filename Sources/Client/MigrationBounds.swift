@@ -1,0 +1,13 @@
+/// What is sensible to ask of a migration, the same for the controller and for the command line.
+package enum MigrationBounds {
+    /// MB/s.
+    package static let bandwidthMB: ClosedRange<Int64> = 1...1_000_000
+    /// Milliseconds. QAPI `downtime-limit` ends at 2000 s.
+    package static let downtimeMS: ClosedRange<Int64> = 1...2_000_000
+    /// QAPI `multifd-channels` is one byte.
+    package static let multifd: ClosedRange<Int64> = 1...255
+    /// Seconds.
+    package static let stallTimeoutS: ClosedRange<Int64> = 5...86_400
+    /// Seconds: at most thirty days.
+    package static let timeoutS: ClosedRange<Int64> = 1...2_592_000
+}
