@@ -2,6 +2,7 @@ import AgentAPI
 import Fleet
 import Foundation
 import Hypervisor
+import QMP
 import Testing
 
 @testable import Agent
@@ -150,6 +151,43 @@ struct PolicyTests {
         }
     }
 
+    @Test func `comes back at once to where it left from, whose leftovers nobody has cleaned up`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let report = try await boot(TestGuest.description(.unique()), on: hosts[0])
+            // Its console goes with what it left.
+            let born = TestGuest.tick(report.consoleLog)?["boot"]
+            let there = Mover(report.description.server, from: hosts[0], to: hosts[1])
+            let endpoints = try await there.prepare()
+            try await there.mirror(endpoints)
+            try await there.outgoing(.mirrored)
+            try await there.sendMemory(endpoints)
+            try await there.outgoing(.confirmed)
+            #expect(try await hosts[0].orders.guest(there.server).summary.status == .handedOver)
+            // Another attempt of the same migration is no proof that this one was committed.
+            let description = report.description
+            let again = AttemptKey(migration: there.key.migration, attempt: 2)
+            let refusal = await #expect(throws: AgentProblem.self) {
+                try await hosts[0].orders.prepare(
+                    there.server, PrepareOrder(epoch: there.epoch, key: again, description: description, source: "b"))
+            }
+            #expect(refusal?.kind == .conflict)
+            var back = Mover(there.server, from: hosts[1], to: hosts[0])
+            back.epoch = Epoch(20)
+            let second = try await back.prepare()
+            try await back.mirror(second)
+            try await back.outgoing(.mirrored)
+            try await back.sendMemory(second)
+            try await back.outgoing(.confirmed)
+            // The cleanup that comes now is of an older epoch and touches nothing.
+            let late = await #expect(throws: AgentProblem.self) {
+                try await hosts[0].orders.discard(there.server, DiscardOrder(epoch: there.epoch, key: there.key, end: .source))
+            }
+            #expect(late?.kind == .staleEpoch)
+            try await MigrationFaultTests.expectTicking(
+                hosts[0].orders.guest(there.server).consoleLog, boot: born)
+        }
+    }
+
     @Test(arguments: [OutgoingReport.Phase.mirroring, .memory])
     func `called off, all is clean within moments, and a second try begins at once`(phase: OutgoingReport.Phase) async throws {
         try await withHosts("a", "b") { hosts in
@@ -182,6 +220,34 @@ struct PolicyTests {
             try await MigrationFaultTests.expectTicking(
                 hosts[1].orders.guest(mover.server).consoleLog, boot: TestGuest.tick(report.consoleLog)?["boot"])
         }
+    }
+}
+
+/// Figures for people.
+struct ProgressMeterTests {
+    private static func job(_ name: String, offset: Int, of length: Int) throws -> BlockJobInfo {
+        try JSONDecoder().decode(
+            BlockJobInfo.self,
+            from: Data(
+                #"{"device": "\#(name)", "type": "mirror", "len": \#(length), "offset": \#(offset), "speed": 0, "ready": false, "status": "running"}"#
+                    .utf8))
+    }
+
+    @Test func `what was done of a disk stays done when its mirror goes before the others`() throws {
+        var meter = ProgressMeter()
+        let nothing = try JSONDecoder().decode(MigrationInfo.self, from: Data("{}".utf8))
+        var progress = Progress()
+        var done: [Int64] = []
+        for jobs in [
+            [try Self.job("a", offset: 10, of: 100), try Self.job("b", offset: 0, of: 50)],
+            [try Self.job("a", offset: 100, of: 100), try Self.job("b", offset: 20, of: 60)],
+            [try Self.job("b", offset: 60, of: 60)], [],
+        ] {
+            progress = meter.read(nothing, jobs, before: progress)
+            done.append(progress.diskDone)
+            #expect(progress.diskDone <= progress.diskTotal)
+        }
+        #expect(done == [10, 120, 160, 160] && progress.diskTotal == 160)
     }
 }
 
