@@ -12,10 +12,12 @@ extension Guest {
     func resumeMigrations(adopted: Bool) async {
         let record = record
         if let outgoing = record.outgoing { await drive(outgoing, adopted: adopted) }
-        if let incoming = record.incoming {
-            let waits = incoming.phase == .prepared || incoming.phase == .received
+        if let incoming = record.incoming, incoming.receipt != nil {
+            await receive(incoming)
+        } else if let incoming = record.incoming {
+            let waits = incoming.phase == .prepared || incoming.phase == .received || incoming.isFetching
             var listener: StreamSocket?
-            if waits, let endpoints = incoming.endpoints, process != nil {
+            if waits, incoming.streams?.channels == nil, let endpoints = incoming.endpoints, process != nil {
                 do {
                     listener = try StreamSocket.listen(endpoints.address, port: endpoints.memoryPort)
                 } catch {
@@ -27,7 +29,7 @@ extension Guest {
     }
 
     private func drive(_ record: OutgoingRecord, adopted: Bool) async {
-        let disks = self.record.description?.disks.map(\.name) ?? []
+        let disks = self.record.description?.disks.filter { !paths.isShared($0.storage) }.map(\.name) ?? []
         let driver = Outgoing(record, of: self, process: process, disks: disks, adopted: adopted)
         outgoing = driver
         await driver.start()
@@ -42,8 +44,10 @@ extension Guest {
     func endMigrations() async {
         await outgoing?.stop()
         await incoming?.stop()
+        await receiver?.stop()
         outgoing = nil
         incoming = nil
+        receiver = nil
     }
 
     // MARK: The source's end
@@ -61,11 +65,16 @@ extension Guest {
                     "migration \(other.key.migration), attempt \(other.key.attempt), takes server \(server) away already: abort that one first"
                 )
             }
-            guard let process, process.isAlive, try await process.monitor.queryStatus().running else {
+            try requireSameShared(order.sharedDisks, guest)
+            guard let process, process.isAlive, case let state = try await process.monitor.queryStatus(),
+                state.running || Self.isPaused(state)
+            else {
                 throw AgentProblem(.conflict, .guestStopped, "server \(guest.name) does not run and cannot be migrated live")
             }
+            try order.streams.validate()
             let begun = OutgoingRecord(
-                epoch: order.epoch, key: order.key, phase: .mirroring, target: order.target, bandwidth: order.bandwidth)
+                epoch: order.epoch, key: order.key, phase: .mirroring, target: order.target, bandwidth: order.bandwidth,
+                streams: order.streams, isPaused: state.running ? nil : true)
             try await ledger.change { $0.outgoing = begun }
             await outgoing?.stop()
             await drive(begun, adopted: false)
@@ -105,6 +114,7 @@ extension Guest {
         }
         var report = outgoing.watched.value
         report.epoch = record.outgoing?.epoch ?? report.epoch
+        report.isPaused = record.outgoing?.isPaused
         return report
     }
 
@@ -128,10 +138,15 @@ extension Guest {
                             .owned, .invalidRequest,
                             "the guest was handed over: it comes back only when the target has refused it, or is proven dead")
                     }
-                    // From here on QEMU's answers decide: it has completed, so that `cont` is what is left.
+                    // From here on QEMU's answers decide: it has completed, so that `cont` is what is left; unless it was by post-copy.
                     outgoing.phase = .memory
                     record.tenure = .home
-                case .mirroring, .mirrored, .memory, .switching: break
+                case .mirroring, .mirrored, .memory, .switching:
+                    guard outgoing.postCopy != .begun || order.targetRefused else {
+                        throw AgentProblem(
+                            .owned, .invalidRequest,
+                            "post-copy has begun: QEMU can run the guest only at the target, unless that refuses it")
+                    }
                 }
                 outgoing.epoch = order.epoch
                 if outgoing.unwinding == nil { outgoing.unwinding = OutgoingRecord.Unwinding(phase: .aborted, reason: nil) }
@@ -188,6 +203,9 @@ extension Guest {
             case .none: break
             }
             try host.check(order.description)
+            try requireSameShared(order.sharedDisks, order.description)
+            try order.streams.validate()
+            try Medium.require(order.description.cdrom, bytes: order.cdromBytes, host: host.configuration.name)
             try await makeTarget(order)
             return try incomingNow(order.key)
         }
@@ -202,11 +220,14 @@ extension Guest {
                 "server \(guest.name) needs \(guest.memoryBytes >> 20) MiB and host \(host.configuration.name) has \(available >> 20) MiB left"
             )
         }
-        for (storage, disks) in Dictionary(grouping: guest.disks, by: \.storage) {
+        let local = guest.disks.filter { !paths.isShared($0.storage) }
+        for (storage, disks) in Dictionary(grouping: local, by: \.storage) {
             let folder = (try paths.diskFolder(on: storage) as NSString).deletingLastPathComponent
             try DiskImages.checkRoom(for: disks.reduce(0) { $0 + $1.sizeBytes }, in: folder, storage: storage)
         }
-        let begun = IncomingRecord(epoch: order.epoch, key: order.key, phase: .prepared, source: order.source)
+        let begun = IncomingRecord(
+            epoch: order.epoch, key: order.key, phase: .prepared, source: order.source, streams: order.streams,
+            keepsFailed: order.keepsFailed)
         try await ledger.change { record in
             record.tenure = .awaited
             record.desired = .stopped
@@ -217,10 +238,11 @@ extension Guest {
         }
         do {
             try await removeFiles(of: guest)
-            for disk in guest.disks { try await host.images.ensure(disk, at: try paths.disk(disk), from: nil) }
-            try makeVariables(for: guest)
+            try requireFiles(of: guest)
+            for disk in local { try await host.images.ensure(disk, at: try paths.disk(disk), from: nil) }
+            if guest.disks.first.map({ !paths.isShared($0.storage) }) ?? true { try makeVariables(for: guest) }
             let process = try await launch(guest, for: .incoming)
-            let (endpoints, listener) = try await open(process, guest)
+            let (endpoints, listener) = try await open(process, local, order)
             try await ledger.change { $0.incoming?.endpoints = endpoints }
             try await ledger.layOutSlot()
             if let ready = record.incoming { await drive(ready, listener: listener) }
@@ -238,34 +260,11 @@ extension Guest {
         }
     }
 
-    /// Opens the target's ends of the streams: an NBD server with an export a disk, and the port for memory.
-    private func open(_ process: GuestProcess, _ guest: GuestDescription) async throws -> (Endpoints, StreamSocket) {
-        let monitor = process.monitor
-        let known = try await monitor.migrateCapabilityNames()
-        let wanted = ["events", "return-path", "late-block-activate"]
-        guard known.isSuperset(of: wanted) else {
-            throw AgentProblem(
-                .failed, .incompatibleQEMU,
-                "QEMU \(monitor.version) lacks \(wanted.filter { !known.contains($0) }.joined(separator: ", ")): a newer one is needed")
-        }
-        // late-block-activate: the disks become the guest's own at `cont`, so that the exports need not be gone before the source has ended.
-        try await monitor.migrateSetCapabilities(Dictionary(uniqueKeysWithValues: wanted.map { ($0, true) }))
-        var nbdPort = 0
-        if !guest.disks.isEmpty {
-            let listener = try StreamSocket.listen(host.migrationAddress, port: 0)
-            nbdPort = listener.port
-            try await monitor.sendDescriptor(listener.descriptor, name: "nbd-listener")
-            try await monitor.nbdServerStart(["type": "fd", "data": ["str": "nbd-listener"]])
-            for disk in guest.disks {
-                try await monitor.blockExportAdd(id: "export-\(disk.name)", nodeName: disk.name, name: disk.name, writable: true)
-            }
-        }
-        let listener = try StreamSocket.listen(host.migrationAddress, port: 0)
-        return (Endpoints(address: host.migrationAddress, nbdPort: nbdPort, memoryPort: listener.port), listener)
-    }
-
     /// Gives up an attempt that was prepared here, durably, and removes what it made.
-    private func dropIncoming() async throws {
+    ///
+    /// - Parameter reason: why, where whoever gives it up says so.
+    /// - Parameter keepsCopies: what was copied stays, for another attempt to go on with.
+    func dropIncoming(_ reason: Reason? = nil, keepsCopies: Bool = false) async throws {
         try await ledger.change { record in
             guard var incoming = record.incoming else { return }
             guard incoming.phase != .owned, incoming.phase != .running else {
@@ -277,9 +276,24 @@ extension Guest {
         }
         await incoming?.stop()
         incoming = nil
+        await receiver?.stop()
+        receiver = nil
         if let process, process.isAlive { try await process.end() }
         release()
-        if let guest = record.description { try await removeFiles(of: guest) }
+        if keepsCopies, let guest = record.description, let key = record.incoming?.key, record.incoming?.receipt != nil {
+            return try await ledger.change {
+                $0.forget()
+                $0.kept = KeptCopies(key: key, description: guest)
+            }
+        }
+        if let guest = record.description {
+            if let incoming = record.incoming, incoming.keepsFailed == true, reason?.code != .cancelled {
+                let why = incoming.reason ?? reason ?? Reason(.agentError, "the attempt was given up, and nobody said why")
+                try await KeptGuests(host).keep(guest, of: incoming.key, paths: paths, reason: why)
+            }
+            try await removeFiles(of: guest)
+            try await removeBaseCopies(of: guest)
+        }
         try await ledger.change { $0.forget() }
     }
 
@@ -295,6 +309,7 @@ extension Guest {
         guard known.source == order.source else {
             throw AgentProblem(.forbidden, .invalidRequest, "server \(server) comes from \(known.source), not from \(order.source)")
         }
+        if known.receipt != nil { return try await takeStopped(order) }
         guard let incoming else {
             throw AgentProblem(.conflict, .targetLost, "nothing waits for the guest here")
         }
@@ -304,6 +319,11 @@ extension Guest {
 
     func refuse(_ order: RefuseOrder) async throws -> IncomingReport {
         try await obey(order.epoch) {
+            if let adoption = record.adopted, adoption.key == order.key { try await giveBack(adoption) }
+            if !order.isFinal, record.incoming?.key == order.key, let incoming, await incoming.holdsOnlyCopy() {
+                throw AgentProblem(
+                    .conflict, .invalidRequest, "post-copy has begun: the guest can run here alone, and waits for the handover")
+            }
             try await ledger.change { record in
                 if var incoming = record.incoming, incoming.key == order.key {
                     guard incoming.phase != .owned, incoming.phase != .running else {
@@ -317,6 +337,8 @@ extension Guest {
             }
             if record.incoming?.key == order.key {
                 await incoming?.stop()
+                await receiver?.stop()
+                receiver = nil
                 if let process, process.isAlive { try await process.end() }
                 release()
                 if let refused = record.incoming { await drive(refused, listener: nil) }
@@ -325,7 +347,12 @@ extension Guest {
         }
     }
 
-    private func incomingNow(_ key: AttemptKey) throws -> IncomingReport {
+    func incomingNow(_ key: AttemptKey) throws -> IncomingReport {
+        if let receiver, receiver.key == key {
+            var report = receiver.watched.value
+            report.epoch = record.incoming?.epoch ?? report.epoch
+            return report
+        }
         if let incoming, incoming.key == key {
             var report = incoming.watched.value
             report.epoch = record.incoming?.epoch ?? report.epoch
@@ -341,6 +368,10 @@ extension Guest {
 
     func incomingReport(_ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> IncomingReport {
         let first = try incomingNow(key)
+        if first.version <= seen, waitMS > 0, let receiver, receiver.key == key {
+            _ = await receiver.watched.wait(until: .now.advanced(by: .milliseconds(waitMS))) { $0.version > seen }
+            return try incomingNow(key)
+        }
         guard first.version <= seen, waitMS > 0, let driver = incoming, driver.key == key else { return first }
         _ = await driver.watched.wait(until: .now.advanced(by: .milliseconds(waitMS))) { $0.version > seen }
         return try incomingNow(key)
@@ -348,21 +379,29 @@ extension Guest {
 
     // MARK: Both ends
 
-    func discard(_ order: DiscardOrder) async throws {
+    func discard(_ order: DiscardOrder) async throws -> DiscardReport {
         try await obey(order.epoch) {
             switch order.end {
-            case .source: try await discardSource(order)
+            case .source:
+                if let rescuer = order.rescuedBy { return try await giveWay(to: rescuer, order.epoch) }
+                try await discardSource(order)
             case .target:
-                guard record.incoming?.key == order.key else { return }
+                if let kept = record.kept, kept.key == order.key {
+                    try await dropKept(kept)
+                    return DiscardReport()
+                }
+                guard record.incoming?.key == order.key else { return DiscardReport() }
                 guard record.incoming?.phase == .refused || record.incoming?.phase == .failed else {
                     throw AgentProblem(.conflict, .invalidRequest, "the target has not refused the guest: it may run here")
                 }
-                try await dropIncoming()
+                try await dropIncoming(order.reason, keepsCopies: order.keepsCopies == true)
             }
+            return DiscardReport()
         }
     }
 
     private func discardSource(_ order: DiscardOrder) async throws {
+        if let known = record.loan, known.key == order.key { return try await discardLent(known) }
         guard let known = record.outgoing, known.key == order.key else { return }
         guard known.phase == .confirmed || known.phase == .handedOver else {
             throw AgentProblem(.owned, .invalidRequest, "server \(server) was not handed over: it runs here, or may")
@@ -374,6 +413,11 @@ extension Guest {
     private func clearSource() async throws {
         if let process, process.isAlive, try await process.monitor.queryStatus().running {
             throw AgentProblem(.owned, .invalidRequest, "server \(server) runs here against its record: nothing is removed")
+        }
+        if known.postCopy == .begun, let process, process.isAlive, try await process.monitor.queryMigrate().status != "completed" {
+            throw AgentProblem(
+                .conflict, .invalidRequest,
+                "the target still fetches memory of server \(server) from here: nothing is removed before it has all")
         }
         await endMigrations()
         if let process, process.isAlive { try await process.end() }

@@ -15,12 +15,20 @@ actor Guest {
     nonisolated let host: HostContext
     nonisolated let ledger: Ledger
     nonisolated let logger: Logger
-    private let turnstile = Turnstile()
+    let turnstile = Turnstile()
     private(set) var process: GuestProcess?
     private var watch: Task<Void, Never>?
     var outgoing: Outgoing?
     var incoming: Incoming?
+    var receiver: Receiver?
+    var loan: Loan?
     private var isClosed = false
+    /// An owner record is being read.
+    var isLooking = false
+    /// Owner records could not be read when the agent started: what it would go on with waits.
+    var isInDoubt = false
+    /// Why owner records cannot be read, to be told once.
+    var ownerTrouble: String?
 
     /// - Throws: ``AgentProblem`` when the server has a record that cannot be read.
     init(_ server: ServerID, host: HostContext) throws {
@@ -37,12 +45,15 @@ actor Guest {
 
     /// Takes up what an earlier agent left: its QEMU, and the migrations under way.
     func restore() async {
+        if await isLost() { return }
         do {
             adopt(try await GuestProcess.find(paths, logger: logger))
         } catch {
             logger.error("a guest cannot be attached to", metadata: ["problem": "\(error)"])
         }
+        guard !isInDoubt else { return }
         await resumeMigrations(adopted: true)
+        await resumeLoan()
     }
 
     /// Leaves QEMU to itself and ends what the agent does about it.
@@ -51,6 +62,8 @@ actor Guest {
         watch?.cancel()
         await outgoing?.stop()
         await incoming?.stop()
+        await receiver?.stop()
+        await loan?.stop()
         process?.leave()
         await watch?.value
     }
@@ -68,19 +81,20 @@ actor Guest {
     func define(_ order: DefineOrder) async throws -> GuestReport {
         try await obey(order.epoch) {
             let images = try await look(at: order.images, for: order.description)
-            var wish = order.description
+            var wish = try await takeBases(order)
             for index in wish.disks.indices where wish.disks[index].sizeBytes == 0 {
                 guard let image = images[wish.disks[index].name] else {
                     throw AgentProblem(
-                        .invalid, .invalidRequest, "disk \(wish.disks[index].name) has neither a size nor an image: give one of them")
+                        .invalid, .invalidRequest,
+                        "disk \(wish.disks[index].name) has neither a size, nor an image or a base to take it from: give one of them")
                 }
                 wish.disks[index].sizeBytes = (image.look.virtualSize + 511) / 512 * 512
             }
             let (guest, warnings) = try host.pin(wish)
             try refuseUnlessFree(for: guest)
-            try await makeFiles(for: guest, images: images)
+            try await makeFiles(for: guest, images: images, epoch: order.epoch)
             try await ledger.change { record in
-                record.tenure = .home
+                if record.tenure != .home { record.own(under: order.epoch) }
                 record.description = guest
                 record.warnings = warnings
             }
@@ -108,6 +122,32 @@ actor Guest {
         return result
     }
 
+    /// The description with what its disks are to rest on, all of it in place.
+    private func takeBases(_ order: DefineOrder) async throws -> GuestDescription {
+        var guest = order.description
+        for (name, path) in order.bases.sorted(by: { $0.key < $1.key }) {
+            guard let index = guest.disks.firstIndex(where: { $0.name == name }) else {
+                throw AgentProblem(.invalid, .invalidRequest, "there is a base for \(name), which is no disk of the server")
+            }
+            let disk = guest.disks[index]
+            guard disk.format == .qcow2, order.images[name] == nil else {
+                throw AgentProblem(
+                    .invalid, .invalidRequest, "disk \(name) cannot rest on \(path): only a qcow2 disk without an image of its own can")
+            }
+            let bases = try await BaseImages(images: host.images).take(path, into: host.paths.storage(disk.storage), named: disk.storage)
+            let size = bases.first?.sizeBytes ?? 0
+            guard disk.sizeBytes == 0 || disk.sizeBytes >= size else {
+                throw AgentProblem(
+                    .invalid, .invalidRequest,
+                    "\(path) has \(size) bytes and disk \(name) only \(disk.sizeBytes): make the disk at least as large as what it rests on"
+                )
+            }
+            guest.disks[index].bases = bases
+            if disk.sizeBytes == 0 { guest.disks[index].sizeBytes = (size + 511) / 512 * 512 }
+        }
+        return guest
+    }
+
     private func refuseUnlessFree(for guest: GuestDescription) throws {
         switch record.tenure {
         case .none: return
@@ -119,8 +159,11 @@ actor Guest {
     }
 
     /// Makes the disks and what else the guest keeps here. Leaves nothing behind when it fails, unless the guest was here before.
-    private func makeFiles(for guest: GuestDescription, images: [String: (path: String, look: DiskImages.Image)]) async throws {
+    private func makeFiles(
+        for guest: GuestDescription, images: [String: (path: String, look: DiskImages.Image)], epoch: Epoch
+    ) async throws {
         let isNew = record.tenure == .none
+        if isNew { try await claimShared(guest, epoch) }
         do {
             for disk in guest.disks {
                 let path = try paths.disk(disk)
@@ -134,28 +177,40 @@ actor Guest {
             }
             try makeVariables(for: guest)
         } catch {
-            if isNew { try await removeFiles(of: guest) }
+            if isNew { try await removeFiles(of: guest, shared: true) }
             throw error
         }
     }
 
     /// The firmware's variables, from OVMF's template. A target's are overwritten by QEMU with those of the source: it carries them as memory.
     func makeVariables(for guest: GuestDescription) throws {
-        guard guest.firmware == .uefi, access(paths.nvram, F_OK) != 0 else { return }
+        guard guest.firmware == .uefi else { return }
+        let path = try paths.nvram(of: guest)
+        guard access(path, F_OK) != 0 else { return }
         let template = try host.firmware().variables
         guard let bytes = try DurableFile.read(template) else {
             throw AgentProblem(.failed, .agentError, "\(template) is gone")
         }
-        try DurableFile.write(bytes, to: paths.nvram)
+        try DurableFile.write(bytes, to: path)
     }
 
     /// Has nothing of the guest left here but its record.
-    func removeFiles(of guest: GuestDescription) async throws {
+    /// - Parameter shared: also what every host sees. That goes only with the server itself.
+    func removeFiles(of guest: GuestDescription, shared: Bool = false) async throws {
         let paths = paths
+        if guest.tpm != nil { await TPMEmulator.end(paths) }
         // A file system can take long over a large file.
         try await offloaded {
-            for storage in Set(guest.disks.map(\.storage)) { try DiskImages.removeFolder(try paths.diskFolder(on: storage)) }
-            for path in [paths.nvram, paths.console, paths.log, paths.pid, paths.monitor, paths.rescue] { unlink(path) }
+            for storage in Set(guest.disks.map(\.storage)) where shared || !paths.isShared(storage) {
+                try DiskImages.removeFolder(try paths.diskFolder(on: storage))
+            }
+            if guest.disks.isEmpty {
+                unlink(try paths.nvram(of: guest))
+                if guest.tpm != nil { try DiskImages.removeFolder(try paths.tpm(of: guest)) }
+            }
+            for path in [paths.console, paths.log, paths.pid, paths.monitor, paths.rescue, paths.tpmSocket, paths.tpmPID, paths.tpmLog] {
+                unlink(path)
+            }
             try DurableFile.syncFolder(of: paths.record)
         }
     }
@@ -163,7 +218,12 @@ actor Guest {
     func start(_ order: StartOrder) async throws -> GuestReport {
         try await obey(order.epoch) {
             let guest = try requireHome()
-            try await ledger.change { $0.desired = .running }
+            try await requireOwned(guest)
+            try refuseWhileLent("start it")
+            try await ledger.change {
+                $0.desired = .running
+                $0.adopted?.isFinal = true
+            }
             if let process, process.isAlive {
                 let state = try await process.monitor.queryStatus()
                 if ["prelaunch", "paused", "io-error"].contains(state.status) { try await process.monitor.cont() }
@@ -213,8 +273,10 @@ actor Guest {
             guard process?.isAlive != true else {
                 throw AgentProblem(.conflict, .invalidRequest, "server \(server) runs: stop it first")
             }
+            if let guest = record.description { try await requireOwned(guest) }
+            try refuseWhileLent("delete it")
             await endMigrations()
-            if let guest = record.description { try await removeFiles(of: guest) }
+            if let guest = record.description { try await removeFiles(of: guest, shared: true) }
             try await ledger.change { $0.forget() }
         }
     }
@@ -224,7 +286,8 @@ actor Guest {
         switch record.tenure {
         case .home:
             if let description = record.description { return description }
-        case .none: break
+        case .none:
+            if let owner = record.lost?.owner { throw Self.problem(owner) }
         case .awaited: throw AgentProblem(.conflict, .invalidRequest, "server \(server) is on its way here and not this host's to run yet")
         case .handedOver:
             throw AgentProblem(.owned, .invalidRequest, "server \(server) was handed over to another host and shall not run here")
@@ -240,17 +303,25 @@ actor Guest {
         for disk in guest.disks { diskPaths[disk.name] = try paths.disk(disk) }
         let around = CommandLine.Surroundings(
             paths: paths, diskPaths: diskPaths, directDisks: Set(diskPaths.filter { DiskImages.takesDirectIO($0.value) }.keys),
-            attachments: host.attachments(of: guest), firmwareCode: guest.firmware == .uefi ? try host.firmware().code : nil)
-        let process = try await GuestProcess.spawn(
-            host.configuration.qemu, CommandLine.arguments(guest, around, for: purpose), paths: paths, logger: logger)
+            attachments: host.attachments(of: guest), firmwareCode: guest.firmware == .uefi ? try host.firmware().code : nil,
+            firmwareVariables: guest.firmware == .uefi ? try paths.nvram(of: guest) : nil)
+        if guest.tpm != nil { try await TPMEmulator.start(host.configuration.swtpm, state: try paths.tpm(of: guest), paths: paths) }
         do {
-            try await host.connectTaps(of: guest)
+            let process = try await GuestProcess.spawn(
+                host.configuration.qemu, CommandLine.arguments(guest, around, for: purpose), paths: paths, logger: logger)
+            do {
+                try await host.connectTaps(of: guest)
+            } catch {
+                try await process.end()
+                throw error
+            }
+            adopt(process)
+            return process
         } catch {
-            try await process.end()
+            // A QEMU that did not come up may never have connected to it.
+            if guest.tpm != nil { await TPMEmulator.end(paths) }
             throw error
         }
-        adopt(process)
-        return process
     }
 
     private func adopt(_ process: GuestProcess?) {
@@ -314,8 +385,8 @@ actor Guest {
         do {
             return try await process.monitor.queryStatus(deadline: .seconds(2)).running ? .running : .paused
         } catch {
-            // A monitor that hangs belongs to a guest that does; one that closed, to a guest that is gone.
-            return process.isAlive ? .paused : .stopped
+            // A monitor that hangs tells nothing: then the guest is what it was told to be. One that closed belongs to a guest that is gone.
+            return process.isAlive ? (record.desired == .paused ? .paused : .running) : .stopped
         }
     }
 
@@ -323,6 +394,11 @@ actor Guest {
         guard let description = record.description, let summary = await summary() else {
             throw AgentProblem(.notFound, .invalidRequest, "server \(server) is not on host \(host.configuration.name)")
         }
-        return GuestReport(summary: summary, description: description, consoleLog: paths.console, warnings: record.warnings)
+        var medium: Int64?
+        if let cdrom = description.cdrom, !cdrom.isEmpty {
+            medium = try? Medium.size(of: cdrom, host: host.configuration.name)
+        }
+        return GuestReport(
+            summary: summary, description: description, consoleLog: paths.console, warnings: record.warnings, cdromBytes: medium)
     }
 }

@@ -2,6 +2,7 @@ import AgentAPI
 import Convergence
 import Fleet
 import Hypervisor
+import Sharing
 
 /// All that an agent must remember of a server, in one file, so that what belongs together changes together.
 ///
@@ -22,6 +23,8 @@ struct GuestRecord: Hashable, Sendable, Codable {
     enum Desire: String, Sendable, Codable {
         case stopped
         case running
+        /// Its vCPUs stand still.
+        case paused
     }
 
     var server: ServerID
@@ -34,8 +37,34 @@ struct GuestRecord: Hashable, Sendable, Codable {
     var warnings: [String] = []
     var incoming: IncomingRecord?
     var outgoing: OutgoingRecord?
+    /// The server's files as they are lent to a host that copies them.
+    var loan: LoanRecord?
+    /// What an attempt that was given up had copied, kept for the next one on this host.
+    var kept: KeptCopies?
     /// Attempts whose guest this host has promised never to run.
     var refused: [AttemptKey] = []
+    /// The epoch under which this host became the owner, while it is.
+    var ownedSince: Epoch?
+    /// The rescue that brought the server here.
+    var adopted: Adoption?
+    /// The owner that this host gave way to, until that was asked for.
+    var lost: Lost?
+
+    /// That a rescue brought the server here.
+    struct Adoption: Hashable, Sendable, Codable {
+        var key: AttemptKey
+        /// The owner records as they were, by storage.
+        var before: [String: OwnerRecord]
+        /// The guest was started since: it cannot be taken back any more.
+        var isFinal = false
+    }
+
+    /// That another host was found to be the newer owner.
+    struct Lost: Hashable, Sendable, Codable {
+        var owner: OwnerRecord
+        /// A guest still ran here, and was ended.
+        var endedGuest: Bool
+    }
 
     init(server: ServerID) {
         self.server = server
@@ -51,14 +80,25 @@ struct GuestRecord: Hashable, Sendable, Codable {
         epoch = order
     }
 
-    /// Takes away everything but what binds for ever.
+    /// The server is this host's from now on.
+    mutating func own(under epoch: Epoch) {
+        tenure = .home
+        ownedSince = epoch
+        lost = nil
+    }
+
+    /// Takes away everything but what binds for ever, and what is still to be told.
     mutating func forget() {
         tenure = .none
+        ownedSince = nil
+        adopted = nil
         desired = .stopped
         description = nil
         warnings = []
         incoming = nil
         outgoing = nil
+        loan = nil
+        kept = nil
     }
 }
 
@@ -75,6 +115,51 @@ struct IncomingRecord: Hashable, Sendable, Codable {
     var ownershipUS: Int64?
     var resumeUS: Int64?
     var vcpuProgressMS: Int64?
+    /// Of a stopped server, whose files are copied.
+    var receipt: ReceiptRecord?
+    /// It was handed over paused: what is owned is not run until somebody resumes it.
+    var isPaused: Bool?
+    /// Nil is plain.
+    var streams: StreamOptions?
+    /// What stands here is kept when the attempt has failed.
+    var keepsFailed: Bool?
+    /// Written with the ownership of a guest whose memory is not all here yet.
+    var postCopy: PostCopy?
+
+    /// Memory is still to come for a guest that is ours.
+    var isFetching: Bool { (phase == .owned || phase == .running) && (postCopy == .fetching || postCopy == .interrupted) }
+}
+
+/// Where a stopped server's files are copied from.
+struct ReceiptRecord: Hashable, Sendable, Codable {
+    var sourceAgentURL: String
+    var bandwidth: Int64?
+    var enableTLS: Bool
+    var verifies: Bool
+    /// What it came to, once the files are here.
+    var report: ReceiptReport?
+}
+
+/// A loan, as it is on the disk.
+struct LoanRecord: Hashable, Sendable, Codable {
+    var epoch: Epoch
+    var key: AttemptKey
+    var phase: LoanReport.Phase
+    var enableTLS: Bool
+    /// Base images alone are lent, of a server that may run.
+    var isOfBases: Bool
+    /// 0 before a daemon lends the files.
+    var port: Int
+    var files: [LentFile]
+
+    /// The server must not start.
+    var bindsServer: Bool { phase == .lent && !isOfBases }
+}
+
+/// Files of an attempt that was given up.
+struct KeptCopies: Hashable, Sendable, Codable {
+    var key: AttemptKey
+    var description: GuestDescription
 }
 
 /// The source's end of an attempt, as it is on the disk.
@@ -107,9 +192,26 @@ struct OutgoingRecord: Hashable, Sendable, Codable {
     var events: [PolicyEvent] = []
     /// How far the policy of convergence is; nil until memory begins.
     var convergence: ConvergencePolicy?
+    /// It stood still by somebody's order when the attempt began, and nobody could give another one since.
+    var isPaused: Bool?
+    /// Nil is plain.
+    var streams: StreamOptions?
+    var postCopy: PostCopyMark?
+
+    /// How far a post-copy is that QEMU was, or is to be, told to begin.
+    enum PostCopyMark: String, Sendable, Codable {
+        /// QEMU is to stop the guest at the end of its round, whatever is left.
+        case asked
+        /// Written before `migrate-continue`: QEMU 7.2 cannot run the guest here again once it has begun, so that nobody may call it off.
+        case begun
+        /// All memory is sent.
+        case complete
+        /// One of the QEMUs ended before that.
+        case lost
+    }
 
     /// Nothing will change any more.
-    var isOver: Bool { phase == .confirmed || phase == .aborted || phase == .failed }
+    var isOver: Bool { (phase == .confirmed && postCopy != .begun) || phase == .aborted || phase == .failed }
 }
 
 /// The moments of a switchover on the source host's clock, in microseconds since 1970.

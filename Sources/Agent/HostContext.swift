@@ -3,6 +3,7 @@ import Fleet
 import Foundation
 import Hypervisor
 import Logging
+import Sharing
 
 /// What every guest of a host shares.
 struct HostContext: Sendable {
@@ -12,10 +13,18 @@ struct HostContext: Sendable {
     let images: DiskImages
     /// Other hosts' agents, for handing over.
     let peers: AgentPool
+    let credentials: StreamCredentials
+    let owners: OwnerDesk
     let logger: Logger
 
     /// Where this host takes the streams of a migration.
     var migrationAddress: String { configuration.migrationAddress ?? configuration.listen.address }
+
+    /// QEMU's own program to lend files with.
+    var storageDaemon: String { "qemu-storage-daemon" }
+
+    /// Whether what lies on that storage is this host's alone.
+    func isLocal(_ storage: String) -> Bool { configuration.storages.contains { $0.name == storage } }
 
     /// The description with everything pinned that an owner may leave open, so that it stays the same for the server's life and on every host;
     /// and sentences about what was changed.
@@ -84,7 +93,8 @@ struct HostContext: Sendable {
                 throw refuse("\(nic.mac) is no MAC address: give six octets in hexadecimal with colons")
             }
         }
-        for path in [guest.boot?.kernel, guest.boot?.initrd, guest.cdrom].compactMap({ $0 }) {
+        if guest.cdrom?.isEmpty == false { try Medium.require(guest.cdrom, bytes: nil, host: configuration.name) }
+        for path in [guest.boot?.kernel, guest.boot?.initrd].compactMap({ $0 }) {
             guard path.hasPrefix("/"), FileManager.default.isReadableFile(atPath: path) else {
                 throw refuse(
                     "\(path) cannot be read on host \(configuration.name): it must be there under the same path on every host the server runs on"
@@ -92,6 +102,17 @@ struct HostContext: Sendable {
             }
         }
         if guest.firmware == .uefi { _ = try firmware() }
+        if guest.tpm != nil, !Program.isInstalled(configuration.swtpm) {
+            throw refuse("host \(configuration.name) has no \(configuration.swtpm) for the server's TPM: install the package swtpm")
+        }
+    }
+
+    /// Which of these base images this host lacks.
+    func missingBases(_ needs: BaseNeeds) throws -> BaseNeeds {
+        BaseNeeds(
+            try needs.needs.filter { need in
+                try !BaseImages.missing([need.base], on: try paths.storage(need.storage)).isEmpty
+            })
     }
 
     /// Fit for QEMU's node names and ids, and for file names.

@@ -11,14 +11,15 @@ actor Incoming {
     nonisolated let bell = Bell()
     nonisolated let watched: Watched<IncomingReport>
     private let ledger: Ledger
-    private let process: GuestProcess?
+    let process: GuestProcess?
     private let listener: StreamSocket?
-    private let logger: Logger
+    let logger: Logger
     private var task: Task<Void, Never>?
     private var isStopped = false
     private var announcement: Task<Void, Never>?
     private var threads: [Int] = []
     private var isTaking = false
+    private var hasPostCopyBegun = false
     private let turnstile = Turnstile()
 
     /// - Parameter listener: where the source's agent connects for the memory stream.
@@ -37,7 +38,8 @@ actor Incoming {
         IncomingReport(
             epoch: record.epoch, key: record.key, phase: record.phase, version: Timestamp.microseconds,
             endpoints: record.phase == .refused || record.phase == .failed ? nil : record.endpoints, reason: record.reason,
-            ownershipUS: record.ownershipUS, resumeUS: record.resumeUS, vcpuProgressMS: record.vcpuProgressMS)
+            ownershipUS: record.ownershipUS, resumeUS: record.resumeUS, vcpuProgressMS: record.vcpuProgressMS, postCopy: record.postCopy,
+            receipt: record.receipt.map { $0.report ?? ReceiptReport() }, isPaused: record.isPaused)
     }
 
     func start() {
@@ -55,12 +57,12 @@ actor Incoming {
         watched.change { $0.version = max($0.version + 1, Timestamp.microseconds) }
     }
 
-    private var record: IncomingRecord? {
+    var record: IncomingRecord? {
         guard let incoming = ledger.record.incoming, incoming.key == key else { return nil }
         return incoming
     }
 
-    private func show(_ phase: IncomingReport.Phase, _ body: (inout IncomingReport) -> Void = { _ in }) {
+    func show(_ phase: IncomingReport.Phase, _ body: (inout IncomingReport) -> Void = { _ in }) {
         watched.change {
             $0.phase = phase
             if phase == .refused || phase == .failed { $0.endpoints = nil }
@@ -105,7 +107,9 @@ actor Incoming {
                 threads = try await process?.monitor.queryCPUsFast().map(\.threadID) ?? []
                 show(.received)
             case .run: try await resume(ownershipUS: record.ownershipUS)
+            case .leavePaused: try await leavePaused()
             case .noteRunning: try await noteRunning(resumeUS: record.resumeUS)
+            case .notePostCopy(let state): try await notePostCopy(state)
             case .fail(let reason): try await fail(reason)
             }
         } catch is CancellationError {
@@ -117,7 +121,7 @@ actor Incoming {
         return true
     }
 
-    private func look(_ record: IncomingRecord) async throws -> IncomingMachine.Sight {
+    func look(_ record: IncomingRecord) async throws -> IncomingMachine.Sight {
         guard let process, process.isAlive else { return IncomingMachine.Sight(isAlive: false, isRunning: false, memory: .none) }
         async let asked = process.monitor.queryMigrate()
         async let state = process.monitor.queryStatus()
@@ -126,13 +130,15 @@ actor Incoming {
             switch migration.status {
             case nil, "none", "setup": .none
             case "completed": status.status == "inmigrate" ? .moving : .completed
+            case "postcopy-active": status.status == "inmigrate" ? .moving : .postCopy
+            case "postcopy-paused", "postcopy-recover": status.status == "inmigrate" ? .moving : .interrupted
             case "failed": .failed(migration.errorDesc ?? "QEMU gives no reason")
             default: .moving
             }
         return IncomingMachine.Sight(isAlive: true, isRunning: status.running, memory: memory)
     }
 
-    private func change(_ body: @escaping @Sendable (inout IncomingRecord) -> Void) async throws {
+    func change(_ body: @escaping @Sendable (inout IncomingRecord) -> Void) async throws {
         let key = key
         try await ledger.change { record in
             guard var incoming = record.incoming, incoming.key == key else { throw CancellationError() }
@@ -156,6 +162,7 @@ actor Incoming {
     /// Hands the one connection that names this attempt to QEMU.
     private func acceptMemory() async {
         guard let listener, let process else { return }
+        if record?.isFetching == true { return await takeRejoining(listener, process) }
         while !Task.isCancelled {
             do {
                 let socket = try await listener.accept()
@@ -166,6 +173,7 @@ actor Incoming {
                 let name = "memory-\(fingerprint(key.migration.value).prefix(8))-\(key.attempt)"
                 try await process.monitor.sendDescriptor(socket.descriptor, name: name)
                 try await process.monitor.migrateIncoming(uri: "fd:" + name)
+                if record?.streams?.isPostCopyAllowed == true { await takeRejoining(listener, process) }
                 return
             } catch is CancellationError {
                 return
@@ -194,8 +202,9 @@ actor Incoming {
             isTaking = false
             bell.ring()
         }
-        if watched.value.phase == .prepared { try await awaitState() }
+        if watched.value.phase == .prepared || watched.value.phase == .received { try await awaitState() }
         let key = key
+        let isFetching = hasPostCopyBegun
         let isNew = try await ledger.change(isUrgent: true) { record in
             guard var incoming = record.incoming, incoming.key == key, !record.refused.contains(key), incoming.phase != .refused else {
                 throw AgentProblem(
@@ -206,19 +215,27 @@ actor Incoming {
                 throw AgentProblem(.conflict, incoming.reason ?? Reason(.targetLost, "the incoming guest failed"))
             }
             incoming.phase = .owned
+            incoming.postCopy = isFetching ? .fetching : nil
             incoming.ownershipUS = received.duration(to: .now).inMicroseconds
+            incoming.isPaused = order.isPaused
             record.incoming = incoming
-            record.tenure = .home
-            record.desired = .running
+            record.own(under: order.epoch)
+            record.desired = order.isPaused == true ? .paused : .running
             // The handover belongs to the attempt: a newer worker of the same one may hold a higher epoch already.
             record.epoch = max(record.epoch, order.epoch)
             return true
         }
         if isNew {
             let ownership = received.duration(to: .now).inMicroseconds
-            show(.owned) { $0.ownershipUS = ownership }
+            show(.owned) {
+                $0.ownershipUS = ownership
+                if isFetching { $0.postCopy = .fetching }
+                $0.isPaused = order.isPaused
+            }
         }
-        if watched.value.phase == .owned { try await resume(ownershipUS: watched.value.ownershipUS) }
+        if watched.value.phase == .owned {
+            if watched.value.isPaused == true { try await leavePaused() } else { try await resume(ownershipUS: watched.value.ownershipUS) }
+        }
         return watched.value
     }
 
@@ -229,7 +246,10 @@ actor Incoming {
             let rings = bell.rings
             guard let record else { throw AgentProblem(.notFound, .invalidRequest, "the attempt is gone") }
             let sight = try await look(record)
-            if case .completed = sight.memory { break }
+            if [.completed, .postCopy, .interrupted].contains(sight.memory) {
+                hasPostCopyBegun = sight.memory != .completed
+                break
+            }
             guard process.isAlive, ContinuousClock.now < deadline else {
                 throw AgentProblem(.conflict, .targetLost, "the guest's state is not here in full")
             }
@@ -276,6 +296,14 @@ actor Incoming {
         let resumeUS = begin.duration(to: .now).inMicroseconds
         show(.running) { $0.resumeUS = resumeUS }
         announcement = Task { await self.announce(begin, executed: executed, resumeUS: resumeUS) }
+    }
+
+    /// Has the guest stand still here as it did at the source, with its disks its own, so that it can be resumed or moved on.
+    private func leavePaused() async throws {
+        guard let process else { throw AgentProblem(.failed, .guestStopped, "the guest's QEMU is gone") }
+        try await removeExports(process.monitor)
+        try await process.monitor.activateDisks(ledger.record.description?.disks.map(\.name) ?? [])
+        try await noteRunning(resumeUS: nil)
     }
 
     /// What follows the switch and need not be waited for: switches learn where the guest is, the record learns that it runs, and the

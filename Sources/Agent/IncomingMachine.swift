@@ -8,6 +8,10 @@ enum IncomingMachine {
         case none
         case moving
         case completed
+        /// The guest can run, and fetches what it lacks.
+        case postCopy
+        /// The same, and its stream broke.
+        case interrupted
         case failed(String)
     }
 
@@ -23,18 +27,24 @@ enum IncomingMachine {
         case noteReceived
         /// `cont`: the ownership record is written, and the guest does not run yet.
         case run
+        /// The ownership record is written, and the guest is to be left paused.
+        case leavePaused
         case noteRunning
         case fail(Reason)
+        /// Write or show how the fetching of memory stands.
+        case notePostCopy(PostCopy)
         case done
     }
 
     /// - Parameter shown: the phase that is reported; `received` stands on no disk, QEMU itself knows it.
     static func next(_ record: IncomingRecord, shown: IncomingReport.Phase, _ sight: Sight) -> Step {
         switch record.phase {
-        case .refused, .failed, .running: return .done
+        case .refused, .failed: return .done
+        case .running: return record.isFetching ? fetch(record, sight) : .done
         case .owned:
-            guard sight.isAlive else { return .done }
-            return sight.isRunning ? .noteRunning : .run
+            guard sight.isAlive else { return record.isFetching ? .notePostCopy(.lost) : .done }
+            if sight.isRunning { return .noteRunning }
+            return record.isPaused == true ? .leavePaused : .run
         case .prepared, .received: break
         }
         if record.endpoints == nil {
@@ -45,8 +55,19 @@ enum IncomingMachine {
         }
         switch sight.memory {
         case .failed(let text): return .fail(Reason(.connectionLost, "the guest's memory was not received: \(text)"))
-        case .completed: return shown == .prepared ? .noteReceived : .wait
+        case .completed, .postCopy, .interrupted: return shown == .prepared ? .noteReceived : .wait
         case .none, .moving: return .wait
+        }
+    }
+
+    private static func fetch(_ record: IncomingRecord, _ sight: Sight) -> Step {
+        guard sight.isAlive else { return .notePostCopy(.lost) }
+        switch sight.memory {
+        case .completed: return .notePostCopy(.complete)
+        case .interrupted: return record.postCopy == .interrupted ? .wait : .notePostCopy(.interrupted)
+        case .postCopy: return record.postCopy == .fetching ? .wait : .notePostCopy(.fetching)
+        // As long as both ends are being joined nothing is known.
+        case .none, .moving, .failed: return .wait
         }
     }
 }

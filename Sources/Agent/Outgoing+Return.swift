@@ -65,6 +65,8 @@ extension Outgoing {
     }
 
     func finish(_ phase: OutgoingReport.Phase, _ reason: Reason?) async throws {
+        // A migration that came far gave the disks away; what is not run does not take them back by itself.
+        if record?.isPaused == true, let process, process.isAlive { try await process.monitor.activateDisks(disks) }
         let (progress, events) = (latest, events)
         try await change {
             $0.phase = phase

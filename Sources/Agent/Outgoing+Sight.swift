@@ -20,11 +20,17 @@ extension Outgoing {
             return sight
         }
         sight.isAlive = true
+        (sight.hasArrived, sight.isTargetLost) = (hasArrived, isTargetLost)
         let monitor = process.monitor
         async let asked = monitor.queryMigrate(deadline: .seconds(5))
         async let listed = monitor.queryBlockJobs(deadline: .seconds(5))
         let (migration, jobs) = (try await asked, try await listed)
         sight.memory = memory(migration)
+        if record.streams?.isEncrypted == true, case .failed(let text) = sight.memory {
+            // What a peer that hangs up has not read yet fits into the sockets' buffers.
+            let isFirst = (migration.ram?.transferred ?? 0) < 16 << 20
+            sight.isPeerUnproven = isFirst ? StreamCredentials.isRefusalAtFirst(text) : StreamCredentials.isRefusal(text)
+        }
         if record.unwinding != nil { sight.isRunning = try await monitor.queryStatus().running }
         for disk in disks {
             let job = jobs.first { $0.device == jobID(disk) }
@@ -50,12 +56,13 @@ extension Outgoing {
         case .moving:
             try await applyBandwidth(record, isSendingMemory: true)
             try await steer(migration, record)
-            sight.verdict = verdict
+            sight.verdict = verdict ?? (record.postCopy == .asked && !isPostCopyOrdered ? .startPostCopy : nil)
         // What QEMU says of a migration may be about an earlier one.
         case .none, .completed, .cancelled, .failed:
             if record.phase != .memory { try await applyBandwidth(record, isSendingMemory: false) }
         // The last writes go as fast as they can: the guest stands still.
         case .preSwitchover, .device, .cancelling: break
+        case .postCopy, .interrupted, .rejoining: break
         }
         return sight
     }
@@ -66,6 +73,9 @@ extension Outgoing {
         case "pre-switchover": .preSwitchover
         case "device": .device
         case "completed": .completed
+        case "postcopy-active": .postCopy
+        case "postcopy-paused": .interrupted
+        case "postcopy-recover": .rejoining
         case "cancelling": .cancelling
         case "cancelled": .cancelled
         case "failed": .failed(migration.errorDesc ?? "QEMU gives no reason")
@@ -111,9 +121,11 @@ extension Outgoing {
     /// Writes down how far the policy is, so that an agent that comes after this one goes on from there.
     func keep(_ policy: ConvergencePolicy) async throws {
         let events = events
+        let isPostCopy = verdict == .startPostCopy
         try await change {
             $0.convergence = policy
             $0.events = events
+            if isPostCopy, $0.postCopy == nil { $0.postCopy = .asked }
         }
     }
 

@@ -8,7 +8,8 @@ import QMP
 
 /// The steps forward.
 extension Outgoing {
-    func take(_ step: OutgoingMachine.Step, _ record: OutgoingRecord) async throws -> Turn {
+    /// - Parameter seen: how QEMU's migration stood at the look that the step follows from.
+    func take(_ step: OutgoingMachine.Step, _ record: OutgoingRecord, seen: OutgoingMachine.Memory) async throws -> Turn {
         switch step {
         case .done: return .done
         case .deliver: return try await deliver(record)
@@ -21,6 +22,7 @@ extension Outgoing {
         let monitor = process.monitor
         switch step {
         case .wait:
+            if record.phase == .confirmed { showFetching(seen) }
             return .pause(.milliseconds(100))
         case .startMirrors(let disks):
             for disk in disks { try await startMirror(disk, record, process) }
@@ -32,7 +34,9 @@ extension Outgoing {
             try await change { $0.phase = .memory }
             show(.memory)
         case .startPostCopy:
+            try await monitor.migrateSetParameters(["max-postcopy-bandwidth": JSONValue(record.bandwidth ?? 0)])
             try await monitor.migrateStartPostCopy()
+            isPostCopyOrdered = true
             verdict = nil
             return .pause(.milliseconds(20))
         case .drain(let disks):
@@ -47,16 +51,27 @@ extension Outgoing {
             }
         case .clear(let disks):
             for disk in disks { try await removeMirror(disk, monitor) }
+        case .beginPostCopy:
+            try await change { if $0.unwinding == nil { $0.postCopy = .begun } }
+        case .askTarget:
+            show(.switching)
+            return try await askTarget(record)
+        case .rejoin: return try await rejoin(record, monitor)
+        case .endPostCopy(let mark): try await endPostCopy(mark)
+        case .endGuest(let reason): try await endGuest(reason)
         case .proceed:
             show(.switching)
             guard self.record?.unwinding == nil else { return .again }
             timeline.continued = Timestamp.microseconds
             try await monitor.migrateContinue()
             return .pause(.milliseconds(20))
-        case .handOver: try await handOver()
+        case .handOver: try await handOver(isPostCopy: hasArrived)
         case .turnBack(let unwinding): try await turnBack(unwinding)
         case .cancelMemory:
-            await yank(memory: false)
+            // Parallel streams never end when they are cancelled while the target hangs; torn, they do.
+            let isParallel = record.streams?.channels != nil
+            await yank(memory: isParallel)
+            if isParallel, try await monitor.queryMigrate().status != "pre-switchover" { return .pause(.milliseconds(20)) }
             try await monitor.migrateCancel()
             return .pause(.milliseconds(20))
         case .removeMirrors:
@@ -85,16 +100,21 @@ extension Outgoing {
             try await monitor.blockdevDel(node(disk))
             attached.remove(disk)
         }
+        try await ensureCredentials(record, monitor)
         let socket = try await StreamSocket.connect(record.target.address, port: record.target.nbdPort, deadline: .seconds(5))
         try await monitor.sendDescriptor(socket.descriptor, name: node(disk))
         do {
-            try await monitor.blockdevAdd([
+            let nbd: [String: JSONValue] = [
                 "driver": "nbd", "node-name": .string(node(disk)), "server": ["type": "fd", "str": .string(node(disk))],
                 "export": .string(disk),
                 "reconnect-delay": 0, "detect-zeroes": "unmap", "discard": "unmap",
-            ])
+            ]
+            try await monitor.blockdevAdd(.object(nbd.merging(blockTLS(record)) { first, _ in first }))
         } catch let error as QMPError {
             try await forgetDescriptor(node(disk), monitor)
+            if record.streams?.isEncrypted == true, StreamCredentials.isRefusalAtFirst("\(error)") {
+                throw AgentProblem(.failed, tlsRefusal(of: disk, record, error))
+            }
             throw AgentProblem(.failed, .connectionLost, "the target's disk \(disk) cannot be opened: \(error)")
         }
         attached.insert(disk)
@@ -129,15 +149,30 @@ extension Outgoing {
                 "QEMU \(monitor.version) cannot pause before the switchover: a newer one is needed for live migration")
         }
         try await ledger.layOutSlot()
-        try await monitor.migrateSetCapabilities(Self.capabilities(leave.rules).filter { known.contains($0.key) })
+        var capabilities = Self.capabilities(leave.rules)
+        capabilities["multifd"] = record.streams?.channels != nil
+        capabilities["postcopy-ram"] = record.streams?.isPostCopyAllowed == true
+        try await monitor.migrateSetCapabilities(capabilities.filter { known.contains($0.key) })
+        try await ensureCredentials(record, monitor)
         let policy = ConvergencePolicy(leave.rules)
         self.policy = policy
         let throttle = ConvergencePolicy.throttleSteps(leave.rules)
-        try await monitor.migrateSetParameters([
+        let parameters: [String: JSONValue] = [
             "downtime-limit": JSONValue(policy.limit), "cpu-throttle-initial": JSONValue(throttle.initial),
             "cpu-throttle-increment": JSONValue(throttle.increment),
-        ])
+        ]
+        try await monitor.migrateSetParameters(.object(parameters.merging(memoryParameters(record)) { first, _ in first }))
         try await applyBandwidth(record, isSendingMemory: true)
+        if record.streams?.channels != nil {
+            try await migrateByChannels(record, monitor)
+        } else {
+            try await migrateByDescriptor(record, monitor)
+        }
+        tell(policy.opening)
+        try await keep(policy)
+    }
+
+    private func migrateByDescriptor(_ record: OutgoingRecord, _ monitor: QMPClient) async throws {
         let socket = try await StreamSocket.connect(record.target.address, port: record.target.memoryPort, deadline: .seconds(5))
         try await socket.send(StreamSocket.preamble(key))
         try await monitor.sendDescriptor(socket.descriptor, name: memoryName)
@@ -148,16 +183,17 @@ extension Outgoing {
             try await forgetDescriptor(memoryName, monitor)
             throw error
         }
-        tell(policy.opening)
-        try await keep(policy)
     }
 
-    func handOver() async throws {
+    func handOver(isPostCopy: Bool) async throws {
+        if timeline.completed == nil { timeline.completed = Timestamp.microseconds }
         let (timeline, progress, events) = (timeline, latest, events)
         let key = key
         try await ledger.change(isUrgent: true) { record in
             guard var outgoing = record.outgoing, outgoing.key == key, outgoing.unwinding == nil, !outgoing.isOver else { return }
             outgoing.phase = .handedOver
+            // What was to end by post-copy may have converged meanwhile.
+            outgoing.postCopy = isPostCopy ? .begun : nil
             outgoing.timeline = timeline
             outgoing.progress = progress
             outgoing.events = events
@@ -165,7 +201,8 @@ extension Outgoing {
             record.tenure = .handedOver
         }
         guard self.record?.phase == .handedOver else { return }
-        show(.handedOver)
+        show(.handedOver) { if isPostCopy { $0.postCopy = .fetching } }
+        for socket in sockets { socket.setTimeout(StreamSocket.bulkTimeout) }
         sockets = []
     }
 
@@ -174,11 +211,12 @@ extension Outgoing {
         if ContinuousClock.now < delivery.notBefore { return .pause(delivery.notBefore - .now) }
         do {
             let answer = try await host.peers.agent(at: leave.targetAgentURL).handOver(
-                server, HandoverOrder(epoch: record.epoch, key: key, source: host.configuration.name))
-            guard answer.phase == .running, let resumeUS = answer.resumeUS else {
+                server, HandoverOrder(epoch: record.epoch, key: key, source: host.configuration.name, isPaused: record.isPaused))
+            guard answer.phase == .running, answer.resumeUS != nil || answer.isPaused == true else {
                 throw AgentProblem(.conflict, .agentError, "the target answered the handover with phase \(answer.phase.rawValue)")
             }
-            let blackout = record.timeline.blackout(answered: Timestamp.microseconds, resumeUS: resumeUS)
+            // A guest that stood still all the time has none.
+            let blackout = answer.resumeUS.flatMap { record.timeline.blackout(answered: Timestamp.microseconds, resumeUS: $0) }
             try await change {
                 guard $0.phase == .handedOver else { return }
                 $0.phase = .confirmed
@@ -190,7 +228,7 @@ extension Outgoing {
                 $0.blackout = blackout
                 $0.reason = nil
             }
-            return .done
+            return self.record?.isOver == false ? .again : .done
         } catch let problem as AgentProblem {
             delivery.tries += 1
             delivery.notBefore = .now.advanced(by: .milliseconds(min(2000, 20 << min(delivery.tries, 7))))

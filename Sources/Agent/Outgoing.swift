@@ -42,6 +42,10 @@ actor Outgoing {
     var latest: Fleet.Progress
     var published: ContinuousClock.Instant?
     var troubles = 0
+    var hasCredentials = false
+    var isPostCopyOrdered = false
+    var hasArrived = false
+    var isTargetLost = false
     var delivery = Delivery()
 
     struct Delivery {
@@ -68,7 +72,8 @@ actor Outgoing {
         self.watched = Watched(
             OutgoingReport(
                 epoch: record.epoch, key: record.key, phase: record.phase, version: Timestamp.microseconds, progress: record.progress,
-                reason: record.reason, blackout: record.blackout, events: record.events))
+                reason: record.reason, blackout: record.blackout, events: record.events,
+                postCopy: record.phase == .handedOver || record.phase == .confirmed ? PostCopy(record.postCopy) : nil))
     }
 
     func start() {
@@ -131,7 +136,7 @@ actor Outgoing {
             let sight = try await look(record)
             let step = OutgoingMachine.next(record, sight)
             if sight.memory != .preSwitchover { isInherited = false }
-            let turn = try await take(step, record)
+            let turn = try await take(step, record, seen: sight.memory)
             troubles = 0
             return turn
         } catch is CancellationError {
@@ -146,7 +151,8 @@ actor Outgoing {
         logger.warning("a step of the migration failed", metadata: ["problem": "\(error)"])
         troubles += 1
         let pause = Turn.pause(.milliseconds(min(1000, 20 << min(troubles, 6))))
-        guard process?.isAlive == true, record.phase != .handedOver else { return pause }
+        // Post-copy can only be waited for: tearing its connection could leave the guest with neither.
+        guard process?.isAlive == true, record.phase != .handedOver, record.postCopy != .begun else { return pause }
         if let error = error as? QMPError, error.code == .deadline {
             // QEMU hangs on a connection that does: tear it, past its main loop.
             await yank(memory: true)

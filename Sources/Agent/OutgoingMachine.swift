@@ -27,6 +27,12 @@ enum OutgoingMachine {
         /// After `migrate-continue`: it must not be cancelled any more, QEMU 7.2 may abort and take the guest along.
         case device
         case completed
+        /// Post-copy has begun: the target may have all it needs to run.
+        case postCopy
+        /// Its stream broke. QEMU 7.2 neither runs the guest again from here nor ends: both ends must be joined anew.
+        case interrupted
+        /// Both ends are being joined.
+        case rejoining
         case cancelling
         case cancelled
         case failed(String)
@@ -44,6 +50,12 @@ enum OutgoingMachine {
         var isInherited: Bool
         /// What the policy of convergence has come to, while memory moves.
         var verdict: Verdict?
+        /// The target's agent said, before QEMU was asked, that its QEMU could run the guest (post-copy).
+        var hasArrived = false
+        /// The target's agent said that its QEMU is gone and never owned the guest, or ended since.
+        var isTargetLost = false
+        /// Memory's stream failed because one end did not prove to the other who it is.
+        var isPeerUnproven = false
     }
 
     enum Verdict: Hashable, Sendable {
@@ -64,8 +76,18 @@ enum OutgoingMachine {
         case drain([String])
         /// Forget mirrors that ended and their nodes, before QEMU gives its disks away.
         case clear([String])
+        /// Write that post-copy begins, which cannot be called off.
+        case beginPostCopy
         /// `migrate-continue`.
         case proceed
+        /// Ask the target's agent whether its QEMU could run the guest.
+        case askTarget
+        /// Join the two ends of a broken post-copy anew.
+        case rejoin
+        /// Write how post-copy ended.
+        case endPostCopy(OutgoingRecord.PostCopyMark)
+        /// End QEMU: it holds a guest that can run nowhere.
+        case endGuest(Reason)
         /// Write the handover record.
         case handOver
         /// Tell the target, again and again.
@@ -87,14 +109,15 @@ enum OutgoingMachine {
 
     static func next(_ record: OutgoingRecord, _ sight: Sight) -> Step {
         switch record.phase {
-        case .confirmed, .aborted, .failed: return .done
+        case .aborted, .failed: return .done
+        case .confirmed: return record.isOver ? .done : fetch(sight)
         case .handedOver: return .deliver
         case .mirroring, .mirrored, .memory, .switching: break
         }
         guard sight.isAlive else {
             return .finish(.failed, Reason(.guestStopped, "the guest's QEMU on the source ended while it was migrated"))
         }
-        if let unwinding = record.unwinding { return back(unwinding, sight) }
+        if let unwinding = record.unwinding { return back(unwinding, record, sight) }
         return forward(record, sight)
     }
 
@@ -105,8 +128,13 @@ enum OutgoingMachine {
         }.first
         let absent = sight.mirrors.filter { $0.value == .absent || $0.value == .idle }.keys.sorted()
         let isBegun = record.phase == .memory || record.phase == .switching
-        if !isBegun, [.moving, .preSwitchover, .device].contains(sight.memory) { return .noteMemory }
+        if !isBegun, [.moving, .preSwitchover, .device, .postCopy].contains(sight.memory) { return .noteMemory }
         switch isBegun ? sight.memory : .none {
+        case .failed(let text) where sight.isPeerUnproven:
+            return turnBack(
+                .tlsRefused,
+                "the TLS handshake with the target at \(record.target.address) for memory failed (\(text)): "
+                    + StreamCredentials.remedy(record.target.address))
         case .failed(let text): return turnBack(.connectionLost, "memory could not be sent to the target: \(text)")
         case .cancelled, .cancelling: return turnBack(.qemuError, "somebody cancelled the migration in QEMU")
         case .none:
@@ -133,19 +161,41 @@ enum OutgoingMachine {
             if !ready.isEmpty { return .drain(ready) }
             if sight.mirrors.values.contains(.copying) { return .wait }
             let ended = sight.mirrors.filter { $0.value != .absent }.keys.sorted()
-            return ended.isEmpty ? .proceed : .clear(ended)
+            guard ended.isEmpty else { return .clear(ended) }
+            return record.postCopy == .asked ? .beginPostCopy : .proceed
         case .device: return .wait
         case .completed: return .handOver
+        case .postCopy, .interrupted, .rejoining:
+            if sight.isTargetLost { return .endGuest(lost) }
+            return sight.hasArrived ? .handOver : .askTarget
         }
     }
 
-    private static func back(_ unwinding: OutgoingRecord.Unwinding, _ sight: Sight) -> Step {
+    private static let lost = Reason(
+        .guestStopped,
+        "post-copy had begun when the target was lost: the guest's memory is gone with it; the disks here are whole, start the server again"
+    )
+
+    /// The target runs the guest and fetches the rest of its memory.
+    private static func fetch(_ sight: Sight) -> Step {
+        guard sight.isAlive, !sight.isTargetLost else { return .endPostCopy(.lost) }
+        switch sight.memory {
+        case .completed: return .endPostCopy(.complete)
+        case .interrupted: return .rejoin
+        case .none, .cancelled, .failed: return .endPostCopy(.lost)
+        case .moving, .preSwitchover, .device, .postCopy, .rejoining, .cancelling: return .wait
+        }
+    }
+
+    private static func back(_ unwinding: OutgoingRecord.Unwinding, _ record: OutgoingRecord, _ sight: Sight) -> Step {
         switch sight.memory {
         case .moving, .preSwitchover: return .cancelMemory
         case .device, .cancelling: return .wait
+        // Reached only with the target's refusal: no other order calls post-copy off.
+        case .postCopy, .interrupted, .rejoining: return .endGuest(unwinding.reason ?? lost)
         case .none, .completed, .cancelled, .failed: break
         }
         if sight.mirrors.values.contains(where: { $0 != .absent }) { return .removeMirrors }
-        return sight.isRunning ? .finish(unwinding.phase, unwinding.reason) : .resume
+        return sight.isRunning || record.isPaused == true ? .finish(unwinding.phase, unwinding.reason) : .resume
     }
 }

@@ -33,8 +33,28 @@ package struct AgentClient: AgentOrders {
         try await call(.GET, path(server), within: Self.quick)
     }
 
+    package func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport {
+        try await call(.POST, path(server, "measure"), order, within: Self.quick)
+    }
+
+    package func cpuFeatures(_ server: ServerID) async throws -> CPUFeaturesReport {
+        try await call(.GET, path(server, "cpu-features"), within: Self.quick)
+    }
+
+    package func checkCPU(_ order: CPUCheckOrder) async throws -> CPUCheckReport {
+        try await call(.POST, "/v1/host/cpu-check", order, within: Self.quick)
+    }
+
+    package func awaitRehearsal(_ order: RehearsalOrder) async throws -> RehearsalPlace {
+        try await call(.POST, "/v1/host/rehearsals", order, within: Self.quick)
+    }
+
+    package func rehearse(_ server: ServerID, _ order: RehearseOrder) async throws -> RehearsalReport {
+        try await call(.POST, path(server, "rehearse"), order, within: Self.slow)
+    }
+
     package func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport {
-        try await call(.PUT, path(server), order, within: order.images.isEmpty ? Self.slow : Self.copying)
+        try await call(.PUT, path(server), order, within: order.images.isEmpty && order.bases.isEmpty ? Self.slow : Self.copying)
     }
 
     package func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport {
@@ -43,6 +63,18 @@ package struct AgentClient: AgentOrders {
 
     package func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport {
         try await call(.POST, path(server, "stop"), order, within: Self.slow + .milliseconds(order.graceMS))
+    }
+
+    package func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport {
+        try await call(.POST, path(server, "pause"), order, within: Self.slow)
+    }
+
+    package func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport {
+        try await call(.POST, path(server, "cdrom"), order, within: Self.slow)
+    }
+
+    package func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds {
+        try await call(.POST, "/v1/bases/missing", needs, within: Self.slow)
     }
 
     package func delete(_ server: ServerID, _ order: DeleteOrder) async throws {
@@ -73,8 +105,45 @@ package struct AgentClient: AgentOrders {
         try await call(.POST, path(server, "incoming/refuse"), order, within: Self.slow)
     }
 
-    package func discard(_ server: ServerID, _ order: DiscardOrder) async throws {
-        let _: Nothing = try await call(.POST, path(server, "discard"), order, within: Self.slow)
+    @discardableResult
+    package func discard(_ server: ServerID, _ order: DiscardOrder) async throws -> DiscardReport {
+        try await call(.POST, path(server, "discard"), order, within: Self.slow)
+    }
+
+    package func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport {
+        try await call(.POST, path(server, "shared"), order, within: Self.quick)
+    }
+
+    package func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport {
+        try await call(.PUT, path(server, "adopted"), order, within: Self.slow)
+    }
+
+    package func deleteKept(_ id: String) async throws {
+        let _: Nothing = try await call(.DELETE, "/v1/kept/\(escaped(id))", within: Self.slow)
+    }
+
+    package func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport {
+        try await call(.PUT, path(server, "loan"), order, within: Self.slow)
+    }
+
+    package func yield(_ server: ServerID, _ order: YieldOrder) async throws -> LoanReport {
+        try await call(.POST, path(server, "loan/yield"), order, within: Self.slow)
+    }
+
+    package func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport {
+        try await call(.POST, path(server, "loan/return"), order, within: Self.slow)
+    }
+
+    package func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport {
+        try await call(.PUT, path(server, "receipt"), order, within: Self.slow)
+    }
+
+    package func loan(_ server: ServerID, _ key: AttemptKey) async throws -> LoanReport {
+        try await call(.GET, path(server, "loan") + query(key, 0, 0), within: Self.quick)
+    }
+
+    package func digests(_ server: ServerID, _ order: DigestOrder) async throws -> DigestReport {
+        try await call(.POST, path(server, "loan/digests"), order, within: Self.slow)
     }
 
     package func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport {

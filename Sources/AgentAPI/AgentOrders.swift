@@ -7,10 +7,21 @@ package import Fleet
 package protocol AgentOrders: Sendable {
     func host() async throws -> HostFacts
     func guest(_ server: ServerID) async throws -> GuestReport
+    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds
+
+    /// What the source of a migration knows of what there is to move. Changes nothing.
+    func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport
+    func cpuFeatures(_ server: ServerID) async throws -> CPUFeaturesReport
+    func checkCPU(_ order: CPUCheckOrder) async throws -> CPUCheckReport
+    /// The target's end of a rehearsal, then the source's.
+    func awaitRehearsal(_ order: RehearsalOrder) async throws -> RehearsalPlace
+    func rehearse(_ server: ServerID, _ order: RehearseOrder) async throws -> RehearsalReport
 
     func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport
     func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport
     func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport
+    func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport
+    func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport
     func delete(_ server: ServerID, _ order: DeleteOrder) async throws
 
     func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport
@@ -19,7 +30,22 @@ package protocol AgentOrders: Sendable {
     func abort(_ server: ServerID, _ order: AbortOrder) async throws -> OutgoingReport
     func handOver(_ server: ServerID, _ order: HandoverOrder) async throws -> IncomingReport
     func refuse(_ server: ServerID, _ order: RefuseOrder) async throws -> IncomingReport
-    func discard(_ server: ServerID, _ order: DiscardOrder) async throws
+    @discardableResult
+    func discard(_ server: ServerID, _ order: DiscardOrder) async throws -> DiscardReport
+
+    func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport
+    func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport
+
+    /// Has nothing left of what a failed attempt left here and was kept (``KeptGuest``); one that is not there is as good.
+    func deleteKept(_ id: String) async throws
+
+    func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport
+    func yield(_ server: ServerID, _ order: YieldOrder) async throws -> LoanReport
+    func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport
+    func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport
+    /// What is lent under that key; for the agent that copies it too.
+    func loan(_ server: ServerID, _ key: AttemptKey) async throws -> LoanReport
+    func digests(_ server: ServerID, _ order: DigestOrder) async throws -> DigestReport
 
     /// The source's end of an attempt; waits up to `waitMS` for a version beyond `seen`.
     func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport

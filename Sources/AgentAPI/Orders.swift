@@ -18,11 +18,14 @@ package struct DefineOrder: Sendable, Codable {
     package var description: GuestDescription
     /// By disk name, a path on the host of the image that the new disk's content is copied from.
     package var images: [String: String]
+    /// By disk name, a path on the host of the image that the new disk rests on. It is taken into the disk's storage with all that it rests on.
+    package var bases: [String: String]
 
-    package init(epoch: Epoch, description: GuestDescription, images: [String: String] = [:]) {
+    package init(epoch: Epoch, description: GuestDescription, images: [String: String] = [:], bases: [String: String] = [:]) {
         self.epoch = epoch
         self.description = description
         self.images = images
+        self.bases = bases
     }
 }
 
@@ -58,12 +61,46 @@ package struct PrepareOrder: Sendable, Codable {
     package var description: GuestDescription
     /// Name of the source host, the only one whose agent may hand over.
     package var source: String
+    /// Names of the disks on storages that were proven to be the same on both hosts: they are opened as they are. The target refuses when
+    /// they are not exactly those that it would open so itself.
+    package var sharedDisks: [String]
+    package var streams: StreamOptions
+    /// What stands here when the attempt has failed is kept for somebody to look at.
+    package var keepsFailed: Bool
+    /// Bytes of the medium in its cdrom, as the source has it: the target's under the same path must have as many. Nil for no medium.
+    package var cdromBytes: Int64?
 
-    package init(epoch: Epoch, key: AttemptKey, description: GuestDescription, source: String) {
+    package init(
+        epoch: Epoch, key: AttemptKey, description: GuestDescription, source: String, sharedDisks: [String] = [],
+        streams: StreamOptions = .plain, keepsFailed: Bool = false, cdromBytes: Int64? = nil
+    ) {
         self.epoch = epoch
         self.key = key
         self.description = description
         self.source = source
+        self.sharedDisks = sharedDisks
+        self.streams = streams
+        self.keepsFailed = keepsFailed
+        self.cdromBytes = cdromBytes
+    }
+}
+
+/// How the streams of an attempt travel. Both ends are told the same.
+package struct StreamOptions: Hashable, Sendable, Codable {
+    /// Memory and disks under TLS, by the two hosts' own certificates: each end proves who it is.
+    package var isEncrypted: Bool
+    /// Parallel memory streams, by QEMU's own sockets; nil is one, by the agents' socket.
+    package var channels: Int?
+    /// When memory does not converge the target runs the guest and fetches the rest.
+    package var isPostCopyAllowed: Bool
+
+    /// One memory stream, in the clear, all of it before the switch.
+    package static let plain = StreamOptions()
+
+    package init(isEncrypted: Bool = false, channels: Int? = nil, isPostCopyAllowed: Bool = false) {
+        self.isEncrypted = isEncrypted
+        self.channels = channels
+        self.isPostCopyAllowed = isPostCopyAllowed
     }
 }
 
@@ -87,12 +124,19 @@ package struct MirrorOrder: Sendable, Codable {
     package var target: Endpoints
     /// Bytes a second over all streams of this migration together; nil is without limit.
     package var bandwidth: Int64?
+    /// As in ``PrepareOrder``: the disks that are not mirrored. The source refuses when they are not exactly those that it calls shared.
+    package var sharedDisks: [String]
+    package var streams: StreamOptions
 
-    package init(epoch: Epoch, key: AttemptKey, target: Endpoints, bandwidth: Int64?) {
+    package init(
+        epoch: Epoch, key: AttemptKey, target: Endpoints, bandwidth: Int64?, sharedDisks: [String] = [], streams: StreamOptions = .plain
+    ) {
         self.epoch = epoch
         self.key = key
         self.target = target
         self.bandwidth = bandwidth
+        self.sharedDisks = sharedDisks
+        self.streams = streams
     }
 }
 
@@ -140,11 +184,14 @@ package struct HandoverOrder: Sendable, Codable {
     package var epoch: Epoch
     package var key: AttemptKey
     package var source: String
+    /// It stood still at the source by somebody's order: own it, and leave it so.
+    package var isPaused: Bool?
 
-    package init(epoch: Epoch, key: AttemptKey, source: String) {
+    package init(epoch: Epoch, key: AttemptKey, source: String, isPaused: Bool? = nil) {
         self.epoch = epoch
         self.key = key
         self.source = source
+        self.isPaused = isPaused
     }
 }
 
@@ -153,10 +200,14 @@ package struct HandoverOrder: Sendable, Codable {
 package struct RefuseOrder: Sendable, Codable {
     package var epoch: Epoch
     package var key: AttemptKey
+    /// The source's end is undone: nothing can come from there any more. Otherwise a guest that post-copy has brought here, and which can
+    /// run nowhere else, is not refused (409 `conflict`).
+    package var isFinal: Bool
 
-    package init(epoch: Epoch, key: AttemptKey) {
+    package init(epoch: Epoch, key: AttemptKey, isFinal: Bool = true) {
         self.epoch = epoch
         self.key = key
+        self.isFinal = isFinal
     }
 }
 
@@ -171,10 +222,22 @@ package struct DiscardOrder: Sendable, Codable {
     package var epoch: Epoch
     package var key: AttemptKey
     package var end: End
+    /// Name of the host that rescued the server under this epoch. Then there was no handover: a guest that is still here is ended, and no
+    /// disk is touched.
+    package var rescuedBy: String?
+    /// Of a target: why the attempt ended. Called off, nothing is kept of it.
+    package var reason: Reason?
+    /// Of a target that was copying: what was copied stays, for another attempt on this host to go on with.
+    package var keepsCopies: Bool?
 
-    package init(epoch: Epoch, key: AttemptKey, end: End) {
+    package init(
+        epoch: Epoch, key: AttemptKey, end: End, rescuedBy: String? = nil, reason: Reason? = nil, keepsCopies: Bool? = nil
+    ) {
         self.epoch = epoch
         self.key = key
         self.end = end
+        self.rescuedBy = rescuedBy
+        self.reason = reason
+        self.keepsCopies = keepsCopies
     }
 }

@@ -7,13 +7,30 @@ package struct GuestReport: Hashable, Sendable, Codable {
     /// Path on the host of the file that the serial console is written to.
     package var consoleLog: String
     package var warnings: [String]
+    /// Bytes of the medium in its cdrom; nil without one.
+    package var cdromBytes: Int64?
 
-    package init(summary: GuestSummary, description: GuestDescription, consoleLog: String, warnings: [String]) {
+    package init(
+        summary: GuestSummary, description: GuestDescription, consoleLog: String, warnings: [String], cdromBytes: Int64? = nil
+    ) {
         self.summary = summary
         self.description = description
         self.consoleLog = consoleLog
         self.warnings = warnings
+        self.cdromBytes = cdromBytes
     }
+}
+
+/// How a guest's memory stands that its target runs already.
+package enum PostCopy: String, Sendable, Codable {
+    /// Pages are still at the source: it must stay until they are sent.
+    case fetching
+    /// The stream broke, and the agents join the two ends anew; the guest stands still as soon as it needs a page.
+    case interrupted
+    /// Every page is at the target.
+    case complete
+    /// One of the two QEMUs ended before that: the guest's memory is gone.
+    case lost
 }
 
 /// How far the source's end of an attempt is.
@@ -46,10 +63,14 @@ package struct OutgoingReport: Hashable, Sendable, Codable {
     package var blackout: Blackout?
     /// What an operator should see in the history: downtime limit raised, throttle begun, in order.
     package var events: [PolicyEvent]
+    /// Nil when all memory goes before the switch.
+    package var postCopy: PostCopy?
+    /// The guest stands still by somebody's order, and will on the target. Nil for one that runs.
+    package var isPaused: Bool?
 
     package init(
         epoch: Epoch, key: AttemptKey, phase: Phase, version: Int64, progress: Progress, reason: Reason? = nil,
-        blackout: Blackout? = nil, events: [PolicyEvent] = []
+        blackout: Blackout? = nil, events: [PolicyEvent] = [], postCopy: PostCopy? = nil
     ) {
         self.epoch = epoch
         self.key = key
@@ -59,6 +80,7 @@ package struct OutgoingReport: Hashable, Sendable, Codable {
         self.reason = reason
         self.blackout = blackout
         self.events = events
+        self.postCopy = postCopy
     }
 }
 
@@ -71,7 +93,7 @@ package struct IncomingReport: Hashable, Sendable, Codable {
         case received
         /// The ownership record is on disk.
         case owned
-        /// `cont` was given and QEMU says running.
+        /// `cont` was given and QEMU says running; or the guest was owned paused, and stands still as it did at the source.
         case running
         /// It will never run this attempt's guest.
         case refused
@@ -92,10 +114,18 @@ package struct IncomingReport: Hashable, Sendable, Codable {
     package var resumeUS: Int64?
     /// Milliseconds after `cont` at which a vCPU thread was first seen to have executed; nil when none was yet.
     package var vcpuProgressMS: Int64?
+    /// Nil when all memory comes before the switch.
+    package var postCopy: PostCopy?
+    /// Of a stopped server whose files are copied. `prepared` then means that they are being copied, `received` that all of them are here and
+    /// verified, and `owned` is the end.
+    package var receipt: ReceiptReport?
+    /// It was handed over paused and is left so. Nil for one that runs.
+    package var isPaused: Bool?
 
     package init(
         epoch: Epoch, key: AttemptKey, phase: Phase, version: Int64, endpoints: Endpoints? = nil, reason: Reason? = nil,
-        ownershipUS: Int64? = nil, resumeUS: Int64? = nil, vcpuProgressMS: Int64? = nil
+        ownershipUS: Int64? = nil, resumeUS: Int64? = nil, vcpuProgressMS: Int64? = nil, postCopy: PostCopy? = nil,
+        receipt: ReceiptReport? = nil, isPaused: Bool? = nil
     ) {
         self.epoch = epoch
         self.key = key
@@ -106,6 +136,9 @@ package struct IncomingReport: Hashable, Sendable, Codable {
         self.ownershipUS = ownershipUS
         self.resumeUS = resumeUS
         self.vcpuProgressMS = vcpuProgressMS
+        self.postCopy = postCopy
+        self.receipt = receipt
+        self.isPaused = isPaused
     }
 }
 

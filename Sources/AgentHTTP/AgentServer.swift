@@ -93,7 +93,31 @@ package enum AgentServer {
         router.get("/v1/host") { request, context in
             await answer(request, context) { _ in try await agent.host() }
         }
+        router.post("/v1/bases/missing") { request, context in
+            await obey(request, context) { try await agent.missingBases($0.order(BaseNeeds.self)) }
+        }
+        router.delete("/v1/kept/:id") { request, context in
+            await obey(request, context) {
+                try await agent.deleteKept($0.context.parameters.require("id"))
+                return Nothing()
+            }
+        }
+        router.post("/v1/host/cpu-check") { request, context in
+            await obey(request, context) { try await agent.checkCPU($0.order(CPUCheckOrder.self)) }
+        }
+        router.post("/v1/host/rehearsals") { request, context in
+            await obey(request, context) { try await agent.awaitRehearsal($0.order(RehearsalOrder.self)) }
+        }
         let guest = router.group("/v1/guests/:server")
+        guest.post("measure") { request, context in
+            await obey(request, context) { try await agent.measure($0.server, $0.order(MeasureOrder.self)) }
+        }
+        guest.get("cpu-features") { request, context in
+            await obey(request, context) { try await agent.cpuFeatures($0.server) }
+        }
+        guest.post("rehearse") { request, context in
+            await obey(request, context) { try await agent.rehearse($0.server, $0.order(RehearseOrder.self)) }
+        }
         guest.get { request, context in
             await answer(request, context) { try await agent.guest($0.server) }
         }
@@ -106,6 +130,12 @@ package enum AgentServer {
         guest.post("stop") { request, context in
             await obey(request, context) { try await agent.stop($0.server, $0.order(StopOrder.self)) }
         }
+        guest.post("pause") { request, context in
+            await obey(request, context) { try await agent.pause($0.server, $0.order(PauseOrder.self)) }
+        }
+        guest.post("cdrom") { request, context in
+            await obey(request, context) { try await agent.setCDROM($0.server, $0.order(CDROMOrder.self)) }
+        }
         guest.post("delete") { request, context in
             await obey(request, context) {
                 try await agent.delete($0.server, $0.order(DeleteOrder.self))
@@ -113,13 +143,20 @@ package enum AgentServer {
             }
         }
         guest.post("discard") { request, context in
-            await obey(request, context) {
-                try await agent.discard($0.server, $0.order(DiscardOrder.self))
-                return Nothing()
-            }
+            await obey(request, context) { try await agent.discard($0.server, $0.order(DiscardOrder.self)) }
+        }
+        guest.post("shared") { request, context in
+            await obey(request, context) { try await agent.prove($0.server, $0.order(ProofOrder.self)) }
+        }
+        guest.put("adopted") { request, context in
+            await obey(request, context) { try await agent.adopt($0.server, $0.order(AdoptOrder.self)) }
         }
         routeOutgoing(guest.group("outgoing"), agent)
         routeIncoming(guest.group("incoming"), agent)
+        routeLoan(guest.group("loan"), agent)
+        guest.put("receipt") { request, context in
+            await obey(request, context) { try await agent.receive($0.server, $0.order(ReceiveOrder.self)) }
+        }
         return router
     }
 
@@ -135,6 +172,24 @@ package enum AgentServer {
         }
         routes.post("abort") { request, context in
             await obey(request, context) { try await agent.abort($0.server, $0.order(AbortOrder.self)) }
+        }
+    }
+
+    private static func routeLoan(_ routes: RouterGroup<Context>, _ agent: HostAgent) {
+        routes.get { request, context in
+            await answer(request, context) { try await agent.loan($0.server, $0.key) }
+        }
+        routes.put { request, context in
+            await obey(request, context) { try await agent.lend($0.server, $0.order(LendOrder.self)) }
+        }
+        routes.post("yield") { request, context in
+            await obey(request, context) { try await agent.yield($0.server, $0.order(YieldOrder.self)) }
+        }
+        routes.post("return") { request, context in
+            await obey(request, context) { try await agent.takeBack($0.server, $0.order(TakeBackOrder.self)) }
+        }
+        routes.post("digests") { request, context in
+            await answer(request, context) { try await agent.digests($0.server, $0.order(DigestOrder.self)) }
         }
     }
 

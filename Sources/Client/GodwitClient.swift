@@ -93,7 +93,7 @@ package struct GodwitClient: Sendable {
 
 extension GodwitClient {
     /// - Parameter search: Part of a name or id.
-    package func servers(search: String? = nil, host: String? = nil, status: ServerStatus? = nil) async throws -> Page<ServerView> {
+    package func servers(search: String? = nil, host: String? = nil, status: ShownStatus? = nil) async throws -> Page<ServerView> {
         try await get("/v1/servers", ["search": search, "host": host, "status": status?.rawValue])
     }
 
@@ -119,6 +119,16 @@ extension GodwitClient {
     /// Answers when the guest is off.
     package func stopServer(_ reference: String, _ request: StopServerRequest = StopServerRequest()) async throws -> ServerView {
         try await send(.POST, "/v1/servers/\(escaped(reference))/stop", body: request, deadline: Self.operationDeadline)
+    }
+
+    /// Answers when the guest's vCPUs stand still.
+    package func suspendServer(_ reference: String) async throws -> ServerView {
+        try await send(.POST, "/v1/servers/\(escaped(reference))/suspend", body: Nothing(), deadline: Self.operationDeadline)
+    }
+
+    /// Answers when they execute again.
+    package func resumeServer(_ reference: String) async throws -> ServerView {
+        try await send(.POST, "/v1/servers/\(escaped(reference))/resume", body: Nothing(), deadline: Self.operationDeadline)
     }
 
     /// Answers with the accepted migration, `pending`; follow it with ``watchMigration(_:reconnectingFor:)``.
@@ -219,16 +229,16 @@ extension GodwitClient {
 // MARK: requests
 
 /// The body `{}`.
-private struct Nothing: Encodable {}
+struct Nothing: Encodable {}
 
 extension GodwitClient {
-    private func get<Answer: Decodable>(_ path: String, _ query: KeyValuePairs<String, String?> = [:]) async throws -> Answer {
+    func get<Answer: Decodable>(_ path: String, _ query: KeyValuePairs<String, String?> = [:]) async throws -> Answer {
         let pairs = query.compactMap { name, value in value.map { "\(name)=\(escaped($0))" } }
         let target = pairs.isEmpty ? path : "\(path)?\(pairs.joined(separator: "&"))"
         return try decode(try await perform(.GET, target, body: nil, deadline: Self.ordinaryDeadline), of: target)
     }
 
-    private func send<Answer: Decodable>(
+    func send<Answer: Decodable>(
         _ method: HTTPMethod, _ path: String, body: some Encodable, deadline: Duration = GodwitClient.ordinaryDeadline
     ) async throws -> Answer {
         let bytes: Data
@@ -240,7 +250,7 @@ extension GodwitClient {
         return try decode(try await perform(method, path, body: bytes, deadline: deadline), of: path)
     }
 
-    private func perform(_ method: HTTPMethod, _ path: String, body: Data?, deadline: Duration) async throws -> ByteBuffer {
+    func perform(_ method: HTTPMethod, _ path: String, body: Data?, deadline: Duration) async throws -> ByteBuffer {
         var request = request(method, path)
         if let body {
             request.headers.add(name: "content-type", value: "application/json")
@@ -329,7 +339,7 @@ extension GodwitClient {
     }
 
     /// As one segment of a path or one value of a query (RFC 3986, unreserved characters).
-    private func escaped(_ text: String) -> String {
+    func escaped(_ text: String) -> String {
         text.utf8.map { byte in
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),

@@ -12,6 +12,14 @@ package struct HostView: Hashable, Sendable, Codable {
     package var name: String
     package var status: Status
     package var enabled: Bool
+    /// Nothing is placed here.
+    package var maintenance: Bool
+    /// How many vCPUs may be promised for each processor, and how often each byte of memory.
+    package var vcpusOvercommit: Double
+    package var memoryOvercommit: Double
+    /// Migrations that may be on their way into it, and out of it, at once.
+    package var inboundSlots: Int
+    package var outboundSlots: Int
     package var agentURL: String
     package var architecture: String?
     package var cpuModel: String?
@@ -33,19 +41,31 @@ package struct HostView: Hashable, Sendable, Codable {
     package var guests: Int?
     /// Unfinished migrations into this host.
     package var inboundMigrations: Int
+    /// Unfinished migrations from this host that have a target.
+    package var outboundMigrations: Int
+    /// Attempts to bring a server here that failed within the last hour.
+    package var recentFailures: Int
     package var warnings: [String]
 
     package init(
-        id: String, name: String, status: Status, enabled: Bool, agentURL: String, architecture: String? = nil, cpuModel: String? = nil,
+        id: String, name: String, status: Status, enabled: Bool, maintenance: Bool = false, vcpusOvercommit: Double = 8,
+        memoryOvercommit: Double = 1, inboundSlots: Int = 2, outboundSlots: Int = 2, agentURL: String, architecture: String? = nil,
+        cpuModel: String? = nil,
         microcode: String? = nil, kernel: String? = nil, qemuVersion: String? = nil, machineTypes: [String]? = nil,
         accelerator: Accelerator? = nil, cpus: Int? = nil, vcpusTaken: Int = 0, memoryTotalMB: Int64? = nil, memoryTakenMB: Int64 = 0,
         storages: [StorageView] = [], networks: [NetworkView] = [], guests: Int? = nil, inboundMigrations: Int = 0,
+        outboundMigrations: Int = 0, recentFailures: Int = 0,
         warnings: [String] = []
     ) {
         self.id = id
         self.name = name
         self.status = status
         self.enabled = enabled
+        self.maintenance = maintenance
+        self.vcpusOvercommit = vcpusOvercommit
+        self.memoryOvercommit = memoryOvercommit
+        self.inboundSlots = inboundSlots
+        self.outboundSlots = outboundSlots
         self.agentURL = agentURL
         self.architecture = architecture
         self.cpuModel = cpuModel
@@ -62,11 +82,17 @@ package struct HostView: Hashable, Sendable, Codable {
         self.networks = networks
         self.guests = guests
         self.inboundMigrations = inboundMigrations
+        self.outboundMigrations = outboundMigrations
+        self.recentFailures = recentFailures
         self.warnings = warnings
     }
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
-        case id, name, status, enabled
+        case id, name, status, enabled, maintenance
+        case vcpusOvercommit = "vcpus_overcommit"
+        case memoryOvercommit = "memory_overcommit"
+        case inboundSlots = "inbound_slots"
+        case outboundSlots = "outbound_slots"
         case agentURL = "agent_url"
         case architecture
         case cpuModel = "cpu_model"
@@ -79,6 +105,8 @@ package struct HostView: Hashable, Sendable, Codable {
         case memoryTakenMB = "memory_taken_mb"
         case storages, networks, guests
         case inboundMigrations = "inbound_migrations"
+        case outboundMigrations = "outbound_migrations"
+        case recentFailures = "recent_failures"
         case warnings
     }
 }

@@ -15,14 +15,17 @@ package struct CreateServerRequest: Hashable, Sendable, Codable {
     package var disks: [DiskRequest]?
     /// A path on the host of an ISO image.
     package var cdrom: String?
+    package var tpm: TPM?
     package var nics: [NICRequest]?
     /// Id or name of the host it must be on; the controller chooses when nil.
     package var preferHost: String?
+    /// Id or name of the server group that it shall be in.
+    package var group: String?
 
     package init(
         name: String, vcpus: Int? = nil, memoryMB: Int64? = nil, cpuModel: String? = nil, machine: String? = nil,
         accelerator: Accelerator? = nil, firmware: Firmware? = nil, boot: BootView? = nil, disks: [DiskRequest]? = nil,
-        cdrom: String? = nil, nics: [NICRequest]? = nil, preferHost: String? = nil
+        cdrom: String? = nil, tpm: TPM? = nil, nics: [NICRequest]? = nil, preferHost: String? = nil, group: String? = nil
     ) {
         self.name = name
         self.vcpus = vcpus
@@ -34,16 +37,19 @@ package struct CreateServerRequest: Hashable, Sendable, Codable {
         self.boot = boot
         self.disks = disks
         self.cdrom = cdrom
+        self.tpm = tpm
         self.nics = nics
         self.preferHost = preferHost
+        self.group = group
     }
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case name, vcpus
         case memoryMB = "memory_mb"
         case cpuModel = "cpu_model"
-        case machine, accelerator, firmware, boot, disks, cdrom, nics
+        case machine, accelerator, firmware, boot, disks, cdrom, tpm, nics
         case preferHost = "prefer_host"
+        case group
     }
 }
 
@@ -58,20 +64,24 @@ package struct DiskRequest: Hashable, Sendable, Codable {
     package var storage: String?
     /// A path on the host of an image whose content the new disk starts with; an empty disk when nil.
     package var image: String?
+    /// A path on the host of an image that the new disk rests on, copy on write; not together with `image`.
+    package var base: String?
 
     package init(
-        sizeBytes: Int64? = nil, format: DiskFormat? = nil, bus: DiskBus? = nil, storage: String? = nil, image: String? = nil
+        sizeBytes: Int64? = nil, format: DiskFormat? = nil, bus: DiskBus? = nil, storage: String? = nil, image: String? = nil,
+        base: String? = nil
     ) {
         self.sizeBytes = sizeBytes
         self.format = format
         self.bus = bus
         self.storage = storage
         self.image = image
+        self.base = base
     }
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case sizeBytes = "size_bytes"
-        case format, bus, storage, image
+        case format, bus, storage, image, base
     }
 }
 

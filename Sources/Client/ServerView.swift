@@ -4,7 +4,7 @@ package import Fleet
 package struct ServerView: Hashable, Sendable, Codable {
     package var id: String
     package var name: String
-    package var status: ServerStatus
+    package var status: ShownStatus
     package var host: Named
     package var vcpus: Int
     /// MiB, as asked for; the guest may be given a few KiB more (see ``Accelerator``).
@@ -15,7 +15,9 @@ package struct ServerView: Hashable, Sendable, Codable {
     package var firmware: Firmware
     package var boot: BootView?
     package var disks: [DiskView]
+    /// "" is an empty drive.
     package var cdrom: String?
+    package var tpm: TPM?
     package var nics: [NICView]
     /// Path on the host of the serial console's log; only where one server is shown and its agent answers.
     package var consoleLog: String?
@@ -27,9 +29,9 @@ package struct ServerView: Hashable, Sendable, Codable {
     package var createdAt: WireTime
 
     package init(
-        id: String, name: String, status: ServerStatus, host: Named, vcpus: Int, memoryMB: Int64, cpuModel: String, machine: String,
+        id: String, name: String, status: ShownStatus, host: Named, vcpus: Int, memoryMB: Int64, cpuModel: String, machine: String,
         accelerator: Accelerator, firmware: Firmware, boot: BootView? = nil, disks: [DiskView] = [], cdrom: String? = nil,
-        nics: [NICView] = [], consoleLog: String? = nil, epoch: Int64, note: Reason? = nil, migration: String? = nil,
+        tpm: TPM? = nil, nics: [NICView] = [], consoleLog: String? = nil, epoch: Int64, note: Reason? = nil, migration: String? = nil,
         createdAt: WireTime
     ) {
         self.id = id
@@ -45,6 +47,7 @@ package struct ServerView: Hashable, Sendable, Codable {
         self.boot = boot
         self.disks = disks
         self.cdrom = cdrom
+        self.tpm = tpm
         self.nics = nics
         self.consoleLog = consoleLog
         self.epoch = epoch
@@ -57,7 +60,7 @@ package struct ServerView: Hashable, Sendable, Codable {
         case id, name, status, host, vcpus
         case memoryMB = "memory_mb"
         case cpuModel = "cpu_model"
-        case machine, accelerator, firmware, boot, disks, cdrom, nics
+        case machine, accelerator, firmware, boot, disks, cdrom, tpm, nics
         case consoleLog = "console_log"
         case epoch, note, migration
         case createdAt = "created_at"
@@ -72,19 +75,22 @@ package struct DiskView: Hashable, Sendable, Codable {
     package var format: DiskFormat
     package var bus: DiskBus
     package var storage: String
+    /// Name of the base image that it rests on, made of that one's content.
+    package var base: String?
 
-    package init(name: String, sizeBytes: Int64, format: DiskFormat, bus: DiskBus, storage: String) {
+    package init(name: String, sizeBytes: Int64, format: DiskFormat, bus: DiskBus, storage: String, base: String? = nil) {
         self.name = name
         self.sizeBytes = sizeBytes
         self.format = format
         self.bus = bus
         self.storage = storage
+        self.base = base
     }
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case name
         case sizeBytes = "size_bytes"
-        case format, bus, storage
+        case format, bus, storage, base
     }
 }
 

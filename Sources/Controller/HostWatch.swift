@@ -96,7 +96,8 @@ package final class HostWatch: Service {
         for server in servers {
             guard let correction = Self.correction(of: server, by: guests[server.id], on: host.name) else { continue }
             // Changes nothing where the server has moved on since it was read.
-            try await store.observeGuest(server.id, epoch: server.epoch, status: correction.status, note: correction.note)
+            try await store.observeGuest(
+                server.id, epoch: server.epoch, status: correction.status, isPaused: correction.isPaused, note: correction.note)
             log.notice(
                 "an agent saw another status than the store's",
                 metadata: ["server": "\(server.name)", "host": "\(host.name)", "seen": "\(correction.status.rawValue)"])
@@ -115,17 +116,21 @@ package final class HostWatch: Service {
     /// What a server's status must become by what the agent saw; nil where both agree or something is under way that will settle it.
     static func correction(
         of server: Server, by guest: GuestSummary?, on host: String
-    ) -> (status: ServerStatus, note: Reason?)? {
+    ) -> (status: ServerStatus, isPaused: Bool, note: Reason?)? {
         switch (server.status, guest?.status) {
         case (.running, .stopped):
             (
-                .ready,
+                .ready, false,
                 Reason(.guestStopped, "The guest of \(server.name) ended on \(host) without an order; start the server to run it again.")
             )
         case (.running, nil):
-            (.ready, Reason(.agentError, "The agent of \(host) does not know the guest of \(server.name) any more."))
+            (.ready, false, Reason(.agentError, "The agent of \(host) does not know the guest of \(server.name) any more."))
         case (.ready, .running):
-            (.running, nil)
+            (.running, false, nil)
+        case (.running, .running) where server.isPaused:
+            (.running, false, nil)
+        case (.running, .paused) where !server.isPaused:
+            (.running, true, nil)
         default:
             nil
         }

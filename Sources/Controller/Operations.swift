@@ -49,12 +49,14 @@ package struct Operations: Service {
     /// - Throws: ``Problem``, ``StoreError``, ``AgentProblem``. Nothing is left of the server then, on the host or in the store, unless the
     ///   agent gave no answer: in that case the server stays `deploying` until it does.
     func create(_ request: ServerRequest) async throws -> Server {
-        let candidates = try candidates(request, among: try await store.hostLoads())
+        let group = try await group(of: request)
+        let companions = if let group { try await store.companions(inGroup: group.id.value) } else { [GroupCompanion]() }
+        let candidates = try candidates(request, among: try await store.hostLoads(), companions)
         let macs = try await macs(of: request.spec)
         var server: Server?
         for load in candidates {
             do {
-                server = try await store.createServer(draft(request.spec, macs, on: load), owner: owner, leaseMS: leaseMS)
+                server = try await store.createServer(draft(request.spec, macs, on: load), owner: owner, leaseMS: leaseMS, group: group?.id)
                 break
             } catch let error as StoreError where error.code == .overbooked {
                 log.info("a host filled up meanwhile", metadata: ["host": "\(load.host.name)", "server": "\(request.spec.name)"])
@@ -66,20 +68,45 @@ package struct Operations: Service {
         guard let server else {
             throw Problem.conflict("overbooked", "Every host that had room for \(request.spec.name) was filled meanwhile; try again.")
         }
-        var images: [String: String] = [:]
-        for (disk, asked) in zip(server.description.disks, request.spec.disks) { images[disk.name] = asked.image }
-        return try await deploy(server, images: images)
+        var order = DefineOrder(epoch: server.epoch, description: server.description)
+        for (disk, asked) in zip(server.description.disks, request.spec.disks) {
+            order.images[disk.name] = asked.image
+            order.bases[disk.name] = asked.base
+        }
+        return try await deploy(server, order)
     }
 
     func start(_ reference: String) async throws -> Server {
+        let known = try await store.server(reference)
+        if known.status == .running, known.isPaused {
+            throw Problem.conflict("wrong-status", "The server \(known.name) is suspended; resume it with server-resume.")
+        }
         let server = try await begin(reference, .starting, from: [.ready], so: "it must be ready to be started")
         return try await carryOut(server)
     }
 
     /// - Parameter grace: Until the guest is ended, if it does not obey its power button.
     func stop(_ reference: String, grace: Duration?) async throws -> Server {
+        let known = try await store.server(reference)
+        if known.status == .running, known.isPaused, grace != .zero {
+            throw Problem.conflict(
+                "wrong-status",
+                "The server \(known.name) is suspended and cannot hear its power button; resume it first, or cut its power with --force.")
+        }
         let server = try await begin(reference, .stopping, from: [.running], so: "it must be running to be stopped")
         return try await carryOut(server, grace: grace)
+    }
+
+    /// Has the guest's vCPUs stand still, or execute again.
+    func pause(_ reference: String, _ isPaused: Bool) async throws -> Server {
+        let server = try await store.server(reference)
+        if server.status != .running, !server.status.isOperation, !server.status.isMigration {
+            throw Problem.conflict(
+                "wrong-status",
+                "The server \(server.name) is \(server.status.rawValue); it must be running to be \(isPaused ? "suspended" : "resumed").")
+        }
+        try await requireOnline(server)
+        return try await carryOut(try await store.beginPause(server.id, isPaused, owner: owner, leaseMS: leaseMS))
     }
 
     func delete(_ reference: String) async throws {
@@ -95,14 +122,18 @@ package struct Operations: Service {
         if !from.contains(server.status), !server.status.isOperation, !server.status.isMigration {
             throw Problem.conflict("wrong-status", "The server \(server.name) is \(server.status.rawValue); \(remedy).")
         }
+        try await requireOnline(server)
+        return try await store.beginOperation(server.id, status, from: from, owner: owner, leaseMS: leaseMS)
+    }
+
+    /// An intent that nobody can obey now would bind the server until the host is back.
+    private func requireOnline(_ server: Server) async throws {
         let host = try await store.host(server.host.value)
-        // An intent that nobody can obey now would bind the server until the host is back.
         guard host.isOnline(at: .now) else {
             throw Problem(
                 status: 503, code: "host-offline",
                 "The host \(host.name) of the server \(server.name) does not answer; try again when it is online.")
         }
-        return try await store.beginOperation(server.id, status, from: from, owner: owner, leaseMS: leaseMS)
     }
 
     // MARK: seeing through
@@ -119,6 +150,8 @@ package struct Operations: Service {
                 case .stopping:
                     let grace = grace ?? timing.grace
                     _ = try await agent.stop(server.id, StopOrder(epoch: server.epoch, graceMS: grace.inMilliseconds))
+                case .running:
+                    _ = try await agent.pause(server.id, PauseOrder(epoch: server.epoch, isPaused: server.isPaused))
                 default:
                     do {
                         try await agent.delete(server.id, DeleteOrder(epoch: server.epoch))
@@ -130,32 +163,34 @@ package struct Operations: Service {
         } catch let problem as AgentProblem where problem.kind == .unreachable {
             throw unanswered(server, host, problem)
         } catch let problem as AgentProblem {
-            let back: ServerStatus = server.status == .stopping ? .running : .ready
-            try await store.finishOperation(server.id, epoch: server.epoch, status: back, note: problem.reason)
+            let back: ServerStatus = [.stopping, .running].contains(server.status) ? .running : .ready
+            try await store.finishOperation(
+                server.id, epoch: server.epoch, status: back, isPaused: server.status == .running ? !server.isPaused : nil,
+                note: problem.reason)
             throw problem
         }
         switch server.status {
-        case .starting: return try await finish(server, .running)
-        case .stopping: return try await finish(server, .ready)
+        case .starting: return try await finish(server, .running, isPaused: false)
+        case .stopping: return try await finish(server, .ready, isPaused: false)
+        case .running: return try await finish(server, .running)
         default:
             try await store.removeServer(server.id, epoch: server.epoch)
             return server
         }
     }
 
-    private func finish(_ server: Server, _ status: ServerStatus) async throws -> Server {
-        try await store.finishOperation(server.id, epoch: server.epoch, status: status, note: nil)
+    private func finish(_ server: Server, _ status: ServerStatus, isPaused: Bool? = nil) async throws -> Server {
+        try await store.finishOperation(server.id, epoch: server.epoch, status: status, isPaused: isPaused, note: nil)
         return try await store.server(server.id.value)
     }
 
-    private func deploy(_ server: Server, images: [String: String]) async throws -> Server {
+    private func deploy(_ server: Server, _ order: DefineOrder) async throws -> Server {
         let host = try await store.host(server.host.value)
         let agent = agents.agent(of: host)
         let report: GuestReport
         do {
             report = try await holding(server) {
-                try await agent.define(
-                    server.id, DefineOrder(epoch: server.epoch, description: server.description, images: images))
+                try await agent.define(server.id, order)
             }
         } catch let problem as AgentProblem where problem.kind == .unreachable {
             throw unanswered(server, host, problem)
@@ -289,7 +324,18 @@ package struct Operations: Service {
 // MARK: placing a new server
 
 extension Operations {
-    private func candidates(_ request: ServerRequest, among loads: [HostLoad]) throws -> [HostLoad] {
+    private func group(of request: ServerRequest) async throws -> ServerGroup? {
+        guard let reference = request.group else { return nil }
+        do {
+            return try await store.group(reference)
+        } catch let error as StoreError where error.code == .notFound {
+            throw Problem.notFound(error.message, field: "group")
+        }
+    }
+
+    private func candidates(
+        _ request: ServerRequest, among loads: [HostLoad], _ companions: [GroupCompanion]
+    ) throws -> [HostLoad] {
         let spec = request.spec
         var considered = loads
         if let wanted = request.preferHost {
@@ -302,7 +348,7 @@ extension Operations {
             throw Problem.conflict("no-host", "There is no host yet to put \(spec.name) on; register one.")
         }
         try refuseUnknown(spec, among: loads)
-        let choice = HostChoice(for: spec, among: considered, at: .now)
+        let choice = HostChoice(for: spec, among: considered, at: .now, companions: companions)
         if choice.fit.isEmpty {
             let reasons = choice.unfit.map { "\($0.host) \($0.why)" }.joined(separator: "; ")
             throw Problem.conflict(
@@ -345,7 +391,7 @@ extension Operations {
             description: GuestDescription(
                 server: id, name: spec.name, vcpus: spec.vcpus, memoryBytes: spec.memoryMB << 20, cpuModel: spec.cpuModel ?? "",
                 machine: spec.machine ?? "", accelerator: spec.accelerator, firmware: spec.firmware, boot: spec.boot, disks: disks,
-                cdrom: spec.cdrom, nics: nics), note: nil, createdAt: .now)
+                cdrom: spec.cdrom, tpm: spec.tpm, nics: nics), note: nil, createdAt: .now)
     }
 
     /// An address for each nic: the one asked for, or a fresh one; none that another server has.

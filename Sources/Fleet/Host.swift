@@ -10,14 +10,40 @@ package struct Host: Hashable, Sendable, Codable {
     package var maintenance: Bool
     /// How much of it may be promised.
     package var overcommit: Overcommit
+    /// How many migrations may be on their way at once, into it and out of it.
+    package var slots: MigrationSlots
     /// The end of what the agent's last answer proves: until then the host counts as online.
     package var healthyUntil: Timestamp
     /// What the agent told last; nil until it first answered.
-    package var facts: HostFacts?
+    package var facts: HostFacts? {
+        get { told?.facts }
+        set { told = newValue.map { Told($0) } }
+    }
+    /// Of all that a host is this is nearly everything: behind a reference, copies of a host cost next to nothing.
+    private var told: Told?
+
+    private enum CodingKeys: String, CodingKey {
+        case id, name, agentURL, enabled, maintenance, overcommit, slots, healthyUntil
+        case told = "facts"
+    }
+
+    private final class Told: Hashable, Sendable, Codable {
+        let facts: HostFacts
+
+        init(_ facts: HostFacts) { self.facts = facts }
+
+        init(from decoder: any Decoder) throws { facts = try HostFacts(from: decoder) }
+
+        func encode(to encoder: any Encoder) throws { try facts.encode(to: encoder) }
+
+        static func == (left: Told, right: Told) -> Bool { left === right || left.facts == right.facts }
+
+        func hash(into hasher: inout Hasher) { hasher.combine(facts) }
+    }
 
     package init(
         id: HostID, name: String, agentURL: String, enabled: Bool, maintenance: Bool = false, overcommit: Overcommit = .standard,
-        healthyUntil: Timestamp, facts: HostFacts?
+        slots: MigrationSlots = .standard, healthyUntil: Timestamp, facts: HostFacts?
     ) {
         self.id = id
         self.name = name
@@ -25,9 +51,34 @@ package struct Host: Hashable, Sendable, Codable {
         self.enabled = enabled
         self.maintenance = maintenance
         self.overcommit = overcommit
+        self.slots = slots
         self.healthyUntil = healthyUntil
-        self.facts = facts
+        self.told = facts.map { Told($0) }
     }
+
+    /// True once its agent has told what it is.
+    package var hasFacts: Bool { told != nil }
+
+    /// What may be promised here, and whether anything new is placed here at all: what is asked of thousands of hosts at once.
+    package struct Capacity: Hashable, Sendable {
+        package let vcpus: Int
+        package let memoryBytes: Int64
+        package let isOpen: Bool
+        package let healthyUntil: Timestamp
+        package let slots: MigrationSlots
+    }
+
+    package var capacity: Capacity {
+        Capacity(
+            vcpus: vcpusCapacity, memoryBytes: memoryCapacityBytes, isOpen: told != nil && enabled && !maintenance,
+            healthyUntil: healthyUntil, slots: slots)
+    }
+
+    /// vCPUs that may be promised here; 0 until its agent has told what it has.
+    package var vcpusCapacity: Int { told?.facts.cpus.multiplied(by: overcommit.vcpus) ?? 0 }
+
+    /// Bytes of memory that may be promised here, likewise.
+    package var memoryCapacityBytes: Int64 { told?.facts.memoryBytes.multiplied(by: overcommit.memory) ?? 0 }
 
     package func isOnline(at now: Timestamp) -> Bool { now < healthyUntil }
 }
@@ -60,11 +111,13 @@ package struct HostFacts: Hashable, Sendable, Codable {
     package var networks: [Network]
     /// Guests on this host by the agent's own books.
     package var guests: [GuestSummary]
+    /// What failed attempts left here and was kept; nil of an agent that does not tell.
+    package var kept: [KeptGuest]?
 
     package init(
         architecture: String, cpuModel: String, microcode: String, kernel: String, qemuVersion: String, machineTypes: [String],
         machineAliases: [String: String], guestCPUModels: [String], accelerator: Accelerator, warnings: [String], cpus: Int,
-        memoryBytes: Int64, pageSizeBytes: Int64, storages: [Storage], networks: [Network], guests: [GuestSummary]
+        memoryBytes: Int64, pageSizeBytes: Int64, storages: [Storage], networks: [Network], guests: [GuestSummary], kept: [KeptGuest]? = nil
     ) {
         self.architecture = architecture
         self.cpuModel = cpuModel
@@ -82,6 +135,7 @@ package struct HostFacts: Hashable, Sendable, Codable {
         self.storages = storages
         self.networks = networks
         self.guests = guests
+        self.kept = kept
     }
 }
 

@@ -36,3 +36,4 @@ package typealias StorageID = Identifier<Storage>
 package typealias NetworkID = Identifier<Network>
 package typealias ServerID = Identifier<Server>
 package typealias MigrationID = Identifier<Migration>
+package typealias GroupID = Identifier<ServerGroup>

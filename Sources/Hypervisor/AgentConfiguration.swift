@@ -19,6 +19,7 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
     package var tls: TLSFiles
     package var qemu: String
     package var qemuImg: String
+    package var swtpm: String
     /// Folder of OVMF's images, for servers with UEFI.
     package var firmwareDirectory: String
     package var accelerator: Accelerator
@@ -34,14 +35,24 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
         }
     }
 
-    /// A folder that holds disks of this host alone.
+    /// A folder that holds disks.
     package struct StoragePath: Hashable, Sendable, Codable {
         package var name: String
         package var path: String
+        /// `shared`: every host that lists the name sees the same folder, such as an NFS mount. The agent never makes that folder.
+        package var kind: Storage.Kind
 
-        package init(name: String, path: String) {
+        package init(name: String, path: String, kind: Storage.Kind = .local) {
             self.name = name
             self.path = path
+            self.kind = kind
+        }
+
+        package init(from decoder: any Decoder) throws {
+            let values = try decoder.container(keyedBy: CodingKeys.self)
+            self.init(
+                name: try values.decode(String.self, forKey: .name), path: try values.decode(String.self, forKey: .path),
+                kind: try values.decodeIfPresent(Storage.Kind.self, forKey: .kind) ?? .local)
         }
     }
 
@@ -75,7 +86,8 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
     package init(
         name: String, listen: Listen, migrationAddress: String? = nil, stateDirectory: String, runDirectory: String,
         storages: [StoragePath], networks: [NetworkAttachment] = [], tls: TLSFiles, qemu: String = "qemu-system-x86_64",
-        qemuImg: String = "qemu-img", firmwareDirectory: String = "/usr/share/OVMF", accelerator: Accelerator = .auto
+        qemuImg: String = "qemu-img", swtpm: String = "swtpm", firmwareDirectory: String = "/usr/share/OVMF",
+        accelerator: Accelerator = .auto
     ) {
         self.name = name
         self.listen = listen
@@ -87,13 +99,14 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
         self.tls = tls
         self.qemu = qemu
         self.qemuImg = qemuImg
+        self.swtpm = swtpm
         self.firmwareDirectory = firmwareDirectory
         self.accelerator = accelerator
     }
 
     private enum CodingKeys: String, CodingKey {
-        case name, listen, migrationAddress, stateDirectory, runDirectory, storages, networks, tls, qemu, qemuImg, firmwareDirectory,
-            accelerator
+        case name, listen, migrationAddress, stateDirectory, runDirectory, storages, networks, tls, qemu, qemuImg, swtpm,
+            firmwareDirectory, accelerator
     }
 
     package init(from decoder: any Decoder) throws {
@@ -109,6 +122,7 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
             tls: try values.decode(TLSFiles.self, forKey: .tls),
             qemu: try values.decodeIfPresent(String.self, forKey: .qemu) ?? "qemu-system-x86_64",
             qemuImg: try values.decodeIfPresent(String.self, forKey: .qemuImg) ?? "qemu-img",
+            swtpm: try values.decodeIfPresent(String.self, forKey: .swtpm) ?? "swtpm",
             firmwareDirectory: try values.decodeIfPresent(String.self, forKey: .firmwareDirectory) ?? "/usr/share/OVMF",
             accelerator: try values.decodeIfPresent(Accelerator.self, forKey: .accelerator) ?? .auto)
         try refuseUnknownKeys(in: decoder)

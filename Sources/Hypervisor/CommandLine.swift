@@ -1,7 +1,7 @@
 import AgentAPI
 package import Fleet
 import Foundation
-import QMP
+package import QMP
 
 /// QEMU's command line for a guest, as a pure function: equal descriptions give guests of equal make on every host, device for device
 /// and slot for slot, so that one can take over the other's state.
@@ -30,16 +30,19 @@ package enum CommandLine {
         /// By nic name.
         package var attachments: [String: Attachment]
         package var firmwareCode: String?
+        /// The file of the firmware's variables; with the code or not at all.
+        package var firmwareVariables: String?
 
         package init(
             paths: GuestPaths, diskPaths: [String: String], directDisks: Set<String>, attachments: [String: Attachment],
-            firmwareCode: String?
+            firmwareCode: String?, firmwareVariables: String?
         ) {
             self.paths = paths
             self.diskPaths = diskPaths
             self.directDisks = directDisks
             self.attachments = attachments
             self.firmwareCode = firmwareCode
+            self.firmwareVariables = firmwareVariables
         }
     }
 
@@ -68,13 +71,13 @@ package enum CommandLine {
         if UUID(uuidString: guest.server.value) != nil { line += ["-uuid", guest.server.value] }
 
         var machine = "\(guest.machine),usb=off,dump-guest-core=off"
-        if guest.firmware == .uefi, let code = around.firmwareCode {
+        if guest.firmware == .uefi, let code = around.firmwareCode, let variables = around.firmwareVariables {
             machine += ",pflash0=firmware-code,pflash1=firmware-vars"
             line += blockdev([
                 "driver": "raw", "node-name": "firmware-code", "read-only": true, "file": ["driver": "file", "filename": .string(code)],
             ])
             line += blockdev([
-                "driver": "raw", "node-name": "firmware-vars", "file": ["driver": "file", "filename": .string(around.paths.nvram)],
+                "driver": "raw", "node-name": "firmware-vars", "file": ["driver": "file", "filename": .string(variables)],
             ])
         }
         line += ["-machine", machine, "-accel", guest.accelerator.rawValue, "-cpu", guest.cpuModel]
@@ -89,11 +92,15 @@ package enum CommandLine {
 
         let bus = guest.machine.contains("q35") ? "pcie.0" : "pci.0"
         line += disks(guest, around, bus: bus)
-        if let cdrom = guest.cdrom {
-            line += blockdev([
-                "driver": "raw", "node-name": "cdrom", "read-only": true, "file": ["driver": "file", "filename": .string(cdrom)],
-            ])
-            line += ["-device", "ide-cd,id=cdrom,drive=cdrom,bus=ide.0,unit=0,bootindex=\(guest.disks.count + 1)"]
+        if let medium = guest.cdrom {
+            // Without a medium it is the same device: the state of the one fits the other.
+            if !medium.isEmpty { line += blockdev(cdrom(medium)) }
+            let drive = medium.isEmpty ? "" : "drive=\(cdromNode),"
+            line += ["-device", "ide-cd,id=cdrom,\(drive)bus=ide.0,unit=0,bootindex=\(guest.disks.count + 1)"]
+        }
+        if guest.tpm != nil {
+            line += ["-chardev", "socket,id=tpm-socket,path=\(escaped(around.paths.tpmSocket))"]
+            line += ["-tpmdev", "emulator,id=tpm-host,chardev=tpm-socket", "-device", "tpm-crb,id=tpm,tpmdev=tpm-host"]
         }
         for (index, nic) in guest.nics.enumerated() {
             switch around.attachments[nic.name] ?? .user {
@@ -145,6 +152,13 @@ package enum CommandLine {
             }
         }
         return line
+    }
+
+    package static let cdromNode = "cdrom-medium"
+
+    /// The block node of a medium, as QEMU wants it.
+    package static func cdrom(_ medium: String) -> JSONValue {
+        ["driver": "raw", "node-name": .string(cdromNode), "read-only": true, "file": ["driver": "file", "filename": .string(medium)]]
     }
 
     private static func blockdev(_ node: JSONValue) -> [String] { ["-blockdev", node.description] }

@@ -27,9 +27,54 @@ package struct DiskImages: Sendable {
     /// QEMU; it is taken only as a whole number of sectors that either carries a boot signature (55 AA) or a GPT, or is called .raw, .img or .iso.
     /// - Throws: ``AgentProblem`` of kind `invalid` when it is none.
     package func inspect(image path: String) async throws -> Image {
-        func refuse(_ why: String) -> AgentProblem {
-            AgentProblem(.invalid, .invalidRequest, "\(path) is not usable as a disk image: \(why)")
+        let info = try await look(at: path)
+        if let backing = info.backingFilename {
+            throw Self.refuse(path, "it rests on another image, \(backing): flatten it first with qemu-img convert, or give it as base")
         }
+        return Image(format: info.format, virtualSize: info.virtualSize, actualSize: info.actualSize ?? info.virtualSize)
+    }
+
+    private static func refuse(_ path: String, _ why: String) -> AgentProblem {
+        AgentProblem(.invalid, .invalidRequest, "\(path) is not usable as a disk image: \(why)")
+    }
+
+    /// One image of a chain.
+    package struct Link: Hashable, Sendable {
+        package var path: String
+        package var format: DiskFormat
+        package var virtualSize: Int64
+        package var actualSize: Int64
+    }
+
+    /// An image that a new disk is to rest on, and all that it rests on itself, nearest first. Each must be one that a disk could be filled
+    /// from, and qcow2 or raw.
+    /// - Throws: ``AgentProblem`` of kind `invalid` when one of them is not.
+    package func chain(of path: String) async throws -> [Link] {
+        var links: [Link] = []
+        var next: String? = path
+        while let path = next {
+            guard !links.contains(where: { $0.path == path }), links.count < 64 else { throw Self.refuse(path, "it rests on itself") }
+            let info = try await look(at: path)
+            guard let format = DiskFormat(rawValue: info.format) else {
+                throw Self.refuse(path, "a disk can rest on qcow2 and raw, not on \(info.format): convert it first with qemu-img convert")
+            }
+            links.append(
+                Link(path: path, format: format, virtualSize: info.virtualSize, actualSize: info.actualSize ?? info.virtualSize))
+            next = info.fullBackingFilename ?? info.backingFilename
+        }
+        return links
+    }
+
+    /// Has an image rest on another, whose content is what it rested on before; only the reference is written.
+    package func rebase(_ path: String, format: DiskFormat, onto reference: String, _ lower: DiskFormat) async throws {
+        _ = try await Program.succeed(
+            qemuImg, ["rebase", "-q", "-u", "-f", format.rawValue, "-F", lower.rawValue, "-b", reference, path], deadline: Self.quick,
+            code: .diskError, for: "\(path) cannot be made to rest on \(reference)")
+    }
+
+    /// What an image is, when it is one that may be read as it stands.
+    private func look(at path: String) async throws -> ImageInfo {
+        func refuse(_ why: String) -> AgentProblem { Self.refuse(path, why) }
         var status = stat()
         guard path.hasPrefix("/"), stat(path, &status) == 0 else {
             throw refuse("there is no such file on this host; give an absolute path")
@@ -40,9 +85,6 @@ package struct DiskImages: Sendable {
             info = try await self.info(path)
         } catch let problem as AgentProblem {
             throw refuse(problem.reason.message)
-        }
-        if let backing = info.backingFilename {
-            throw refuse("it rests on another image, \(backing): flatten it first with qemu-img convert")
         }
         if let data = info.formatSpecific?.data?.dataFile {
             throw refuse("its data is in another file, \(data): flatten it first with qemu-img convert")
@@ -57,7 +99,7 @@ package struct DiskImages: Sendable {
                 throw refuse("no known format and no boot signature; if it is a raw image, let its name end in .raw or .img")
             }
         }
-        return Image(format: info.format, virtualSize: info.virtualSize, actualSize: info.actualSize ?? info.virtualSize)
+        return info
     }
 
     private static func hasBootSignature(_ path: String) throws -> Bool {
@@ -80,6 +122,7 @@ package struct DiskImages: Sendable {
         var virtualSize: Int64
         var actualSize: Int64?
         var backingFilename: String?
+        var fullBackingFilename: String?
         var formatSpecific: Specific?
 
         enum CodingKeys: String, CodingKey {
@@ -87,6 +130,7 @@ package struct DiskImages: Sendable {
             case virtualSize = "virtual-size"
             case actualSize = "actual-size"
             case backingFilename = "backing-filename"
+            case fullBackingFilename = "full-backing-filename"
             case formatSpecific = "format-specific"
         }
     }
@@ -125,6 +169,10 @@ package struct DiskImages: Sendable {
     private func fill(_ disk: GuestDescription.Disk, at path: String, from image: (path: String, look: Image)?) async throws {
         unlink(path)
         let size = String(disk.sizeBytes)
+        if let bases = disk.bases, let base = bases.first {
+            try await makeOverlay(disk, on: base, allOf: bases, at: path)
+            return
+        }
         guard let image else {
             _ = try await Program.succeed(
                 qemuImg, ["create", "-q", "-f", disk.format.rawValue, path, size], deadline: Self.quick, code: .diskError,
@@ -141,6 +189,25 @@ package struct DiskImages: Sendable {
         }
     }
 
+    /// A disk that holds only what differs from its base.
+    private func makeOverlay(
+        _ disk: GuestDescription.Disk, on base: GuestDescription.BaseImage, allOf bases: [GuestDescription.BaseImage], at path: String
+    ) async throws {
+        let storage = ((path as NSString).deletingLastPathComponent as NSString).deletingLastPathComponent
+        if let missing = try BaseImages.missing(bases, on: storage).first {
+            throw AgentProblem(
+                .failed, .baseMissing,
+                "storage \(disk.storage) has no base image \(missing.name), which disk \(disk.name) rests on: bring it there, or choose another host"
+            )
+        }
+        _ = try await Program.succeed(
+            qemuImg,
+            [
+                "create", "-q", "-f", disk.format.rawValue, "-F", base.format.rawValue, "-b", BaseImages.reference(fromDisk: base), path,
+                String(disk.sizeBytes),
+            ], deadline: Self.quick, code: .diskError, for: "disk \(disk.name) cannot be made")
+    }
+
     /// - Throws: `disk-full` when the folder's file system has less room than that.
     package static func checkRoom(for bytes: Int64, in folder: String, storage: String) throws {
         let free = try Room(of: folder).free
@@ -153,9 +220,9 @@ package struct DiskImages: Sendable {
 
     #if arch(x86_64)
         /// `O_DIRECT`, which Glibc's module leaves out.
-        private static let directIO: Int32 = 0o40000
+        package static let directIO: Int32 = 0o40000
     #else
-        private static let directIO: Int32 = 0o200000
+        package static let directIO: Int32 = 0o200000
     #endif
 
     /// Whether the file system takes direct I/O: tmpfs, for one, does not.

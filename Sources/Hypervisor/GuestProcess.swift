@@ -82,18 +82,7 @@ package final class GuestProcess: Sendable {
         return startTime(pid)
     }
 
-    /// When the process with that pid started; nil when it is gone. A process of which one thread is left is not gone, whatever the others
-    /// show: it may still be the one that executes the guest.
-    private static func startTime(_ pid: Int32) -> UInt64? {
-        // The second field of proc(5)'s stat is the name in parentheses and may hold anything.
-        guard let status = FileManager.default.contents(atPath: "/proc/\(pid)/stat"), let end = status.lastIndex(of: UInt8(ascii: ")"))
-        else {
-            return nil
-        }
-        let fields = String(decoding: status[end...].dropFirst(2), as: UTF8.self).split(separator: " ")
-        guard fields.count > 19, let threads = Int(fields[17]), !["Z", "X"].contains(fields[0]) || threads > 1 else { return nil }
-        return UInt64(fields[19])
-    }
+    private static func startTime(_ pid: Int32) -> UInt64? { KernelProcess.startTime(of: pid) }
 
     package var isAlive: Bool { Self.startTime(pid) == startTime }
 
@@ -133,9 +122,29 @@ package final class GuestProcess: Sendable {
         }
     }
 
+    /// Ends it without a word: what it would still write on its way out would go into somebody else's disk.
+    /// - Throws: ``AgentProblem`` when it is still there.
+    package func kill() async throws {
+        try await Self.kill(pid, startTime, paths)
+    }
+
+    /// The same to one that an earlier agent started, whether its monitor answers or not. False when there is none.
+    package static func killLeft(_ paths: GuestPaths) async throws -> Bool {
+        guard let pid = readPID(paths), let start = startTime(pid, paths) else { return false }
+        try await kill(pid, start, paths)
+        return true
+    }
+
+    private static func kill(_ pid: Int32, _ start: UInt64, _ paths: GuestPaths) async throws {
+        await end(pid, start)
+        guard startTime(pid) != start else {
+            throw AgentProblem(.failed, .qemuError, "QEMU of server \(paths.server) (pid \(pid)) was killed and is still there")
+        }
+    }
+
     private static func end(_ pid: Int32, _ start: UInt64) async {
         guard startTime(pid) == start else { return }
-        kill(pid, SIGKILL)
+        Glibc.kill(pid, SIGKILL)
         _ = await gone(pid, start, until: .now.advanced(by: .seconds(10)))
     }
 

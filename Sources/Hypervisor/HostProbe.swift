@@ -3,7 +3,7 @@ package import Fleet
 import Foundation
 import Glibc
 package import Logging
-import QMP
+package import QMP
 
 /// What the host's QEMU can do. Found out once and kept until QEMU or the kernel changes.
 package struct QEMUFacts: Hashable, Sendable, Codable {
@@ -22,6 +22,10 @@ package struct QEMUFacts: Hashable, Sendable, Codable {
     package var models: [Model]
     package var accelerator: Accelerator
     package var warnings: [String]
+    /// Every CPU model's properties that are on in the one that has all that QEMU can offer here (`max`), and in the one that has nothing
+    /// (`base`): QEMU's own answers.
+    package var mostCPU: CPUModel
+    package var leastCPU: CPUModel
 
     /// QEMU before 9.0 misses pages that a TCG guest dirties when a block of RAM is a multiple of 256 KiB: the migrated guest dies.
     package var losesDirtyPages: Bool { accelerator == .tcg && major < 9 }
@@ -126,6 +130,8 @@ package struct HostProbe: Sendable {
                 let client = try await Self.connect(socket, until: .now.advanced(by: .seconds(10)), logger: logger)
                 let machines = try await client.queryMachines()
                 let models = try await client.queryCPUDefinitions()
+                let mostCPU = try await client.queryCPUModelExpansion("max")
+                let leastCPU = try await client.queryCPUModelExpansion("base")
                 let version = client.version
                 try await client.quit()
                 var aliases: [String: String] = [:]
@@ -139,7 +145,7 @@ package struct HostProbe: Sendable {
                             name: $0.name, aliasOf: $0.aliasOf, runs: $0.unavailableFeatures?.isEmpty ?? false,
                             migrates: $0.migrationSafe ?? false)
                     }.sorted { $0.name < $1.name },
-                    accelerator: accelerator, warnings: warnings)
+                    accelerator: accelerator, warnings: warnings, mostCPU: mostCPU, leastCPU: leastCPU)
             }
             var facts: QEMUFacts?
             while let next = try await group.next() {
@@ -176,7 +182,7 @@ package struct HostProbe: Sendable {
         for storage in configuration.storages {
             do {
                 let room = try Room(of: storage.path)
-                storages.append(Storage(name: storage.name, kind: .local, capacityBytes: room.capacity, freeBytes: room.free))
+                storages.append(Storage(name: storage.name, kind: storage.kind, capacityBytes: room.capacity, freeBytes: room.free))
             } catch {
                 warnings.append("storage \(storage.name) cannot be used: \(error)")
             }

@@ -1,6 +1,7 @@
 import AgentAPI
 package import Fleet
 import Foundation
+import Glibc
 import Subprocess
 
 /// A program that is run to its end.
@@ -43,6 +44,12 @@ package enum Program {
             }
             return outcome
         }
+    }
+
+    /// Whether there is such a program: at that path, or by that name where programs are looked for.
+    package static func isInstalled(_ program: String) -> Bool {
+        if program.contains("/") { return access(program, X_OK) == 0 }
+        return (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").contains { access("\($0)/\(program)", X_OK) == 0 }
     }
 
     /// Runs it and takes anything but success as a failure of what it was for.

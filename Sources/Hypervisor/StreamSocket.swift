@@ -45,6 +45,19 @@ package final class StreamSocket: Sendable {
         set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, Int32(timeout.inMilliseconds))
     }
 
+    /// Holds the connection for as long as the kernel will, whatever does not come through meanwhile: about 15 minutes. For moments in which QEMU
+    /// cannot do without it.
+    package func hold() {
+        setTimeout(.zero)
+        set(SOL_SOCKET, SO_KEEPALIVE, 0)
+    }
+
+    /// Notices a dead peer again within the timeout.
+    package func release(timeout: Duration = StreamSocket.bulkTimeout) {
+        setTimeout(timeout)
+        set(SOL_SOCKET, SO_KEEPALIVE, 1)
+    }
+
     private static func failure(_ what: String) -> AgentProblem {
         AgentProblem(.failed, .connectionLost, "\(what): \(systemMessage(errno))")
     }
@@ -111,6 +124,22 @@ package final class StreamSocket: Sendable {
         await bell.wait(after: 0, until: .now.advanced(by: .seconds(86_400)))
         try Task.checkCancellation()
     }
+
+    /// Whether the peer has written something, or hung up (false), within that time. Nothing of it is read.
+    package func hasWord(within limit: Duration) async throws -> Bool {
+        try await offloaded { [self] in
+            limitBlocking(SO_RCVTIMEO, to: limit)
+            defer { limitBlocking(SO_RCVTIMEO, to: .zero) }
+            var byte: UInt8 = 0
+            return recv(descriptor, &byte, 1, Int32(MSG_PEEK)) == 1
+        }
+    }
+
+    /// The line by which a source joins a broken stream of an attempt anew.
+    package static func rejoining(_ key: AttemptKey) -> String { "GODWIT-AGAIN \(key.migration) \(key.attempt)\n" }
+
+    /// The target's answer to that: its QEMU has the connection.
+    package static let joined = "GODWIT-JOINED\n"
 
     /// The line by which a source names its attempt before QEMU's stream begins, so that no stray connection becomes a guest's memory.
     package static func preamble(_ key: AttemptKey) -> String { "GODWIT \(key.migration) \(key.attempt)\n" }

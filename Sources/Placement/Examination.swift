@@ -7,6 +7,8 @@ struct Examination {
     /// Local storages with the bytes wanted of each, by name.
     let localWants: [(name: String, bytes: Int64)]
     let sharedWants: [String]
+    /// Of the disks that are not on shared storage, for a rescue.
+    let localDisks: [GuestDescription.Disk]
     let now: Timestamp
     /// The source as it told last; nil when it never did.
     let source: HostFacts?
@@ -14,92 +16,117 @@ struct Examination {
     let networks: [Network]
     /// Networks of the guest that the source does not know either, so that their kind is not known.
     let unknownNetworks: [String]
+    /// The release whose machine type the guest has; nil where the type does not say.
+    let release: QEMURelease?
+    /// Why no migration may leave the source now; nil when one may.
+    let outbound: (wanted: String, found: String)?
+    /// Whether a rejection tells what was wanted and found; where it is only asked for whether there is one, the words cost more than all else.
+    let explains: Bool
 
-    init(_ request: PlacementRequest, _ loads: [HostLoad], now: Timestamp) {
+    init(_ request: PlacementRequest, source load: HostLoad?, now: Timestamp, explains: Bool) {
+        self.explains = explains
         self.request = request
         self.now = now
-        let host = loads.first { $0.host.id == request.source }?.host
-        source = host?.facts
-        sourceName = host?.name ?? request.source.value
-        needs = Needs(request.description, storages: source?.storages ?? [])
+        let source = load?.host.facts
+        self.source = source
+        let sourceName = load?.host.name ?? request.source.value
+        self.sourceName = sourceName
+        let needs = Needs(request.description, storages: source?.storages ?? [])
+        self.needs = needs
         localWants = needs.localBytes.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
         sharedWants = needs.sharedStorages.sorted()
+        localDisks = request.description.disks.filter { needs.localBytes[$0.storage] != nil }
         let names = Set(request.description.nics.map(\.network)).sorted()
         let known = source?.networks ?? []
         networks = names.compactMap { name in known.first { $0.name == name } }
         unknownNetworks = names.filter { name in !known.contains { $0.name == name } }
+        release = QEMURelease(machine: request.description.machine)
+        let taken = load?.outboundMigrations ?? 0
+        let slots = load?.host.slots.outbound ?? MigrationSlots.standard.outbound
+        outbound =
+            taken < slots
+            ? nil : ("a free slot for a migration out of \(sourceName)", "\(taken) of \(slots) taken")
     }
 
-    /// The comparisons that are cheap; most unfit hosts fall here.
-    func cheapRejection(_ load: HostLoad) -> Rejection? {
-        // No copy of the host is made here: with thousands of them that would be most of the work.
-        let id = load.host.id
-        if id == request.source {
-            return reject(load, .notSource, "another host", "the server is there now")
-        }
-        if let preferred = request.options.preferHost, id != preferred {
+    /// The first filter that the host does not pass; nil when it can take the server.
+    func rejection(_ load: HostLoad) -> Rejection? {
+        admissionRejection(load) ?? roomRejection(load) ?? load.host.facts.flatMap { kindRejection(load, $0) } ?? ownRejection(load)
+            ?? slotRejection(load)
+    }
+
+    // MARK: the filters, in their order
+
+    /// Whether the host is to be considered at all.
+    private func admissionRejection(_ load: HostLoad) -> Rejection? {
+        let host = load.host
+        if host.id == request.source { return reject(load, .notSource, "another host", "the server is there now") }
+        if let preferred = request.options.preferHost, host.id != preferred {
             return reject(load, .preferred, "the preferred host", "another one")
         }
-        if !request.excluded.isEmpty, let reason = request.excluded[id] {
-            return reject(load, .excluded, "a host not tried yet", reason.message)
-        }
-        if !load.host.enabled { return reject(load, .enabled, "enabled", "disabled") }
-        if !load.host.isOnline(at: now) { return reject(load, .online, "online", "offline") }
-        guard let facts = load.host.facts else { return reject(load, .facts, "an agent that told what it is", "nothing told yet") }
-        return roomRejection(load, facts)
-    }
-
-    private func roomRejection(_ load: HostLoad, _ facts: HostFacts) -> Rejection? {
-        let cpus = request.overcommit.vcpus(of: facts)
-        if load.vcpusTaken + needs.vcpus > cpus {
-            return reject(load, .vcpus, "\(needs.vcpus) vCPUs", "\(max(0, cpus - load.vcpusTaken)) of \(cpus) left")
-        }
-        let memory = request.overcommit.memoryBytes(of: facts)
-        if load.memoryTakenBytes + needs.memoryBytes > memory {
-            let left = max(0, memory - load.memoryTakenBytes)
+        if let reason = request.excluded[host.id] { return reject(load, .excluded, "a host not tried yet", reason.message) }
+        if !host.enabled { return reject(load, .enabled, "enabled", "disabled") }
+        if host.maintenance { return reject(load, .maintenance, "not in maintenance", "in maintenance") }
+        if !host.isOnline(at: now) { return reject(load, .online, "online", "offline") }
+        if !host.hasFacts { return reject(load, .facts, "an agent that told what it is", "nothing told yet") }
+        if let disk = localDisks.first, request.mode == .rescue {
             return reject(
-                load, .memory, "\(Bytes(needs.memoryBytes)) of memory", "\(Bytes(left)) of \(Bytes(memory)) left")
-        }
-        for (name, wanted) in localWants {
-            guard let storage = facts.storages.first(where: { $0.name == name && $0.kind == .local }) else {
-                return reject(load, .storage, "a local storage \(name)", storagesFound(facts))
-            }
-            let left = storage.freeBytes - load.storageReservedBytes[name, default: 0]
-            if left < wanted {
-                return reject(load, .storage, "\(Bytes(wanted)) on storage \(name)", "\(Bytes(max(0, left))) left")
-            }
-        }
-        for name in sharedWants where !facts.storages.contains(where: { $0.name == name && $0.kind == .shared }) {
-            return reject(load, .storage, "the shared storage \(name)", storagesFound(facts))
+                load, .localDisk, "every disk on shared storage", "\(disk.name) is on \(disk.storage), which is \(sourceName)'s own")
         }
         return nil
     }
 
-    /// The comparisons that read lists of names; done only for hosts that passed the cheap ones.
-    func costlyRejection(_ load: HostLoad) -> Rejection? {
-        guard let facts = load.host.facts else { return nil }
+    /// Whether there is room to promise.
+    private func roomRejection(_ load: HostLoad) -> Rejection? {
+        let cpus = load.host.vcpusCapacity
+        if load.vcpusTaken + needs.vcpus > cpus {
+            return reject(load, .vcpus, "\(needs.vcpus) vCPUs", "\(max(0, cpus - load.vcpusTaken)) of \(cpus) left")
+        }
+        let memory = load.host.memoryCapacityBytes
+        if load.memoryTakenBytes + needs.memoryBytes > memory {
+            return reject(
+                load, .memory, "\(Bytes(needs.memoryBytes)) of memory",
+                "\(Bytes(max(0, memory - load.memoryTakenBytes))) of \(Bytes(memory)) left")
+        }
+        return nil
+    }
+
+    /// Whether the host's storages have room: by what is promised of them, and by what their file systems would still take.
+    private func storageRoomRejection(_ load: HostLoad, _ facts: HostFacts) -> Rejection? {
+        for (name, wanted) in localWants {
+            guard let storage = facts.storages.first(where: { $0.name == name && $0.kind == .local }) else { continue }
+            let reserved = load.storageReservedBytes[name, default: 0]
+            let free = storage.freeBytes - reserved
+            if free < wanted {
+                return reject(load, .storage, "\(Bytes(wanted)) on storage \(name)", "\(Bytes(max(0, free))) left")
+            }
+            let promised = load.storagePromisedBytes[name, default: 0] + reserved
+            if storage.capacityBytes - promised < wanted {
+                return reject(
+                    load, .storage, "\(Bytes(wanted)) on storage \(name)",
+                    "\(Bytes(promised)) of \(Bytes(storage.capacityBytes)) promised to disks")
+            }
+        }
+        return nil
+    }
+
+    /// What hangs on nothing but what the host is: equal for all hosts of one kind.
+    func kindRejection(_ load: HostLoad, _ facts: HostFacts) -> Rejection? {
+        for (name, _) in localWants where !facts.storages.contains(where: { $0.name == name && $0.kind == .local }) {
+            return reject(load, .storage, "a local storage \(name)", storagesFound(facts))
+        }
+        for name in sharedWants where !facts.storages.contains(where: { $0.name == name && $0.kind == .shared }) {
+            return reject(load, .storage, "the shared storage \(name)", storagesFound(facts))
+        }
         for network in networks where !facts.networks.contains(network) {
             return reject(load, .network, "network \(network.name) (\(network.kind.rawValue))", networksFound(facts))
         }
         for name in unknownNetworks where !facts.networks.contains(where: { $0.name == name }) {
             return reject(load, .network, "network \(name)", networksFound(facts))
         }
-        let description = request.description
-        if description.accelerator == .kvm, facts.accelerator != .kvm {
+        if request.description.accelerator == .kvm, facts.accelerator != .kvm {
             return reject(load, .accelerator, "KVM", "\(facts.accelerator.rawValue) only")
         }
-        if let rejection = hardwareRejection(load, facts) { return rejection }
-        if !facts.guestCPUModels.contains(description.cpuModel) {
-            return reject(
-                load, .guestCPU, "guest CPU \(description.cpuModel)",
-                "not among the \(facts.guestCPUModels.count) that its QEMU \(facts.qemuVersion) runs in full")
-        }
-        if !facts.machineTypes.contains(description.machine) {
-            return reject(
-                load, .machineType, "machine type \(description.machine)",
-                "not among the \(facts.machineTypes.count) of its QEMU \(facts.qemuVersion)")
-        }
-        return nil
+        return hardwareRejection(load, facts) ?? qemuRejection(load, facts)
     }
 
     /// What must be as it is at the source. A running guest carries its CPU's features and its pages along, so that only a live
@@ -115,7 +142,7 @@ struct Examination {
         if facts.pageSizeBytes != source.pageSizeBytes {
             return reject(load, .pageSize, "pages of \(source.pageSizeBytes) bytes", "pages of \(facts.pageSizeBytes) bytes")
         }
-        if !request.options.skipCPUCheck {
+        if !request.options.skipCPUCheck, request.options.cpuCheck == .exact {
             if facts.cpuModel != source.cpuModel {
                 return reject(load, .cpuModel, "CPU \(quoted(source.cpuModel))", quoted(facts.cpuModel))
             }
@@ -129,9 +156,65 @@ struct Examination {
         return nil
     }
 
-    private func reject(_ load: HostLoad, _ filter: PlacementFilter, _ wanted: String, _ found: String) -> Rejection {
-        Rejection(host: load.host.id, name: load.host.name, filter: filter, wanted: wanted, found: found)
+    private func qemuRejection(_ load: HostLoad, _ facts: HostFacts) -> Rejection? {
+        let description = request.description
+        if let release, let there = QEMURelease(version: facts.qemuVersion), there < release {
+            return reject(load, .qemuVersion, "QEMU \(release) or newer, for \(description.machine)", "QEMU \(facts.qemuVersion)")
+        }
+        if !facts.machineTypes.contains(description.machine) {
+            return reject(
+                load, .machineType, "machine type \(description.machine)",
+                "not among the \(facts.machineTypes.count) of its QEMU \(facts.qemuVersion)")
+        }
+        if !facts.guestCPUModels.contains(description.cpuModel) {
+            return reject(
+                load, .guestCPU, "guest CPU \(description.cpuModel)",
+                "not among the \(facts.guestCPUModels.count) that its QEMU \(facts.qemuVersion) runs in full")
+        }
+        return nil
     }
+
+    /// What hangs on the host itself and cannot be compared by numbers alone.
+    func ownRejection(_ load: HostLoad) -> Rejection? {
+        if !localWants.isEmpty, let facts = load.host.facts, let rejection = storageRoomRejection(load, facts) { return rejection }
+        if !request.missingFeatures.isEmpty, let missing = request.missingFeatures[load.host.id] {
+            return reject(load, .cpuFeatures, "every feature of the guest's CPU", "its QEMU lacks \(featuresLacked(missing))")
+        }
+        for companion in request.companions where companion.forbids(load.host.id) {
+            return reject(
+                load, .group, "\(companion.policy.rawValue) with \(companion.name) (group \(companion.group))",
+                found(companion, load.host.id))
+        }
+        return nil
+    }
+
+    private func found(_ companion: GroupCompanion, _ host: HostID) -> String {
+        switch companion.policy {
+        case .apart: companion.target == host ? "\(companion.name) is on its way there" : "\(companion.name) is there"
+        case .together:
+            companion.target == nil ? "\(companion.name) is on another host" : "\(companion.name) is on its way to another host"
+        }
+    }
+
+    private func slotRejection(_ load: HostLoad) -> Rejection? {
+        if let outbound { return reject(load, .outbound, outbound.wanted, outbound.found) }
+        let slots = load.host.slots.inbound
+        if load.inboundMigrations >= slots {
+            return reject(load, .inbound, "a free slot for a migration into it", "\(load.inboundMigrations) of \(slots) taken")
+        }
+        return nil
+    }
+
+    // MARK: words
+
+    private func reject(
+        _ load: HostLoad, _ filter: PlacementFilter, _ wanted: @autoclosure () -> String, _ found: @autoclosure () -> String
+    ) -> Rejection {
+        guard explains else { return Self.unexplained }
+        return Rejection(host: load.host.id, name: load.host.name, filter: filter, wanted: wanted(), found: found())
+    }
+
+    private static let unexplained = Rejection(host: "", name: "", filter: .facts, wanted: "", found: "")
 
     private func storagesFound(_ facts: HostFacts) -> String {
         facts.storages.isEmpty ? "none" : facts.storages.map { "\($0.name) (\($0.kind.rawValue))" }.joined(separator: ", ")
@@ -141,24 +224,9 @@ struct Examination {
         facts.networks.isEmpty ? "none" : facts.networks.map { "\($0.name) (\($0.kind.rawValue))" }.joined(separator: ", ")
     }
 
-    private func quoted(_ text: String) -> String { text.isEmpty ? "unknown" : text }
-}
-
-/// Bytes as a person reads them: binary units, one digit after the point.
-struct Bytes: CustomStringConvertible {
-    let count: Int64
-
-    init(_ count: Int64) { self.count = count }
-
-    var description: String {
-        var scaled = Double(count)
-        var unit = 0
-        let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
-        while scaled >= 1024, unit < units.count - 1 {
-            scaled /= 1024
-            unit += 1
-        }
-        let tenths = Int64((scaled * 10).rounded())
-        return tenths % 10 == 0 ? "\(tenths / 10) \(units[unit])" : "\(tenths / 10).\(tenths % 10) \(units[unit])"
+    private func featuresLacked(_ missing: [String]) -> String {
+        missing.prefix(6).joined(separator: ", ") + (missing.count > 6 ? " and \(missing.count - 6) more" : "")
     }
+
+    private func quoted(_ text: String) -> String { text.isEmpty ? "unknown" : text }
 }

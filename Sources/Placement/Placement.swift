@@ -1,72 +1,100 @@
 package import Fleet
 
-/// Where a server could go: filters, then a ranking. Pure, and linear in the number of hosts.
+/// Where a server could go: filters, then a ranking. Pure, and linear in the number of hosts with a few nanoseconds each.
 package enum Placement {
-    /// The best host for a request.
-    ///
-    /// Of the hosts that pass every filter the one that keeps the largest share of its scarcest resource free wins, shares being compared
-    /// in steps of a twentieth; then the one with fewest migrations on their way into it; then the larger share; then the name.
+    /// The best host for a request; see ``Rank`` for what best means.
+    package static func choose(_ request: PlacementRequest, in fleet: FleetSnapshot, now: Timestamp) -> PlacementOutcome {
+        let source = fleet.place(of: request.source)
+        let preferred = request.options.preferHost.map(fleet.place(of:))
+        return choose(request, fleet.loads, fleet.rows, kinds: fleet.kinds, source: source, preferred: preferred, now: now)
+    }
+
+    /// The same, once: sorting the hosts by what they are would take longer than to look at them.
     package static func choose(_ request: PlacementRequest, among loads: [HostLoad], now: Timestamp) -> PlacementOutcome {
-        let examination = Examination(request, loads, now: now)
-        var best: (rank: Rank, host: HostID)?
-        for load in loads where examination.cheapRejection(load) == nil {
-            let rank = Rank(load, examination)
-            // The costly filters are asked only of a host that would win.
-            if let best, !rank.isBetter(than: best.rank) { continue }
-            if examination.costlyRejection(load) == nil { best = (rank, load.host.id) }
+        let rows = loads.withUnsafeBufferPointer { loads in loads.indices.map { FleetSnapshot.Row(of: loads, at: $0) } }
+        func place(of host: HostID) -> Int? { loads.firstIndex { $0.host.id == host } }
+        return choose(
+            request, loads, rows, kinds: nil, source: place(of: request.source), preferred: request.options.preferHost.map(place(of:)),
+            now: now)
+    }
+
+    private static func choose(
+        _ request: PlacementRequest, _ loads: [HostLoad], _ rows: [FleetSnapshot.Row], kinds: [Int]?, source: Int?, preferred: Int??,
+        now: Timestamp
+    ) -> PlacementOutcome {
+        func examination(explains: Bool) -> Examination {
+            Examination(request, source: source.map { loads[$0] }, now: now, explains: explains)
         }
-        if let best { return .chosen(best.host) }
-        return .rejected(rejections(loads, examination))
+        if let place = best(examination(explains: false), loads, rows, kinds: kinds, source: source, preferred: preferred) {
+            return .chosen(loads[place].host.id)
+        }
+        let explaining = examination(explains: true)
+        return .rejected(loads.compactMap { explaining.rejection($0) })
     }
 
     /// Every host that could take the server, best first, and for each of the others why it cannot.
     package static func survey(
-        _ request: PlacementRequest, among loads: [HostLoad], now: Timestamp
+        _ request: PlacementRequest, in fleet: FleetSnapshot, now: Timestamp
     ) -> (candidates: [HostID], rejections: [Rejection]) {
-        let examination = Examination(request, loads, now: now)
-        let rejections = rejections(loads, examination)
-        let rejected = Set(rejections.map(\.host))
-        let ranked = loads.filter { !rejected.contains($0.host.id) }
-            .map { (rank: Rank($0, examination), host: $0.host.id) }
-            .sorted { $0.rank.isBetter(than: $1.rank) }
-        return (ranked.map(\.host), rejections)
+        let examination = Examination(request, source: fleet.place(of: request.source).map { fleet.loads[$0] }, now: now, explains: true)
+        var rejections: [Rejection] = []
+        var candidates: [(rank: Rank, place: Int)] = []
+        for place in fleet.loads.indices {
+            if let rejection = examination.rejection(fleet.loads[place]) {
+                rejections.append(rejection)
+            } else {
+                candidates.append((examination.rank(fleet.rows[place]), place))
+            }
+        }
+        candidates.sort { $0.rank.isBetter(than: $1.rank) ?? ($0.place < $1.place) }
+        return (candidates.map { fleet.loads[$0.place].host.id }, rejections)
     }
 
-    private static func rejections(_ loads: [HostLoad], _ examination: Examination) -> [Rejection] {
-        loads.compactMap { examination.cheapRejection($0) ?? examination.costlyRejection($0) }
+    /// The place of the best host that passes every filter. Filters that read more than numbers are asked only of a host that would win, and
+    /// what they say about a kind of host, where kinds are known, once for all of that kind.
+    private static func best(
+        _ examination: Examination, _ loads: [HostLoad], _ rows: [FleetSnapshot.Row], kinds: [Int]?, source: Int?, preferred: Int??
+    ) -> Int? {
+        let request = examination.request
+        if examination.outbound != nil || (request.mode == .rescue && !examination.localDisks.isEmpty) { return nil }
+        let (vcpus, memory) = (Int64(examination.needs.vcpus), examination.needs.memoryBytes)
+        let now = examination.now.milliseconds
+        var places = rows.indices
+        if let preferred {
+            guard let preferred else { return nil }
+            places = preferred..<(preferred + 1)
+        }
+        /// Of each kind: not looked at yet, fit, unfit.
+        var verdicts = [Bool?](repeating: nil, count: kinds?.count ?? 0)
+        func isFit(_ place: Int, _ kind: Int) -> Bool {
+            guard kinds == nil || verdicts[kind] == nil else { return verdicts[kind] ?? false }
+            let isFit = loads[place].host.facts.map { examination.kindRejection(loads[place], $0) == nil } ?? false
+            if kinds != nil { verdicts[kind] = isFit }
+            return isFit
+        }
+        var best: (rank: Rank, place: Int)?
+        rows.withUnsafeBufferPointer { rows in
+            for place in places {
+                let row = rows[place]
+                guard row.kind >= 0, row.vcpusLeft >= vcpus, row.memoryLeft >= memory, row.inboundLeft > 0, now < row.healthyUntil,
+                    place != source
+                else { continue }
+                let rank = examination.rank(row)
+                if let best, !(rank.isBetter(than: best.rank) ?? (loads[place].host.name < loads[best.place].host.name)) { continue }
+                guard isFit(place, Int(row.kind)) else { continue }
+                if !request.excluded.isEmpty, request.excluded[loads[place].host.id] != nil { continue }
+                if examination.ownRejection(loads[place]) == nil { best = (rank, place) }
+            }
+        }
+        return best?.place
     }
 }
 
-/// How well a host that could take the server suits.
-struct Rank {
-    let step: Int
-    let inbound: Int
-    let freeShare: Double
-    let name: String
-
-    init(_ load: HostLoad, _ examination: Examination) {
-        let needs = examination.needs
-        let overcommit = examination.request.overcommit
-        var share = 0.0
-        if let facts = load.host.facts {
-            let cpus = overcommit.vcpus(of: facts)
-            let memory = overcommit.memoryBytes(of: facts)
-            share = min(
-                Self.share(of: Double(cpus), left: Double(cpus - load.vcpusTaken - needs.vcpus)),
-                Self.share(of: Double(memory), left: Double(memory - load.memoryTakenBytes - needs.memoryBytes)))
-        }
-        freeShare = share
-        step = Int((share * 20).rounded(.down))
-        inbound = load.inboundMigrations
-        name = load.host.name
-    }
-
-    private static func share(of whole: Double, left: Double) -> Double { whole > 0 ? left / whole : 0 }
-
-    func isBetter(than other: Rank) -> Bool {
-        if step != other.step { return step > other.step }
-        if inbound != other.inbound { return inbound < other.inbound }
-        if freeShare != other.freeShare { return freeShare > other.freeShare }
-        return name < other.name
+extension Examination {
+    @inline(__always)
+    func rank(_ row: FleetSnapshot.Row) -> Rank {
+        Rank(
+            vcpusLeft: row.vcpusLeft - Int64(needs.vcpus), of: row.vcpus, memoryLeft: row.memoryLeft - needs.memoryBytes, of: row.memory,
+            migrations: Int(row.migrations), failures: Int(row.failures))
     }
 }

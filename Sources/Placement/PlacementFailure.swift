@@ -1,12 +1,16 @@
 package import Fleet
 
-/// That no host can take a server, told to a person.
+/// That no host can take a server, told to a person: a table with a line a host.
 package struct PlacementFailure: Hashable, Sendable {
     package let server: String
     package let rejections: [Rejection]
 
     /// So many hosts get a line of their own; the rest are counted by filter.
     package static let linesAtMost = 30
+    /// Characters of a cell; what is longer is cut, and whole in the forecast.
+    package static let cellAtMost = 72
+
+    package static let columns = ["host", "filter", "wanted", "found"]
 
     /// - Parameter server: its name.
     package init(server: String, rejections: [Rejection]) {
@@ -14,17 +18,27 @@ package struct PlacementFailure: Hashable, Sendable {
         self.rejections = rejections
     }
 
-    /// One line a host: `host2: wanted 4 vCPUs, found 2 of 16 left`. The source comes last, hosts otherwise by name.
-    package var lines: [String] {
-        let ordered = rejections.sorted { left, right in
+    /// Hosts by name, the source last.
+    package var ordered: [Rejection] {
+        rejections.sorted { left, right in
             let leftIsSource = left.filter == .notSource
             let rightIsSource = right.filter == .notSource
             return leftIsSource == rightIsSource ? left.name < right.name : rightIsSource
         }
-        let width = ordered.prefix(Self.linesAtMost).map(\.name.count).max() ?? 0
-        var lines = ordered.prefix(Self.linesAtMost).map { rejection in
-            let padding = String(repeating: " ", count: width - rejection.name.count)
-            return "\(rejection.name): \(padding)wanted \(rejection.wanted), found \(Self.flat(rejection.found))"
+    }
+
+    /// One row a host, of the cells that ``columns`` names.
+    package var rows: [[String]] {
+        ordered.prefix(Self.linesAtMost).map { [$0.name, $0.filter.rawValue, $0.wanted, $0.found].map(Self.cell) }
+    }
+
+    /// The table as text: the columns' names, then a line a host, then how many more there are.
+    package var lines: [String] {
+        let table = [Self.columns] + rows
+        let widths = Self.columns.indices.map { column in table.map { $0[column].count }.max() ?? 0 }
+        var lines = table.map { row in
+            zip(row, widths).map { cell, width in cell + String(repeating: " ", count: width - cell.count) }
+                .joined(separator: "  ").trimmingEnd
         }
         let rest = ordered.dropFirst(Self.linesAtMost)
         if !rest.isEmpty {
@@ -36,7 +50,7 @@ package struct PlacementFailure: Hashable, Sendable {
         return lines
     }
 
-    /// The sentence and under it the lines.
+    /// The sentence and under it the table.
     package var message: String {
         guard !rejections.isEmpty else { return "No host can take \(server): there is no host." }
         return (["No host can take \(server):"] + lines).joined(separator: "\n  ")
@@ -49,8 +63,27 @@ package struct PlacementFailure: Hashable, Sendable {
         Reason(original.code, "\(original.message)\n\(message)")
     }
 
-    /// A reason that is told within a line keeps only its first one.
-    private static func flat(_ text: String) -> String {
-        text.split(separator: "\n", maxSplits: 1).first.map(String.init) ?? text
+    /// What the server waits for when a host could take it as soon as other migrations end; nil when waiting would not help.
+    package var waitsFor: String? {
+        let transient = ordered.filter(\.filter.isTransient)
+        guard let first = transient.first else { return nil }
+        if first.filter == .outbound { return "\(first.wanted): \(first.found)" }
+        let hosts = transient.prefix(5).map(\.name).joined(separator: ", ")
+        let more = transient.count > 5 ? " and \(transient.count - 5) more" : ""
+        return "a free slot for a migration into \(hosts)\(more)"
+    }
+
+    /// A reason that is told within a cell keeps only its first line, and not all of a long one.
+    private static func cell(_ text: String) -> String {
+        let line = text.split(separator: "\n", maxSplits: 1).first.map(String.init) ?? text
+        return line.count > cellAtMost ? line.prefix(cellAtMost - 1) + "…" : line
+    }
+}
+
+extension String {
+    fileprivate var trimmingEnd: String {
+        var text = self
+        while text.last == " " { text.removeLast() }
+        return text
     }
 }

@@ -10,11 +10,14 @@ package struct PlacementRequest: Sendable {
     package var options: MigrationOptions
     /// Hosts that this migration tried already, each with why it is not tried again.
     package var excluded: [HostID: Reason]
-    package var overcommit: Overcommit
+    /// The other servers of the groups that it is in.
+    package var companions: [GroupCompanion]
+    /// Hosts whose QEMU was asked and lacks features of the CPU that the guest was given, each with which.
+    package var missingFeatures: [HostID: [String]]
 
     package init(
         server: ServerID, description: GuestDescription, source: HostID, mode: Mode, options: MigrationOptions = MigrationOptions(),
-        excluded: [HostID: Reason] = [:], overcommit: Overcommit = .standard
+        excluded: [HostID: Reason] = [:], companions: [GroupCompanion] = [], missingFeatures: [HostID: [String]] = [:]
     ) {
         self.server = server
         self.description = description
@@ -22,8 +25,12 @@ package struct PlacementRequest: Sendable {
         self.mode = mode
         self.options = options
         self.excluded = excluded
-        self.overcommit = overcommit
+        self.companions = companions
+        self.missingFeatures = missingFeatures
     }
+
+    /// Whether the QEMU of a chosen host must still be asked for the features of the guest's CPU, which no fact of a host tells.
+    package var asksForFeatures: Bool { mode == .live && options.cpuCheck == .features && !options.skipCPUCheck }
 }
 
 /// Why one host cannot take a server: the first filter that it did not pass.
@@ -51,9 +58,12 @@ package enum PlacementFilter: String, Sendable, Codable, CaseIterable {
     case preferred
     case excluded
     case enabled
+    case maintenance
     case online
     /// Its agent has told what it is.
     case facts
+    /// A rescue leaves the source's own disks behind, so that there must be none.
+    case localDisk = "local-disk"
     case vcpus
     case memory
     case storage
@@ -64,9 +74,21 @@ package enum PlacementFilter: String, Sendable, Codable, CaseIterable {
     case cpuModel = "cpu-model"
     case microcode
     case kernel
+    /// Its QEMU is not older than the guest's machine type.
+    case qemuVersion = "qemu-version"
+    case machineType = "machine-type"
     /// The guest's CPU model is one that the host's QEMU runs in full.
     case guestCPU = "guest-cpu"
-    case machineType = "machine-type"
+    /// Its QEMU offers every feature of the CPU that the guest was given.
+    case cpuFeatures = "cpu-features"
+    case group
+    /// A slot for one more migration out of the source. The last two are those that only time mends.
+    case outbound
+    /// A slot for one more migration into the host.
+    case inbound
+
+    /// It passes by itself when other migrations end.
+    package var isTransient: Bool { self == .outbound || self == .inbound }
 }
 
 /// Where a server can go.

@@ -46,12 +46,14 @@ enum Rule {
     case oneUnfinishedMigration
     case serverNameUnique
     case serverIDUnique
+    case groupNameUnique
 
     private var names: Set<String> {
         switch self {
         case .oneUnfinishedMigration: ["migrations.server_id", "migrations_unfinished"]
         case .serverNameUnique: ["servers.name", "servers_name_key"]
         case .serverIDUnique: ["servers.id", "servers_pkey"]
+        case .groupNameUnique: ["server_groups.name", "server_groups_name_key"]
         }
     }
 

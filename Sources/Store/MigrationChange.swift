@@ -20,8 +20,11 @@ package struct MigrationChange: Sendable {
     package var release = false
     /// The server is on this host from now on. Only where the migration holds a reservation.
     package var placement: HostID?
+    /// What the server is described as from now on, where the migration changed that; set together with the placement.
+    package var description: GuestDescription?
     package var cleanups: [Cleanup] = []
-    /// Must be set, unless it was before, to something else than a migration's statuses when the migration ends.
+    /// Must be set, unless it was before, to something else than a migration's statuses when the migration ends. `starting` begins that
+    /// operation, which a controller then sees through.
     package var serverStatus: ServerStatus?
     /// Set together with the status: nil takes an older note away.
     package var serverNote: Reason?

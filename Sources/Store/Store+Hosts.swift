@@ -40,6 +40,41 @@ extension Store {
         }
     }
 
+    package func setHostMaintenance(_ host: HostID, _ maintenance: Bool) async throws -> Host {
+        try await write { transaction in
+            let rows = try await transaction.query(
+                "UPDATE hosts SET maintenance = \(maintenance) WHERE id = \(host.value) RETURNING \(Host.columns)")
+            guard let row = rows.first else { throw Self.noHost(host.value) }
+            return try Host(row)
+        }
+    }
+
+    /// How much of a host may be promised, and how many migrations it may carry at once; nil leaves what it is. What is promised already
+    /// stays so also where it is more than that.
+    package func setHostLimits(
+        _ host: HostID, vcpus: Double? = nil, memory: Double? = nil, inbound: Int? = nil, outbound: Int? = nil
+    ) async throws -> Host {
+        try await write { transaction in
+            let rows = try await transaction.query(
+                """
+                UPDATE hosts SET vcpus_overcommit = COALESCE(\(vcpus), vcpus_overcommit),
+                    memory_overcommit = COALESCE(\(memory), memory_overcommit), inbound_slots = COALESCE(\(inbound), inbound_slots),
+                    outbound_slots = COALESCE(\(outbound), outbound_slots)
+                WHERE id = \(host.value) RETURNING \(Host.columns)
+                """)
+            guard let row = rows.first else { throw Self.noHost(host.value) }
+            let host = try Host(row)
+            if host.facts != nil {
+                try await transaction.execute(
+                    """
+                    UPDATE hosts SET vcpus_capacity = \(host.vcpusCapacity), memory_capacity = \(host.memoryCapacityBytes)
+                    WHERE id = \(host.id.value)
+                    """)
+            }
+            return host
+        }
+    }
+
     /// What an agent just told, and how long (milliseconds from the store's now) it proves the host alive.
     package func recordHealth(of host: HostID, facts: HostFacts, validForMS: Int64) async throws {
         let text = try JSON.text(facts)
@@ -76,42 +111,6 @@ extension Store {
         }
     }
 
-    /// All hosts with what is promised of each: the input of placement, in one consistent view.
-    package func hostLoads() async throws -> [HostLoad] {
-        try await read { transaction in
-            var loads: [HostLoad] = []
-            let rows = try await transaction.query(
-                """
-                SELECT \(Host.columns),
-                    (SELECT COALESCE(SUM(s.vcpus), 0) FROM servers s WHERE s.host_id = hosts.id)
-                        + (SELECT COALESCE(SUM(r.vcpus), 0) FROM reservations r WHERE r.host_id = hosts.id) AS vcpus_taken,
-                    (SELECT COALESCE(SUM(s.memory), 0) FROM servers s WHERE s.host_id = hosts.id)
-                        + (SELECT COALESCE(SUM(r.memory), 0) FROM reservations r WHERE r.host_id = hosts.id) AS memory_taken,
-                    (SELECT COUNT(*) FROM reservations r WHERE r.host_id = hosts.id) AS inbound
-                FROM hosts ORDER BY name
-                """)
-            // What others reserved on a shared storage counts on every host that sees it.
-            var reserved: [HostID: [String: Int64]] = [:]
-            let storages = try await transaction.query(
-                """
-                SELECT s.host_id, s.name, s.free - r.bytes AS reserved
-                FROM storages s JOIN storage_rooms r ON r.host_id = s.host_id AND r.name = s.name
-                WHERE r.bytes < s.free
-                """)
-            for row in storages {
-                reserved[HostID(try row.text("host_id")), default: [:]][try row.text("name")] = try row.integer("reserved")
-            }
-            for row in rows {
-                let host = try Host(row)
-                loads.append(
-                    HostLoad(
-                        host: host, vcpusTaken: Int(try row.integer("vcpus_taken")), memoryTakenBytes: try row.integer("memory_taken"),
-                        storageReservedBytes: reserved[host.id] ?? [:], inboundMigrations: Int(try row.integer("inbound"))))
-            }
-            return loads
-        }
-    }
-
     private func notNamed(_ names: [String]) -> SQLStatement {
         names.isEmpty ? "1 = 1" : "name NOT IN (\(list: names))"
     }
@@ -122,14 +121,16 @@ extension Store {
 }
 
 extension Host {
-    static let columns: SQLStatement =
-        "id, name, agent_url, enabled, maintenance, vcpus_overcommit, memory_overcommit, healthy_until, facts"
+    static let columns: SQLStatement = """
+        id, name, agent_url, enabled, maintenance, vcpus_overcommit, memory_overcommit, inbound_slots, outbound_slots, healthy_until, facts
+        """
 
     init(_ row: SQLRow) throws {
         self.init(
             id: HostID(try row.text("id")), name: try row.text("name"), agentURL: try row.text("agent_url"),
             enabled: try row.flag("enabled"), maintenance: try row.flag("maintenance"),
             overcommit: Overcommit(vcpus: try row.real("vcpus_overcommit"), memory: try row.real("memory_overcommit")),
+            slots: MigrationSlots(inbound: Int(try row.integer("inbound_slots")), outbound: Int(try row.integer("outbound_slots"))),
             healthyUntil: Timestamp(milliseconds: try row.integer("healthy_until")),
             facts: try row.optionalText("facts").map { try JSON.value(HostFacts.self, $0) })
     }

@@ -114,9 +114,15 @@ extension Store {
         }
         // The placement comes first: it rests on the reservation, and `ready` rests on it.
         if change.placement != nil || change.serverStatus != nil {
+            // Held by nobody who lives: a controller takes it over at once.
+            let isOperation = change.serverStatus?.isOperation ?? false
+            let description = try change.description.map { try JSON.text($0) }
             let changed = try await transaction.execute(
                 """
-                UPDATE servers SET host_id = COALESCE(\(change.placement?.value), host_id),
+                UPDATE servers SET
+                    operation_owner = \(isOperation ? "migration \(migration.id)" : nil),
+                    operation_until = CASE WHEN \(isOperation) = 1 THEN \(dialect.now) END,
+                    host_id = COALESCE(\(change.placement?.value), host_id), description = COALESCE(\(description), description),
                     status = COALESCE(\(change.serverStatus?.rawValue), status),
                     note_code = CASE WHEN \(change.serverStatus != nil) = 1 THEN \(change.serverNote?.code.value) ELSE note_code END,
                     note_message = CASE WHEN \(change.serverStatus != nil) = 1 THEN \(change.serverNote?.message) ELSE note_message END
@@ -153,32 +159,6 @@ extension Store {
         for note in change.notes { try await record(note, of: result, in: transaction) }
         for cleanup in change.cleanups { try await insert(cleanup, in: transaction) }
         return result
-    }
-
-    private func reserve(_ reservation: Reservation, for migration: Migration, in transaction: any SQLTransaction) async throws {
-        guard reservation.migration == migration.id else {
-            throw StoreError(.invalid, "Migration \(migration.id) cannot reserve for migration \(reservation.migration).")
-        }
-        try await requireRoom(on: reservation.host, vcpus: reservation.vcpus, memoryBytes: reservation.memoryBytes, in: transaction)
-        try await transaction.execute(
-            """
-            INSERT INTO reservations (migration_id, host_id, vcpus, memory, created_at)
-            VALUES (\(migration.id.value), \(reservation.host.value), \(reservation.vcpus), \(reservation.memoryBytes), \(dialect.now))
-            """)
-        for (storage, bytes) in reservation.storageBytes.sorted(by: { $0.key < $1.key }) {
-            let room = try await transaction.query(
-                "SELECT bytes FROM storage_rooms WHERE host_id = \(reservation.host.value) AND name = \(storage)"
-            ).first?.integer("bytes")
-            guard let room, room >= bytes else {
-                let left = room.map { "has \(max(0, $0)) bytes left to promise" } ?? "is not there"
-                throw StoreError(.overbooked, "Storage \(storage) of host \(reservation.host) \(left); \(bytes) bytes are needed.")
-            }
-            try await transaction.execute(
-                """
-                INSERT INTO reserved_storages (migration_id, host_id, storage, bytes)
-                VALUES (\(migration.id.value), \(reservation.host.value), \(storage), \(bytes))
-                """)
-        }
     }
 
     private func write(_ entry: JournalEntry, of migration: MigrationID, in transaction: any SQLTransaction) async throws {

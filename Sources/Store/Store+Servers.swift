@@ -7,17 +7,22 @@ package struct ServerFilter: Sendable {
     package var search: String?
     package var host: HostID?
     package var status: ServerStatus?
-    package init(search: String? = nil, host: HostID? = nil, status: ServerStatus? = nil) {
+    /// Only those that are suspended, or only those that are not.
+    package var isPaused: Bool?
+    package init(search: String? = nil, host: HostID? = nil, status: ServerStatus? = nil, isPaused: Bool? = nil) {
         self.search = search
         self.host = host
         self.status = status
+        self.isPaused = isPaused
     }
 }
 
 extension Store {
     /// Inserts a server in `deploying` under its first epoch, with the operation held by `owner`.
+    ///
+    /// - Parameter group: It is a member of this group from the beginning; where that forbids its host, it is `overbooked`.
     /// Throws `nameTaken`, `overbooked`.
-    package func createServer(_ server: Server, owner: String, leaseMS: Int64) async throws -> Server {
+    package func createServer(_ server: Server, owner: String, leaseMS: Int64, group: GroupID? = nil) async throws -> Server {
         let description = try JSON.text(server.description)
         return try await write { transaction in
             try await requireRoom(
@@ -32,6 +37,11 @@ extension Store {
                         \(server.note?.code.value), \(server.note?.message), \(owner), \(dialect.now) + \(leaseMS), \(dialect.now))
                     RETURNING \(Server.columns)
                     """)
+                if let group {
+                    try await transaction.execute(
+                        "INSERT INTO server_group_members (group_id, server_id) VALUES (\(group.value), \(server.id.value))")
+                    try await requireCompanions(of: server.id, allow: server.host, in: transaction)
+                }
                 return try Server(only(rows))
             } catch let error as SQLError where Rule.serverNameUnique.isBroken(by: error) {
                 throw StoreError(.nameTaken, "There is a server named \(server.name) already. Choose another name.", cause: error)
@@ -53,6 +63,7 @@ extension Store {
         }
         if let host = filter.host { conditions.append("host_id = \(host.value)") }
         if let status = filter.status { conditions.append("status = \(status.rawValue)") }
+        if let isPaused = filter.isPaused { conditions.append("paused = \(isPaused ? 1 : 0)") }
         let query: SQLStatement = "SELECT \(Server.columns) FROM servers WHERE \(.all(conditions)) ORDER BY created_at DESC, id"
         return try await read { try await $0.query(query).map(Server.init) }
     }
@@ -152,12 +163,15 @@ extension Store {
     }
 
     /// Ends an operation: the server's status, and a note where it went wrong. Throws `superseded`.
-    package func finishOperation(_ server: ServerID, epoch: Epoch, status: ServerStatus, note: Reason?) async throws {
+    /// - Parameter isPaused: whether it stands still from now on; as before when nil.
+    package func finishOperation(
+        _ server: ServerID, epoch: Epoch, status: ServerStatus, isPaused: Bool? = nil, note: Reason?
+    ) async throws {
         try await write { transaction in
             let changed = try await transaction.execute(
                 """
-                UPDATE servers SET status = \(status.rawValue), note_code = \(note?.code.value), note_message = \(note?.message),
-                    operation_owner = NULL, operation_until = NULL
+                UPDATE servers SET status = \(status.rawValue), paused = COALESCE(\(isPaused.map { $0 ? 1 : 0 }), paused),
+                    note_code = \(note?.code.value), note_message = \(note?.message), operation_owner = NULL, operation_until = NULL
                 WHERE id = \(server.value) AND epoch = \(epoch.value) AND operation_owner IS NOT NULL
                 """)
             guard changed == 1 else { throw try await operationOver(server, epoch, in: transaction) }
@@ -176,16 +190,20 @@ extension Store {
         }
     }
 
-    /// Corrects `running`/`ready` after what an agent saw (guest powered itself off); changes nothing while a migration or an operation is under way.
-    package func observeGuest(_ server: ServerID, epoch: Epoch, status: ServerStatus, note: Reason?) async throws {
+    /// Corrects `running`/`ready` and whether it is paused after what an agent saw (guest powered itself off); changes nothing while a migration
+    /// or an operation is under way.
+    package func observeGuest(
+        _ server: ServerID, epoch: Epoch, status: ServerStatus, isPaused: Bool = false, note: Reason?
+    ) async throws {
         try await write { transaction in
             try await transaction.execute(
                 """
-                UPDATE servers SET status = \(status.rawValue), note_code = \(note?.code.value), note_message = \(note?.message)
+                UPDATE servers SET status = \(status.rawValue), paused = \(isPaused ? 1 : 0), note_code = \(note?.code.value),
+                    note_message = \(note?.message)
                 WHERE id = \(server.value) AND epoch = \(epoch.value) AND operation_owner IS NULL
                     AND status IN (\(list: [ServerStatus.running.rawValue, ServerStatus.ready.rawValue]))
                     AND NOT EXISTS (SELECT 1 FROM migrations m WHERE m.server_id = servers.id AND m.finished_at IS NULL)
-                    AND (status <> \(status.rawValue) OR note_code IS DISTINCT FROM \(note?.code.value)
+                    AND (status <> \(status.rawValue) OR paused <> \(isPaused ? 1 : 0) OR note_code IS DISTINCT FROM \(note?.code.value)
                         OR note_message IS DISTINCT FROM \(note?.message))
                 """)
         }

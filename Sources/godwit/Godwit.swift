@@ -20,11 +20,21 @@ struct Godwit: AsyncParsableCommand {
             CommandGroup(
                 name: "Servers",
                 subcommands: [
-                    ServerCreate.self, ServerList.self, ServerShow.self, ServerStart.self, ServerStop.self, ServerDelete.self,
-                    ServerLiveMigrate.self,
+                    ServerCreate.self, ServerList.self, ServerShow.self, ServerStart.self, ServerStop.self, ServerSuspend.self,
+                    ServerResume.self, ServerDelete.self, ServerLiveMigrate.self, ServerMigrateForecast.self,
                 ]),
             CommandGroup(
-                name: "Hosts", subcommands: [HostList.self, HostShow.self, HostRegister.self, HostEnable.self, HostDisable.self]),
+                name: "Server groups",
+                subcommands: [
+                    ServerGroupCreate.self, ServerGroupList.self, ServerGroupShow.self, ServerGroupDelete.self, ServerGroupAddServer.self,
+                    ServerGroupRemoveServer.self,
+                ]),
+            CommandGroup(
+                name: "Hosts",
+                subcommands: [
+                    HostList.self, HostShow.self, HostRegister.self, HostEnable.self, HostDisable.self, HostMaintenance.self,
+                    HostUnmaintenance.self, HostSetOvercommit.self, HostSetSlots.self,
+                ]),
             CommandGroup(
                 name: "Migrations", subcommands: [MigrationList.self, MigrationShow.self, MigrationWatch.self, CleanupList.self]),
             CommandGroup(name: "Certificates", subcommands: [CACreate.self, CAIssue.self]),

@@ -10,7 +10,7 @@ import Testing
 struct DecisionTests {
     static let key = AttemptKey(migration: "m", attempt: 1)
     static let memories: [OutgoingMachine.Memory] = [
-        .none, .moving, .preSwitchover, .device, .completed, .cancelling, .cancelled, .failed("cut"),
+        .none, .moving, .preSwitchover, .device, .completed, .cancelling, .cancelled, .failed("cut"), .postCopy, .interrupted, .rejoining,
     ]
     static let mirrors: [OutgoingMachine.Mirror] = [
         .absent, .idle, .copying, .ready, .ended, .broken(Reason(.diskError, "broken")),
@@ -78,9 +78,9 @@ struct DecisionTests {
         for sight in Self.sights {
             switch OutgoingMachine.next(Self.outgoing(.memory, leave: true, back: .aborted), sight) {
             case .startMirrors, .noteMirrored, .startMemory, .noteMemory, .startPostCopy, .drain, .clear, .proceed, .handOver, .deliver,
-                .turnBack:
+                .turnBack, .beginPostCopy, .askTarget, .rejoin, .endPostCopy:
                 Issue.record("forward at \(sight)")
-            case .wait, .cancelMemory, .removeMirrors, .resume, .finish, .done: break
+            case .wait, .cancelMemory, .removeMirrors, .resume, .finish, .endGuest, .done: break
             }
         }
     }

@@ -19,11 +19,11 @@ import Testing
         ("size=", "size has no value."),
         ("size=big", "size “big” is no size; write it like 10G or 512M."),
         ("size=1G,size=2G", "size is given twice."),
-        ("size=1G,colour=red", "“colour” is not one of size, format, bus, storage, image."),
+        ("size=1G,colour=red", "“colour” is not one of size, format, bus, storage, image, base."),
         ("size=1G,format=vmdk", "format “vmdk” is not one of qcow2, raw."),
         ("size=1G,bus=ide", "bus “ide” is not one of virtio-blk, virtio-scsi."),
         ("image=disk.img", "image “disk.img” must be an absolute path, for it is read on the host."),
-        ("format=raw", "a disk needs a size (size=10G) or an image (image=/path/on/the/host)."),
+        ("format=raw", "a disk needs a size (size=10G), an image (image=/path/on/the/host) or a base (base=/path/on/the/host)."),
     ]) func `a wrong disk is told by what is wrong with it`(text: String, message: String) {
         let error = #expect(throws: InputError.self) { try DeviceFlags.disk(text) }
         #expect(error?.message == message)

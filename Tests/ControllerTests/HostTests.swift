@@ -136,7 +136,8 @@ struct HostTests {
     @Test(
         arguments: [
             (ServerStatus.running, GuestSummary.Status.stopped, ServerStatus.ready), (.running, nil, .ready), (.ready, .running, .running),
-            (.running, .running, nil), (.ready, .stopped, nil), (.ready, nil, nil), (.running, .paused, nil), (.running, .handedOver, nil),
+            (.running, .running, nil), (.ready, .stopped, nil), (.ready, nil, nil), (.running, .paused, .running),
+            (.running, .handedOver, nil),
             (.ready, .incoming, nil), (.starting, .stopped, nil), (.liveMigrating, .stopped, nil), (.deploying, nil, nil),
         ] as [(ServerStatus, GuestSummary.Status?, ServerStatus?)])
     func `what an agent saw corrects only what nothing else will settle`(

@@ -56,7 +56,7 @@ struct OpenAPITests {
         }
         visit(document)
         #expect(Set(operations).count == operations.count)
-        #expect(operations.count == 19)
+        #expect(operations.count == 31)
     }
 
     private func keys<Key: CodingKey & CaseIterable>(_: Key.Type) -> Set<String> { Set(Key.allCases.map(\.stringValue)) }
@@ -79,14 +79,27 @@ struct OpenAPITests {
         #expect(try properties("StopServer") == keys(StopServerRequest.CodingKeys.self))
         #expect(try properties("LiveMigrate") == keys(LiveMigrateRequest.CodingKeys.self))
         #expect(try properties("RegisterHost") == keys(RegisterHostRequest.CodingKeys.self))
-        #expect(try schema("ServerStatus")["enum"] as? [String] == ServerStatus.allCases.map(\.rawValue))
+        #expect(try properties("ForecastMigration") == keys(ForecastRequest.CodingKeys.self))
+        #expect(try properties("Forecast") == keys(ForecastView.CodingKeys.self))
+        #expect(try properties("Candidate") == keys(CandidateView.CodingKeys.self))
+        #expect(try properties("Rejection") == keys(RejectionView.CodingKeys.self))
+        #expect(try properties("Estimate") == keys(EstimateView.CodingKeys.self))
+        #expect(try properties("Group") == keys(GroupView.CodingKeys.self))
+        #expect(try properties("GroupMember") == keys(GroupView.MemberView.CodingKeys.self))
+        #expect(try properties("CreateGroup") == keys(CreateGroupRequest.CodingKeys.self))
+        #expect(try properties("GroupServer") == keys(GroupServerRequest.CodingKeys.self))
+        #expect(try properties("LimitHost") == keys(HostLimitsRequest.CodingKeys.self))
+        #expect(try schema("ServerStatus")["enum"] as? [String] == ShownStatus.allCases.map(\.rawValue))
         #expect(try schema("MigrationState")["enum"] as? [String] == MigrationState.allCases.map(\.rawValue))
     }
 
     /// Every field of a request that the document lists is taken, and none beside them: `known are …` of the refusal is the proof.
     @Test(arguments: [
         ("/v1/servers", "CreateServer", #""name": "x", "#), ("/v1/servers/s/stop", "StopServer", ""),
-        ("/v1/servers/s/live-migrate", "LiveMigrate", ""), ("/v1/hosts", "RegisterHost", #""name": "x", "agent_url": "https://a:1", "#),
+        ("/v1/servers/s/live-migrate", "LiveMigrate", ""), ("/v1/servers/s/migrate-forecast", "ForecastMigration", ""),
+        ("/v1/server-groups", "CreateGroup", #""name": "x", "policy": "apart", "#),
+        ("/v1/server-groups/g/servers", "GroupServer", #""server": "x", "#),
+        ("/v1/hosts", "RegisterHost", #""name": "x", "agent_url": "https://a:1", "#),
     ])
     func `requests take exactly the documented fields`(path: String, name: String, valid: String) async throws {
         try await Fixture.with(hosts: []) { fixture in

@@ -39,7 +39,15 @@ actor ScriptedAgent: AgentOrders {
         self.facts = HostFacts.sample()
     }
 
+    /// What it measures of any guest, how fast a rehearsal goes, and the features of its QEMU's CPU; nil is refused.
+    private var measured: MeasureReport?
+    private var rehearsed: RehearsalReport?
+    private var features: [String] = []
+
     // MARK: the script
+
+    func measures(_ report: MeasureReport?, rehearsal: RehearsalReport?) { (measured, rehearsed) = (report, rehearsal) }
+    func has(features: [String]) { self.features = features }
 
     func fail(_ order: String, with problem: AgentProblem?) { failures[order] = problem }
     /// Orders of this kind wait, after they were written down, until they are cancelled or the test lets them go.
@@ -121,15 +129,59 @@ actor ScriptedAgent: AgentOrders {
         guests[server] = nil
     }
 
+    func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport {
+        try await obey("pause(\(order.isPaused))", server, order.epoch)
+        guests[server]?.status = order.isPaused ? .paused : .running
+        return try report(server)
+    }
+
     private var notHere: AgentProblem { AgentProblem(.failed, .agentError, "the controller never gives this order") }
+
+    func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport {
+        try await obey("measure(\(order.watches))", server)
+        guard let measured else { throw notHere }
+        return measured
+    }
+
+    func cpuFeatures(_ server: ServerID) async throws -> CPUFeaturesReport {
+        try await obey("cpu-features")
+        return CPUFeaturesReport(features: features)
+    }
+
+    func checkCPU(_ order: CPUCheckOrder) async throws -> CPUCheckReport {
+        try await obey("cpu-check")
+        return CPUCheckReport(missing: order.features.filter { !features.contains($0) })
+    }
+
+    func awaitRehearsal(_ order: RehearsalOrder) async throws -> RehearsalPlace {
+        try await obey("await-rehearsal(\(order.storage ?? "memory"))")
+        return RehearsalPlace(address: "10.0.0.1", port: 7)
+    }
+
+    func rehearse(_ server: ServerID, _ order: RehearseOrder) async throws -> RehearsalReport {
+        try await obey("rehearse(\(order.disk ?? "memory"))", server)
+        guard let rehearsed else { throw notHere }
+        return rehearsed
+    }
 
     func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport { throw notHere }
     func mirror(_ server: ServerID, _ order: MirrorOrder) async throws -> OutgoingReport { throw notHere }
     func sendMemory(_ server: ServerID, _ order: MemoryOrder) async throws -> OutgoingReport { throw notHere }
     func abort(_ server: ServerID, _ order: AbortOrder) async throws -> OutgoingReport { throw notHere }
     func handOver(_ server: ServerID, _ order: HandoverOrder) async throws -> IncomingReport { throw notHere }
+    func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport { throw notHere }
+    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds { throw notHere }
     func refuse(_ server: ServerID, _ order: RefuseOrder) async throws -> IncomingReport { throw notHere }
-    func discard(_ server: ServerID, _ order: DiscardOrder) async throws { throw notHere }
+    func discard(_ server: ServerID, _ order: DiscardOrder) async throws -> DiscardReport { throw notHere }
+    func deleteKept(_ id: String) async throws { throw notHere }
+    func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport { throw notHere }
+    func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport { throw notHere }
+    func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport { throw notHere }
+    func yield(_ server: ServerID, _ order: YieldOrder) async throws -> LoanReport { throw notHere }
+    func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport { throw notHere }
+    func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport { throw notHere }
+    func loan(_ server: ServerID, _ key: AttemptKey) async throws -> LoanReport { throw notHere }
+    func digests(_ server: ServerID, _ order: DigestOrder) async throws -> DigestReport { throw notHere }
     func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport { throw notHere }
     func incoming(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> IncomingReport { throw notHere }
 }

@@ -360,7 +360,7 @@ import Testing
                 return StepResult(event: .targetOwns)
             }
             plan = Plan(
-                mode: .live, steps: steps, statusWhileMoving: .liveMigrating, statusWhenReady: .running,
+                mode: .live, steps: steps, statusWhileMoving: .liveMigrating, statusWhenReady: { _ in .running },
                 statusAfterFailure: plan.statusAfterFailure)
             let row = try await ground.runToEnd(plan, id)
             #expect(row.state == .ready && !recorder.calls.contains { $0.hasPrefix("undo") })

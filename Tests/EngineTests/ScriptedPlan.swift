@@ -121,7 +121,7 @@ struct Script: Sendable {
                     compensating: undoHandOver),
                 ScriptedStep(name: "commit", states: [.switching], recorder: recorder) { _ in StepResult(event: .targetOwns) },
             ],
-            statusWhileMoving: .liveMigrating, statusWhenReady: .running,
+            statusWhileMoving: .liveMigrating, statusWhenReady: { _ in .running },
             statusAfterFailure: { $0.reason.code == .guestStopped ? (.ready, $0.reason) : (.running, nil) })
     }
 }

@@ -23,6 +23,7 @@
  *   godwit.ip=10.0.2.15/24      address of eth0, `none` leaves it down
  *   godwit.gateway=10.0.2.2     default route, `none` for none
  *   godwit.poweroff_on_acpi=1   ACPI power button: 1 stops writing, syncs and powers off; 0 ignores it
+ *   godwit.tpm=0                1: look after /dev/tpm0 (tpm.c)
  *   godwit.cdrom=0              1: load the drivers of an IDE cdrom (`init` reads it; a SCSI one needs no parameter)
  *
  * Lines on ttyS0 (key=value, one space between, ended by \r\n; times in milliseconds; `sum` is the CRC-32 in hex of all that
@@ -40,6 +41,8 @@
  *          written in the dirty set since boot. beat: the last heartbeat sent. gap_ms, gap_wall_ms: longest time between two
  *          turns of the loop since the tick before, by the guest's monotonic and wall clock, rounded up (both stand still
  *          while the guest is paused: only an observer outside sees a blackout).
+ *   GODWIT tpm boot=B found=K number=N tpmerr=N sum=X    with a TPM: the number that an earlier boot left in it, the number that is
+ *          in it now, and how often what was read was not what was left
  *   GODWIT stop boot=B reason=acpi record=K memerr=N sum=X          the last line of a clean power-off
  *   GODWIT error boot=B text=... sum=X                              something is wrong, the text says what
  *
@@ -87,11 +90,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tpm.h"
+
 enum { PAGE = 4096, WORDS = PAGE / 8, STAMPS = 8, SCAN_BYTES = 1 << 20, MIB = 1 << 20 };
 #define REGION_START ((uint64_t)MIB)
 
 struct settings {
-    long tick_ms, loop_ms, records_s, record_bytes, region_mb, dirty_mb_s, dirty_set_mb, still_mb, verify_mb_s, poweroff_on_acpi, cdrom, echo, stream;
+    long tick_ms, loop_ms, records_s, record_bytes, region_mb, dirty_mb_s, dirty_set_mb, still_mb, verify_mb_s, poweroff_on_acpi, cdrom, echo, stream, tpm;
     char disk[64], beat[64], ip[32], gateway[32];
 };
 
@@ -217,6 +222,7 @@ static void setting(const char *name, const char *value) {
         {"still_mb", &set.still_mb, 0, 1 << 20}, {"verify_mb_s", &set.verify_mb_s, 1, 100000},
         {"poweroff_on_acpi", &set.poweroff_on_acpi, 0, 1}, {"cdrom", &set.cdrom, 0, 1},
         {"echo", &set.echo, 0, 65535}, {"stream", &set.stream, 0, 65535},
+        {"tpm", &set.tpm, 0, 1},
     };
     const struct { const char *name; char *text; size_t size; } texts[] = {
         {"disk", set.disk, sizeof set.disk}, {"beat", set.beat, sizeof set.beat}, {"ip", set.ip, sizeof set.ip},
@@ -677,6 +683,24 @@ static void *sweeper(void *argument) {
     return NULL;
 }
 
+/* ---- TPM ---- */
+
+static void *tpm_keeper(void *argument) {
+    (void)argument;
+    uint64_t found = 0, reached = 0, errors = 0, due = now_ns(CLOCK_MONOTONIC);
+    int64_t code = tpm_begin(boot_bytes, &found);
+    while (code == 0) {
+        int wrong = 0;
+        code = tpm_turn(&reached, &wrong);
+        errors += (uint64_t)wrong;
+        if (code == 0) say("GODWIT tpm boot=%s found=%" PRIu64 " number=%" PRIu64 " tpmerr=%" PRIu64, boot, found, reached, errors);
+        due = following(due, 200000000u);
+        sleep_until(due);
+    }
+    complain("the TPM answers with code %" PRId64 " at number %" PRIu64, code, reached);
+    return NULL;
+}
+
 /* ---- power button ---- */
 
 static int buttons_open(struct pollfd *fds, int most) {
@@ -763,6 +787,8 @@ int main(void) {
     pthread_t writer_thread = writing ? start(writer, NULL, 0) : pthread_self();
     if (filled) start(sweeper, NULL, 0);
     if (filled && set.dirty_mb_s > 0) start(dirtier, NULL, 0);
+
+    if (set.tpm) start(tpm_keeper, NULL, 0);
 
     struct pollfd fds[8];
     int buttons = buttons_open(fds, 8);

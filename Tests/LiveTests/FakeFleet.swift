@@ -57,6 +57,13 @@ struct FakeAgent: AgentOrders {
 
     private static func missing(_ what: String) -> AgentProblem { AgentProblem(.notFound, .invalidRequest, "no such \(what)") }
 
+    func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport { throw Self.missing("loan") }
+    func yield(_ server: ServerID, _ order: YieldOrder) async throws -> LoanReport { throw Self.missing("loan") }
+    func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport { throw Self.missing("loan") }
+    func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport { throw Self.missing("loan") }
+    func loan(_ server: ServerID, _ key: AttemptKey) async throws -> LoanReport { throw Self.missing("loan") }
+    func digests(_ server: ServerID, _ order: DigestOrder) async throws -> DigestReport { throw Self.missing("loan") }
+
     func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport {
         try await fleet.call(name, "prepare", epoch: order.epoch) { [name] world in
             if let known = world.nodes[name]?.incoming, known.key == order.key { return known }
@@ -67,6 +74,7 @@ struct FakeAgent: AgentOrders {
             world.nodes[name]?.incoming = report
             world.nodes[name]?.hasDisks = true
             world.nodes[name]?.preparations += 1
+            world.nodes[name]?.prepared.append(order)
             return report
         }
     }
@@ -80,6 +88,7 @@ struct FakeAgent: AgentOrders {
                 epoch: order.epoch, key: order.key, phase: .mirroring, version: world.nextVersion(), progress: Progress())
             world.nodes[name]?.outgoing = report
             world.nodes[name]?.leave = nil
+            world.nodes[name]?.mirrored.append(order)
             return report
         }
     }
@@ -135,9 +144,12 @@ struct FakeAgent: AgentOrders {
         }
     }
 
-    func discard(_ server: ServerID, _ order: DiscardOrder) async throws {
+    func discard(_ server: ServerID, _ order: DiscardOrder) async throws -> DiscardReport {
         try await fleet.call(name, "discard \(order.end.rawValue)", epoch: order.epoch) { [name] world in
             guard world.nodes[name]?.isRunning != true else { throw AgentProblem(.owned, .invalidRequest, "it runs here") }
+            let pending = world.nodes[name]?.outgoing?.postCopy
+            guard pending != .fetching, pending != .interrupted else { throw AgentProblem(.conflict, .invalidRequest, "still needed") }
+            world.nodes[name]?.discarded.append(order)
             switch order.end {
             case .source:
                 guard world.nodes[name]?.outgoing?.key == order.key else { return }
@@ -151,7 +163,23 @@ struct FakeAgent: AgentOrders {
             }
             world.nodes[name]?.hasDisks = false
         }
+        return DiscardReport()
     }
+
+    func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport {
+        try await fleet.call(name, "prove \(order.act.rawValue)") { [name] world in
+            let node = world.nodes[name, default: World.Node()]
+            var report = ProofReport(storages: [:])
+            for storage in order.storages {
+                let kind = node.storages[storage]
+                let isSeen = order.act != .remove && (order.act == .write || node.sees.contains(storage))
+                report.storages[storage] = ProofReport.Finding(kind: kind, isSeen: isSeen)
+            }
+            return report
+        }
+    }
+
+    func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport { throw Self.missing("guest") }
 
     func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport {
         let report = try await fleet.call(name, "outgoing") { [name] world in
@@ -174,8 +202,34 @@ struct FakeAgent: AgentOrders {
 
     func host() async throws -> HostFacts { throw Self.missing("fact") }
     func guest(_ server: ServerID) async throws -> GuestReport { throw Self.missing("guest") }
+    func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport { throw Self.missing("guest") }
+    func cpuFeatures(_ server: ServerID) async throws -> CPUFeaturesReport {
+        try await fleet.call(name, "cpu-features") { [name] world in CPUFeaturesReport(features: world.nodes[name]?.features ?? []) }
+    }
+    func checkCPU(_ order: CPUCheckOrder) async throws -> CPUCheckReport {
+        try await fleet.call(name, "cpu-check") { [name] world in
+            let offered = world.nodes[name]?.features ?? []
+            return CPUCheckReport(missing: order.features.filter { !offered.contains($0) })
+        }
+    }
+    func awaitRehearsal(_ order: RehearsalOrder) async throws -> RehearsalPlace { throw Self.missing("rehearsal") }
+    func rehearse(_ server: ServerID, _ order: RehearseOrder) async throws -> RehearsalReport { throw Self.missing("rehearsal") }
     func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport { throw Self.missing("guest") }
     func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport { throw Self.missing("guest") }
-    func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport { throw Self.missing("guest") }
+    func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport {
+        try await fleet.call(name, "stop", epoch: order.epoch) { [name] world in
+            world.nodes[name]?.isRunning = false
+            world.nodes[name]?.incoming?.postCopy = .lost
+            return GuestReport(
+                summary: GuestSummary(server: server, status: .stopped, epoch: order.epoch, pid: nil),
+                description: GuestDescription(
+                    server: server, name: "vm1", vcpus: 1, memoryBytes: 8 << 30, cpuModel: "", machine: "", accelerator: .tcg,
+                    firmware: .bios, boot: nil, disks: [], cdrom: nil, nics: []), consoleLog: "", warnings: [])
+        }
+    }
+    func deleteKept(_ id: String) async throws { throw Self.missing("kept guest") }
     func delete(_ server: ServerID, _ order: DeleteOrder) async throws { throw Self.missing("guest") }
+    func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport { throw Self.missing("guest") }
+    func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport { throw Self.missing("guest") }
+    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds { throw Self.missing("base image") }
 }

@@ -20,11 +20,20 @@ struct World {
         var silentCalls = 0
         /// How often a target was prepared afresh.
         var preparations = 0
+        /// Features of its QEMU's CPU.
+        var features: [String] = []
         var problems: [String: AgentProblem] = [:]
+        /// The orders as they came.
+        var prepared: [PrepareOrder] = []
+        var mirrored: [MirrorOrder] = []
+        var discarded: [DiscardOrder] = []
 
         mutating func note(_ bandwidth: Int64?) {
             if bandwidths.last != .some(bandwidth) { bandwidths.append(bandwidth) }
         }
+        var storages: [String: Storage.Kind] = ["local": .local, "shared": .shared]
+        /// Storages on which it sees what the source wrote.
+        var sees: Set<String> = ["shared"]
     }
 
     var nodes: [String: Node] = [:]
@@ -32,6 +41,8 @@ struct World {
     var areAgentsConnected = true
     /// Done once when a source's end comes into a phase.
     var onPhase: [OutgoingReport.Phase: @Sendable (inout World) -> Void] = [:]
+    /// Looks for which the source still has memory that the target fetches by post-copy; 0 without.
+    var fetchingTicks = 0
     /// Moves nothing on any more.
     var isFrozen = false
     private(set) var violations: [String] = []
@@ -81,7 +92,16 @@ struct World {
                 report.phase = .confirmed
                 report.blackout = Blackout(
                     lastPassUS: 1, diskDrainUS: 2, deviceStateUS: 3, handoverUS: 4, resumeUS: 5, totalUS: 15)
+                if fetchingTicks > 0 {
+                    report.postCopy = .fetching
+                    nodes[target]?.incoming?.postCopy = .fetching
+                }
             }
+        case .confirmed where report.postCopy == .fetching:
+            fetchingTicks -= 1
+            guard fetchingTicks <= 0, let (target, _) = target(of: name) else { break }
+            report.postCopy = .complete
+            nodes[target]?.incoming?.postCopy = .complete
         case .mirrored, .confirmed, .aborted, .failed: return
         }
         report.version = nextVersion()

@@ -17,19 +17,21 @@ private func facts(_ change: (inout HostFacts) -> Void = { _ in }) -> HostFacts 
 }
 
 private func load(
-    _ name: String, vcpus: Int = 0, memory: Int64 = 0, reserved: [String: Int64] = [:], inbound: Int = 0, enabled: Bool = true,
-    online: Bool = true, change: (inout HostFacts) -> Void = { _ in }
+    _ name: String, vcpus: Int = 0, memory: Int64 = 0, reserved: [String: Int64] = [:], promised: [String: Int64] = [:],
+    inbound: Int = 0, outbound: Int = 0, failures: Int = 0, enabled: Bool = true, maintenance: Bool = false, online: Bool = true,
+    overcommit: Overcommit = .standard, change: (inout HostFacts) -> Void = { _ in }
 ) -> HostLoad {
     let host = Host(
-        id: HostID("id-\(name)"), name: name, agentURL: "https://\(name):7070", enabled: enabled,
-        healthyUntil: Timestamp(milliseconds: now.milliseconds + (online ? 1 : 0)), facts: facts(change))
+        id: HostID("id-\(name)"), name: name, agentURL: "https://\(name):7070", enabled: enabled, maintenance: maintenance,
+        overcommit: overcommit, healthyUntil: Timestamp(milliseconds: now.milliseconds + (online ? 1 : 0)), facts: facts(change))
     return HostLoad(
-        host: host, vcpusTaken: vcpus, memoryTakenBytes: memory, storageReservedBytes: reserved, inboundMigrations: inbound)
+        host: host, vcpusTaken: vcpus, memoryTakenBytes: memory, storageReservedBytes: reserved, storagePromisedBytes: promised,
+        inboundMigrations: inbound, outboundMigrations: outbound, recentFailures: failures)
 }
 
 private func request(
     mode: Mode = .live, options: MigrationOptions = MigrationOptions(), excluded: [HostID: Reason] = [:],
-    change: (inout GuestDescription) -> Void = { _ in }
+    companions: [GroupCompanion] = [], missing: [HostID: [String]] = [:], change: (inout GuestDescription) -> Void = { _ in }
 ) -> PlacementRequest {
     var description = GuestDescription(
         server: "vm1", name: "vm1", vcpus: 4, memoryBytes: 8 * gib, cpuModel: "qemu64-v1", machine: "pc-i440fx-7.2",
@@ -38,7 +40,8 @@ private func request(
         nics: [.init(name: "nic0", network: "lan", mac: "52:54:00:00:00:01")])
     change(&description)
     return PlacementRequest(
-        server: "vm1", description: description, source: "id-source", mode: mode, options: options, excluded: excluded)
+        server: "vm1", description: description, source: "id-source", mode: mode, options: options, excluded: excluded,
+        companions: companions, missingFeatures: missing)
 }
 
 /// The rejection of the one host beside the source; nil when it is chosen.
@@ -46,6 +49,7 @@ private func rejection(_ request: PlacementRequest, _ target: HostLoad, source: 
     switch Placement.choose(request, among: [source, target], now: now) {
     case .chosen(let host):
         #expect(host == target.host.id)
+        #expect(Placement.choose(request, in: FleetSnapshot([source, target]), now: now) == .chosen(host))
         return nil
     case .rejected(let rejections):
         #expect(rejections.map(\.host) == [source.host.id, target.host.id], "every host must be told of")
@@ -77,6 +81,123 @@ private func expect(_ rejection: Rejection?, _ filter: PlacementFilter, _ wanted
 
     @Test func `leaves out a disabled host`() {
         expect(rejection(request(), load("target", enabled: false)), .enabled, "enabled", "disabled")
+    }
+
+    @Test func `leaves out a host in maintenance`() {
+        expect(rejection(request(), load("target", maintenance: true)), .maintenance, "not in maintenance", "in maintenance")
+    }
+
+    @Test func `promises as much of a host as is set for it`() {
+        let generous = Overcommit(vcpus: 10, memory: 2)
+        #expect(rejection(request(), load("target", vcpus: 156, memory: 120 * gib, overcommit: generous)) == nil)
+        expect(rejection(request(), load("target", vcpus: 157, overcommit: generous)), .vcpus, "4 vCPUs", "3 of 160 left")
+        expect(
+            rejection(request(), load("target", memory: 28 * gib, overcommit: Overcommit(vcpus: 8, memory: 0.5))), .memory,
+            "8 GiB of memory", "4 GiB of 32 GiB left")
+    }
+
+    @Test func `promises no more of a storage than it can hold, whatever its file system still has`() {
+        #expect(rejection(request(), load("target", promised: ["local": 460 * gib])) == nil)
+        expect(
+            rejection(request(), load("target", promised: ["local": 461 * gib])), .storage, "40 GiB on storage local",
+            "461 GiB of 500 GiB promised to disks")
+        expect(
+            rejection(request(), load("target", reserved: ["local": 100 * gib], promised: ["local": 400 * gib])), .storage,
+            "40 GiB on storage local", "500 GiB of 500 GiB promised to disks")
+    }
+
+    @Test func `keeps apart what must stay apart, by where the others are and where they go`() {
+        func other(on host: HostID, to target: HostID? = nil) -> [GroupCompanion] {
+            [GroupCompanion(group: "web", policy: .apart, name: "vm2", host: host, target: target, isLeaving: target != nil)]
+        }
+        #expect(rejection(request(companions: other(on: "id-source")), load("target")) == nil)
+        #expect(rejection(request(companions: other(on: "id-third", to: "id-fourth")), load("target")) == nil)
+        expect(
+            rejection(request(companions: other(on: "id-target")), load("target")), .group, "apart with vm2 (group web)",
+            "vm2 is there")
+        // Until it is gone it is there.
+        expect(
+            rejection(request(companions: other(on: "id-target", to: "id-third")), load("target")), .group,
+            "apart with vm2 (group web)", "vm2 is there")
+        expect(
+            rejection(request(companions: other(on: "id-third", to: "id-target")), load("target")), .group,
+            "apart with vm2 (group web)", "vm2 is on its way there")
+    }
+
+    @Test func `keeps together what must stay together`() {
+        func other(on host: HostID, to target: HostID? = nil, leaving: Bool = false) -> [GroupCompanion] {
+            [GroupCompanion(group: "db", policy: .together, name: "vm2", host: host, target: target, isLeaving: leaving || target != nil)]
+        }
+        #expect(rejection(request(companions: other(on: "id-target")), load("target")) == nil)
+        #expect(rejection(request(companions: other(on: "id-source", to: "id-target")), load("target")) == nil)
+        #expect(rejection(request(companions: other(on: "id-source", leaving: true)), load("target")) == nil)
+        expect(
+            rejection(request(companions: other(on: "id-source")), load("target")), .group, "together with vm2 (group db)",
+            "vm2 is on another host")
+        expect(
+            rejection(request(companions: other(on: "id-target", to: "id-third")), load("target")), .group,
+            "together with vm2 (group db)", "vm2 is on its way to another host")
+    }
+
+    @Test func `takes no more migrations into a host than it has slots, and none out of a source without one`() {
+        expect(
+            rejection(request(), load("target", inbound: 2)), .inbound, "a free slot for a migration into it", "2 of 2 taken")
+        #expect(rejection(request(), load("target", inbound: 1)) == nil)
+        expect(
+            rejection(request(), load("target"), source: load("source", outbound: 2)), .outbound,
+            "a free slot for a migration out of source", "2 of 2 taken")
+        #expect(rejection(request(), load("target", outbound: 9)) == nil)
+    }
+
+    @Test func `says what it waits for where only slots are missing`() {
+        func waits(_ loads: [HostLoad]) -> String? {
+            guard case .rejected(let rejections) = Placement.choose(request(), among: loads, now: now) else { return "chosen" }
+            return PlacementFailure(server: "vm1", rejections: rejections).waitsFor
+        }
+        #expect(
+            waits([load("source"), load("b", inbound: 2), load("a", inbound: 2), load("c", enabled: false)])
+                == "a free slot for a migration into a, b")
+        #expect(
+            waits([load("source", outbound: 2), load("a")]) == "a free slot for a migration out of source: 2 of 2 taken")
+        #expect(waits([load("source"), load("a", enabled: false, online: false)]) == nil)
+        // A slot would not help a host that has no memory left.
+        #expect(waits([load("source"), load("a", memory: 64 * gib, inbound: 2)]) == nil)
+    }
+
+    @Test func `rescues no server that has a disk of the source's own`() {
+        expect(
+            rejection(request(mode: .rescue), load("target")), .localDisk, "every disk on shared storage",
+            "disk0 is on local, which is source's own")
+        let shared = Storage(name: "ceph", kind: .shared, capacityBytes: gib, freeBytes: 0)
+        let onCeph = request(mode: .rescue) { $0.disks[0].storage = "ceph" }
+        let source = load("source", online: false) { $0.storages = [shared] }
+        #expect(rejection(onCeph, load("target") { $0.storages = [shared] }, source: source) == nil)
+        #expect(rejection(request(mode: .rescue) { $0.disks = [] }, load("target")) == nil)
+    }
+
+    @Test func `takes another CPU when its features are asked for, unless its QEMU said that it lacks some`() {
+        let other = load("target") {
+            $0.cpuModel = "EPYC 7763"
+            $0.microcode = "0x1"
+        }
+        let options = MigrationOptions(cpuCheck: .features)
+        #expect(rejection(request(options: options), other) == nil)
+        #expect(request(options: options).asksForFeatures)
+        #expect(!request(options: MigrationOptions(cpuCheck: .features, skipCPUCheck: true)).asksForFeatures)
+        #expect(!request(mode: .cold, options: options).asksForFeatures && !request().asksForFeatures)
+        let lacking = request(options: options, missing: ["id-target": (1...8).map { "f\($0)" }])
+        expect(
+            rejection(lacking, other), .cpuFeatures, "every feature of the guest's CPU",
+            "its QEMU lacks f1, f2, f3, f4, f5, f6 and 2 more")
+    }
+
+    @Test func `goes to no QEMU that is older than the guest's machine type`() {
+        expect(
+            rejection(request(), load("target") { $0.qemuVersion = "6.2.0" }), .qemuVersion,
+            "QEMU 7.2 or newer, for pc-i440fx-7.2", "QEMU 6.2.0")
+        #expect(rejection(request(), load("target") { $0.qemuVersion = "10.0.2" }) == nil)
+        #expect(QEMURelease(machine: "pc") == nil && QEMURelease(version: "none") == nil)
+        #expect(QEMURelease(version: "7.2.22").map(\.description) == "7.2")
     }
 
     @Test func `leaves out a host whose last answer proves nothing any more`() {
@@ -216,6 +337,17 @@ private func expect(_ rejection: Rejection?, _ filter: PlacementFilter, _ wanted
         #expect(chosen([load("a", memory: 1 * gib, inbound: 2), load("b", memory: 50 * gib, inbound: 0)]) == "id-a")
     }
 
+    @Test func `counts migrations in and out alike`() {
+        #expect(chosen([load("a", inbound: 1), load("b", outbound: 2), load("c", inbound: 1, outbound: 1)]) == "id-a")
+        #expect(chosen([load("a", outbound: 2), load("b", inbound: 1)]) == "id-b")
+    }
+
+    @Test func `takes a failure lately for a twentieth less of a host`() {
+        #expect(chosen([load("a", failures: 1), load("b")]) == "id-b")
+        #expect(chosen([load("a", failures: 3), load("b", memory: 20 * gib)]) == "id-a")
+        #expect(chosen([load("a", failures: 10), load("b", memory: 20 * gib)]) == "id-b")
+    }
+
     @Test func `breaks ties by name`() {
         #expect(chosen([load("c"), load("a"), load("b")]) == "id-a")
     }
@@ -227,7 +359,7 @@ private func expect(_ rejection: Rejection?, _ filter: PlacementFilter, _ wanted
 
     @Test func `a survey names every host once`() {
         let loads = [load("source"), load("a", memory: 30 * gib), load("b"), load("c", enabled: false)]
-        let survey = Placement.survey(request(), among: loads, now: now)
+        let survey = Placement.survey(request(), in: FleetSnapshot(loads), now: now)
         #expect(survey.candidates == ["id-b", "id-a"])
         #expect(survey.rejections.map(\.host) == ["id-source", "id-c"])
     }
@@ -254,16 +386,18 @@ private func expect(_ rejection: Rejection?, _ filter: PlacementFilter, _ wanted
         return PlacementFailure(server: "vm1", rejections: rejections)
     }
 
-    @Test func `tells one line a host`() {
+    @Test func `tells one line a host, in columns`() {
         let failure = failure([load("source"), load("host12", vcpus: 126), load("host2", enabled: false)])
         #expect(
             failure.message == """
                 No host can take vm1:
-                  host12: wanted 4 vCPUs, found 2 of 128 left
-                  host2:  wanted enabled, found disabled
-                  source: wanted another host, found the server is there now
+                  host    filter      wanted        found
+                  host12  vcpus       4 vCPUs       2 of 128 left
+                  host2   enabled     enabled       disabled
+                  source  not-source  another host  the server is there now
                 """)
         #expect(failure.reason.code == .noHost)
+        #expect(failure.rows.first == ["host12", "vcpus", "4 vCPUs", "2 of 128 left"])
     }
 
     @Test func `keeps the reason of the attempt before`() {
@@ -274,14 +408,22 @@ private func expect(_ rejection: Rejection?, _ filter: PlacementFilter, _ wanted
             reason.message == """
                 QEMU on host2 died.
                 No host can take vm1:
-                  source: wanted another host, found the server is there now
+                  host    filter      wanted        found
+                  source  not-source  another host  the server is there now
                 """)
+    }
+
+    @Test func `cuts a cell that would make the table too wide`() {
+        let tried = request(excluded: ["id-target": Reason(.targetLost, String(repeating: "x", count: 200) + "\nmore")])
+        guard let rejection = rejection(tried, load("target")) else { return }
+        let cell = PlacementFailure(server: "vm1", rejections: [rejection]).rows[0][3]
+        #expect(cell.count == PlacementFailure.cellAtMost && cell.hasSuffix("x…"))
     }
 
     @Test func `counts the hosts that do not fit on a screen`() {
         let loads = (0..<100).map { load("h\($0)", vcpus: $0 < 70 ? 128 : 0, enabled: $0 >= 10) { $0.machineTypes = [] } }
         let lines = failure([load("source")] + loads).lines
-        #expect(lines.count == PlacementFailure.linesAtMost + 1)
+        #expect(lines.count == PlacementFailure.linesAtMost + 2)
         #expect(lines.last?.hasPrefix("and 71 more: ") == true)
     }
 
@@ -296,5 +438,83 @@ private func expect(_ rejection: Rejection?, _ filter: PlacementFilter, _ wanted
             needs.reservation(of: "m1", on: "h1")
                 == Reservation(
                     migration: "m1", host: "h1", vcpus: 4, memoryBytes: 8 * gib, storageBytes: ["local": 40 * gib]))
+    }
+}
+
+@Suite struct FleetSnapshotTests {
+    /// Numbers from a seed, so that a failure can be run again.
+    private struct Seeded: RandomNumberGenerator {
+        var state: UInt64
+
+        mutating func next() -> UInt64 {
+            state &+= 0x9e37_79b9_7f4a_7c15
+            var z = state
+            z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+            z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+            return z ^ (z >> 31)
+        }
+    }
+
+    private func loads(_ count: Int, _ generator: inout Seeded) -> [HostLoad] {
+        func one(in number: Int) -> Bool { Int.random(in: 0..<number, using: &generator) == 0 }
+        return (0..<count).map { number in
+            var load = load(
+                "h\(number)", vcpus: Int.random(in: 0..<130, using: &generator),
+                memory: Int64.random(in: 0..<66, using: &generator) * gib, reserved: one(in: 9) ? ["local": 180 * gib] : [:],
+                promised: one(in: 9) ? ["local": 480 * gib] : [:], inbound: Int.random(in: 0..<3, using: &generator),
+                outbound: Int.random(in: 0..<3, using: &generator), failures: Int.random(in: 0..<3, using: &generator),
+                enabled: !one(in: 9), maintenance: one(in: 9), online: !one(in: 9)
+            ) { facts in
+                if one(in: 5) { facts.cpuModel = "EPYC" }
+                if one(in: 5) { facts.kernel = "6.12" }
+                if one(in: 5) { facts.networks = [] }
+                if one(in: 5) { facts.machineTypes.removeAll() }
+                if one(in: 9) { facts.storages[0].kind = .shared }
+            }
+            if one(in: 9) { load.host.facts = nil }
+            return load
+        }
+    }
+
+    /// The quick way to one host and the long way that explains every other must never tell two stories.
+    @Test(arguments: 0..<40) func `chooses what the survey ranks first, whichever way it looks`(_ seed: Int) {
+        var generator = Seeded(state: UInt64(seed))
+        let all = [load("source", outbound: seed % 3)] + loads(40, &generator)
+        let asked = request(
+            mode: Mode.allCases[seed % 3], excluded: ["id-h3": Reason(.targetLost, "lost")],
+            companions: [GroupCompanion(group: "g", policy: .apart, name: "vm2", host: "id-h5")], missing: ["id-h7": ["avx"]])
+        let survey = Placement.survey(asked, in: FleetSnapshot(all), now: now)
+        let expected: PlacementOutcome = survey.candidates.first.map { .chosen($0) } ?? .rejected(survey.rejections)
+        #expect(survey.candidates.count + survey.rejections.count == all.count)
+        #expect(Placement.choose(asked, in: FleetSnapshot(all), now: now) == expected)
+        #expect(Placement.choose(asked, among: all.sorted { $0.host.name < $1.host.name }, now: now) == expected)
+    }
+
+    @Test func `knows what it was told of a reservation, and of its end`() {
+        var fleet = FleetSnapshot([load("source", vcpus: 4, memory: 8 * gib, promised: ["local": 40 * gib]), load("target")])
+        let reservation = Needs(request().description, storages: []).reservation(of: "m1", on: "id-target")
+        fleet.hold(reservation, from: "id-source")
+        #expect(
+            fleet["id-target"]
+                == load("target", vcpus: 4, memory: 8 * gib, reserved: ["local": 40 * gib], inbound: 1))
+        #expect(fleet["id-source"]?.outboundMigrations == 1)
+        fleet.settle(reservation, from: "id-source")
+        #expect(
+            fleet["id-target"]
+                == load("target", vcpus: 4, memory: 8 * gib, reserved: ["local": 0], promised: ["local": 40 * gib]))
+        #expect(fleet["id-source"] == load("source", promised: ["local": 0]))
+    }
+
+    @Test func `fills hosts one after the other until none is left`() {
+        var fleet = FleetSnapshot([load("source")] + (0..<3).map { load("h\($0)", memory: 48 * gib) })
+        var hosts: [HostID] = []
+        for number in 0..<10 {
+            guard case .chosen(let host) = Placement.choose(request(), in: fleet, now: now) else { break }
+            hosts.append(host)
+            let reservation = Needs(request().description, storages: []).reservation(of: MigrationID("m\(number)"), on: host)
+            fleet.hold(reservation, from: "id-source")
+            fleet.settle(reservation, from: "id-source")
+        }
+        #expect(hosts == ["id-h0", "id-h1", "id-h2", "id-h0", "id-h1", "id-h2"])
     }
 }

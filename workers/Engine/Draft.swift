@@ -115,7 +115,8 @@ struct Draft {
             if change.migration.state != .ready { change.migration.target = nil }
         case .commitPlacement:
             change.placement = change.migration.target
-            change.serverStatus = plan.statusWhenReady
+            change.description = result?.description
+            change.serverStatus = plan.statusWhenReady(change.migration)
         case .cleanUpSource:
             change.cleanups.append(
                 Cleanup(
@@ -133,7 +134,7 @@ struct Draft {
         case .restoreServerStatus:
             guard let fault else { return }
             let (status, note) = plan.statusAfterFailure(fault)
-            change.serverStatus = status
+            change.serverStatus = plan.restoresStatus ? before.statusBefore ?? status : status
             change.serverNote = note
         }
     }

@@ -6,20 +6,23 @@ package struct Plan: Sendable {
     package let steps: [any Step]
     /// The server's status from the first claim on.
     package let statusWhileMoving: ServerStatus
-    /// The server's status on its new host.
-    package let statusWhenReady: ServerStatus
+    /// The server's status on its new host. An operation's is seen through by a controller.
+    package let statusWhenReady: @Sendable (Migration) -> ServerStatus
     /// The server's status after a failure, with a note where it is not what it was before.
     package let statusAfterFailure: @Sendable (Fault) -> (status: ServerStatus, note: Reason?)
+    /// After a failure the server's status is what it was when the migration was accepted, where that is known.
+    package let restoresStatus: Bool
 
     package init(
-        mode: Mode, steps: [any Step], statusWhileMoving: ServerStatus, statusWhenReady: ServerStatus,
-        statusAfterFailure: @escaping @Sendable (Fault) -> (status: ServerStatus, note: Reason?)
+        mode: Mode, steps: [any Step], statusWhileMoving: ServerStatus, statusWhenReady: @escaping @Sendable (Migration) -> ServerStatus,
+        statusAfterFailure: @escaping @Sendable (Fault) -> (status: ServerStatus, note: Reason?), restoresStatus: Bool = false
     ) {
         self.mode = mode
         self.steps = steps
         self.statusWhileMoving = statusWhileMoving
         self.statusWhenReady = statusWhenReady
         self.statusAfterFailure = statusAfterFailure
+        self.restoresStatus = restoresStatus
     }
 
     func position(of name: String) -> Int? { steps.firstIndex { $0.name == name } }

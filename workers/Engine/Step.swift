@@ -36,6 +36,8 @@ package struct StepResult: Sendable {
     package var event: MigrationMachine.Event?
     /// The chosen host and what is to be held there, for the step that places.
     package var reservation: Reservation?
+    /// What the server is described as once it is placed, where that is not what it was.
+    package var description: GuestDescription?
     /// Go into the history row: bytes, milliseconds, microseconds, by name.
     package var numbers: [String: Int64] = [:]
     package var progress: Progress?

@@ -4,7 +4,7 @@ import Fleet
 import Steps
 import Store
 
-/// Has a QEMU with fresh disks wait on the target.
+/// Has a QEMU wait on the target, with fresh disks in place of those that the target does not see.
 struct PrepareTargetStep: Step {
     static let name = "prepare-target"
     var name: String { Self.name }
@@ -18,10 +18,15 @@ struct PrepareTargetStep: Step {
     }
 
     func perform(_ context: StepContext) async throws -> StepResult {
-        let description = try await ground.store.server(context.server.value).description
+        let description = Medium.described(
+            try await ground.store.server(context.server.value), after: context.migration.options)
         let source = try await ground.source(context)
         let target = try await ground.target(context)
-        let order = PrepareOrder(epoch: context.epoch, key: context.key, description: description, source: source.host.name)
+        let order = PrepareOrder(
+            epoch: context.epoch, key: context.key, description: description, source: source.host.name,
+            sharedDisks: try ProveSharedStep.sharedDisks(context), streams: context.streams,
+            keepsFailed: context.migration.options.keepDestGuestOnFailed,
+            cdromBytes: try await mediumBytes(of: description, source, context))
         let report: IncomingReport
         do {
             report = try await target.ask { try await $0.prepare(context.server, order) }
@@ -43,7 +48,27 @@ struct PrepareTargetStep: Step {
         }
     }
 
-    func compensate(_ context: StepContext) async throws -> Compensation { try await TargetEnd.giveUp(context, ground) }
+    /// What the medium that moves along must be as large as on the target.
+    private func mediumBytes(of guest: GuestDescription, _ source: AgentLink, _ context: StepContext) async throws -> Int64? {
+        guard let medium = guest.cdrom, !medium.isEmpty else { return nil }
+        do {
+            return try await source.ask { try await $0.guest(context.server) }.cdromBytes
+        } catch let problem as AgentProblem {
+            throw Remedies.fault(problem, of: source.host, .source)
+        }
+    }
+
+    func compensate(_ context: StepContext) async throws -> Compensation {
+        let compensation = try await TargetEnd.giveUp(context, ground)
+        let migration = context.migration
+        guard migration.options.keepDestGuestOnFailed, !migration.cancelRequested, compensation == .done else { return compensation }
+        let host = try await ground.target(context).host
+        let told = "what the attempt left on \(host.name) is kept there as \(context.server)-\(migration.id)-\(migration.attempt)"
+        // What a step remembers stands until its row says otherwise.
+        try await context.note(
+            [PolicyEvent("kept", told + ": see `godwit kept-list`")], output: context.output(of: name, as: Output.self))
+        return compensation
+    }
 
     /// What ``perform(_:)`` found out.
     static func output(_ context: StepContext) throws -> Output {

@@ -40,6 +40,12 @@ struct SourceEnd {
             } catch {
                 context.log.info("the target could not be asked for its side", metadata: ["error": "\(error)"])
             }
+        case .tlsRefused:
+            let target = context.migration.target.map(\.value) ?? "the target"
+            let name = (try? await ground.target(context).host.name) ?? target
+            return Fault(
+                Reason(.tlsRefused, "\(source.host.name) and \(name) do not take each other's certificates: \(reason.message)"),
+                remedy: .otherTarget)
         default: break
         }
         return Remedies.fault(reason, told: .source)
@@ -105,7 +111,7 @@ struct SourceEnd {
         let refusal: IncomingReport
         do {
             refusal = try await target.ask(patience: patience) {
-                try await $0.refuse(context.server, RefuseOrder(epoch: context.epoch, key: context.key))
+                try await $0.refuse(context.server, RefuseOrder(epoch: context.epoch, key: context.key, isFinal: false))
             }
         } catch let problem as AgentProblem {
             switch problem.kind {

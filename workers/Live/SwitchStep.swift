@@ -47,6 +47,10 @@ struct SwitchStep: Step {
         let end = SourceEnd(ground: ground, source: source, context: context)
         let report = try await handover(end, target)
         let incoming = try await untilRunning(context, target)
+        if incoming.postCopy != nil {
+            var fetching = try Fetching(ground: ground, source: source, target: target, context: context)
+            try await fetching.untilComplete(step: name)
+        }
         var output = Output(blackout: report?.blackout, vcpuProgressMS: incoming.vcpuProgressMS)
         let progress = report?.progress ?? context.migration.progress
         output.diskBytes = progress?.diskDone
@@ -87,7 +91,7 @@ struct SwitchStep: Step {
                 let since = handedOverAt ?? context.clock.now()
                 handedOverAt = since
                 if context.clock.now() - since >= ground.settings.relayAfter {
-                    try await relay(context, end.source.host, target)
+                    try await relay(context, end.source.host, target, isPaused: report.isPaused)
                     return await lastWord(end) ?? report
                 }
             case .mirroring, .mirrored, .memory, .switching: handedOverAt = nil
@@ -97,9 +101,9 @@ struct SwitchStep: Step {
     }
 
     /// Carries the handover to the target, which the source's agent did not reach.
-    private func relay(_ context: StepContext, _ source: Host, _ target: AgentLink) async throws {
+    private func relay(_ context: StepContext, _ source: Host, _ target: AgentLink, isPaused: Bool?) async throws {
         context.log.notice("relaying the handover", metadata: ["target": "\(target.host.name)"])
-        let order = HandoverOrder(epoch: context.epoch, key: context.key, source: source.name)
+        let order = HandoverOrder(epoch: context.epoch, key: context.key, source: source.name, isPaused: isPaused)
         do {
             let report = try await target.ask(patience: context.settings.shortPatience) {
                 try await $0.handOver(context.server, order)

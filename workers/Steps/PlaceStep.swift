@@ -1,3 +1,4 @@
+import AgentAPI
 package import Engine
 package import Fleet
 import Placement
@@ -17,21 +18,52 @@ package struct PlaceStep: Step {
         let migration = context.migration
         let server = try await ground.store.server(migration.server.value)
         let loads = try await ground.store.hostLoads()
-        let request = PlacementRequest(
+        var request = PlacementRequest(
             server: server.id, description: server.description, source: migration.source, mode: migration.mode, options: migration.options,
-            excluded: migration.excluded)
-        switch Placement.choose(request, among: loads, now: .now) {
-        case .chosen(let host):
-            let source = loads.first { $0.host.id == migration.source }?.host
-            let needs = Needs(server.description, storages: source?.facts?.storages ?? [])
-            var result = StepResult(event: .placed(hasLocalDisks: needs.hasLocalDisks))
-            result.reservation = needs.reservation(of: migration.id, on: host)
-            result.numbers = ["hosts": Int64(loads.count)]
-            return result
-        case .rejected(let rejections):
-            let failure = PlacementFailure(server: server.name, rejections: rejections)
-            // What went wrong before is what the user must hear; that no other host is left comes after it.
-            throw Fault(migration.reason.map(failure.reason(after:)) ?? failure.reason, remedy: .none)
+            excluded: migration.excluded, companions: try await ground.store.companions(of: server.id))
+        let features = request.asksForFeatures ? try await features(of: server, context) : []
+        while true {
+            switch Placement.choose(request, among: loads, now: .now) {
+            case .chosen(let host):
+                if !features.isEmpty, let missing = try await missing(features, on: host, context) {
+                    request.missingFeatures[host] = missing
+                    continue
+                }
+                let source = loads.first { $0.host.id == migration.source }?.host
+                let needs = Needs(server.description, storages: source?.facts?.storages ?? [])
+                var result = StepResult(event: .placed(hasLocalDisks: needs.hasLocalDisks))
+                result.reservation = needs.reservation(of: migration.id, on: host)
+                result.numbers = ["hosts": Int64(loads.count)]
+                return result
+            case .rejected(let rejections):
+                let failure = PlacementFailure(server: server.name, rejections: rejections)
+                // Waiting in sight of everybody is better than to fail for what the end of another migration mends, but not for ever.
+                if let what = failure.waitsFor, Timestamp.now - migration.createdAt < Self.waitAtMostMS { throw Awaiting(what) }
+                // What went wrong before is what the user must hear; that no other host is left comes after it.
+                throw Fault(migration.reason.map(failure.reason(after:)) ?? failure.reason, remedy: .none)
+            }
+        }
+    }
+
+    /// How long after it was asked for a migration may still wait for a slot.
+    private static let waitAtMostMS: Int64 = 24 * 3_600_000
+
+    /// What the guest was given, by its own QEMU's word.
+    private func features(of server: Server, _ context: StepContext) async throws -> [String] {
+        try await ground.source(context).ask(patience: context.settings.shortPatience) {
+            try await $0.cpuFeatures(server.id)
+        }.features
+    }
+
+    /// Nil when the host's QEMU offers all of them. A host that cannot say so offers none of them.
+    private func missing(_ features: [String], on host: HostID, _ context: StepContext) async throws -> [String]? {
+        do {
+            let missing = try await ground.link(host, context).ask(patience: context.settings.shortPatience) {
+                try await $0.checkCPU(CPUCheckOrder(features: features))
+            }.missing
+            return missing.isEmpty ? nil : missing
+        } catch let problem as AgentProblem {
+            return ["an answer (\(problem.reason.message))"]
         }
     }
 

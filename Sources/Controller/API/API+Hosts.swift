@@ -55,6 +55,41 @@ extension API {
         return try .json(try await view(of: try await store.setHostEnabled(host.id, enabled)))
     }
 
+    @Sendable func beginMaintenance(_ request: Request, _ context: APIContext) async throws -> Response {
+        try await set(maintenance: true, request, context)
+    }
+
+    @Sendable func endMaintenance(_ request: Request, _ context: APIContext) async throws -> Response {
+        try await set(maintenance: false, request, context)
+    }
+
+    private func set(maintenance: Bool, _ request: Request, _ context: APIContext) async throws -> Response {
+        try await noFields(request)
+        let host = try await store.host(try parameter("host", context))
+        return try .json(try await view(of: try await store.setHostMaintenance(host.id, maintenance)))
+    }
+
+    @Sendable func limitHost(_ request: Request, _ context: APIContext) async throws -> Response {
+        var fields = try await fields(request)
+        let vcpus = try fields.number("vcpus_overcommit", in: Self.overcommit, unit: "vCPUs a processor")
+        let memory = try fields.number("memory_overcommit", in: Self.overcommit, unit: "times the memory")
+        let inbound = try fields.integer("inbound_slots", in: Self.slots, unit: "migrations")
+        let outbound = try fields.integer("outbound_slots", in: Self.slots, unit: "migrations")
+        try fields.finish()
+        guard vcpus != nil || memory != nil || inbound != nil || outbound != nil else {
+            throw Problem.invalid(
+                nil, "Nothing is to be changed: give vcpus_overcommit, memory_overcommit, inbound_slots or outbound_slots.")
+        }
+        let host = try await store.host(try parameter("host", context))
+        let limited = try await store.setHostLimits(
+            host.id, vcpus: vcpus, memory: memory, inbound: inbound.map(Int.init), outbound: outbound.map(Int.init))
+        return try .json(try await view(of: limited))
+    }
+
+    private static let overcommit = 0.01...1000.0
+    /// None keeps migrations away and does not hinder anything else.
+    private static let slots: ClosedRange<Int64> = 0...1000
+
     private func view(of host: Fleet.Host) async throws -> HostView {
         let load = try await store.hostLoads().first { $0.host.id == host.id }
         return HostView(load ?? HostLoad(host: host), at: .now)

@@ -10,9 +10,9 @@ extension API {
         var query = try query(request)
         var filter = ServerFilter(search: query.string("search"))
         if let reference = query.string("host") { filter.host = try await host(reference, field: "host").id }
-        if let statuses = try query.choices("status", ServerStatus.self) {
+        if let statuses = try query.choices("status", ShownStatus.self) {
             guard statuses.count == 1 else { throw Problem.invalid("status", "The parameter status takes one status.") }
-            filter.status = statuses.first
+            (filter.status, filter.isPaused) = statuses.first.map { ($0.stored.status, $0.stored.isPaused) } ?? (nil, nil)
         }
         try query.finish()
         let servers = try await store.servers(filter)
@@ -56,6 +56,16 @@ extension API {
         try fields.finish()
         let server = try await operations.stop(try parameter("server", context), grace: grace.map { .milliseconds($0) })
         return try .json(try await view(of: server, context))
+    }
+
+    @Sendable func suspendServer(_ request: Request, _ context: APIContext) async throws -> Response {
+        try await noFields(request)
+        return try .json(try await view(of: try await operations.pause(try parameter("server", context), true), context))
+    }
+
+    @Sendable func resumeServer(_ request: Request, _ context: APIContext) async throws -> Response {
+        try await noFields(request)
+        return try .json(try await view(of: try await operations.pause(try parameter("server", context), false), context))
     }
 
     @Sendable func liveMigrate(_ request: Request, _ context: APIContext) async throws -> Response {

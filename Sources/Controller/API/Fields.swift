@@ -79,6 +79,22 @@ struct Fields {
         return number
     }
 
+    /// Whole or not.
+    mutating func number(_ name: String, in range: ClosedRange<Double>, unit: String) throws -> Double? {
+        guard let value = take(name) else { return nil }
+        let number: Double
+        switch value {
+        case .integer(let whole): number = Double(whole)
+        case .number(let real): number = real
+        default: throw mismatch(name, "a number", value)
+        }
+        guard range.contains(number) else {
+            throw Problem.invalid(
+                path(name), "\(path(name)) is \(number); it must be between \(range.lowerBound) and \(range.upperBound) \(unit).")
+        }
+        return number
+    }
+
     mutating func boolean(_ name: String) throws -> Bool? {
         guard let value = take(name) else { return nil }
         guard case .boolean(let flag) = value else { throw mismatch(name, "true or false", value) }

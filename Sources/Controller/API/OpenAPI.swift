@@ -85,6 +85,26 @@ package enum OpenAPI {
                 }
               }
             },
+            "/v1/servers/{server}/suspend": {
+              "post": {
+                "operationId": "suspendServer", "summary": "Has a running server stand still in memory; answered when its vCPUs do",
+                "parameters": [ { "$ref": "#/components/parameters/Server" } ],
+                "responses": {
+                  "200": { "description": "The server, suspended", "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Server" } } } },
+                  "default": { "$ref": "#/components/responses/Problem" }
+                }
+              }
+            },
+            "/v1/servers/{server}/resume": {
+              "post": {
+                "operationId": "resumeServer", "summary": "Has a suspended server go on; answered when its guest runs",
+                "parameters": [ { "$ref": "#/components/parameters/Server" } ],
+                "responses": {
+                  "200": { "description": "The server, running", "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Server" } } } },
+                  "default": { "$ref": "#/components/responses/Problem" }
+                }
+              }
+            },
             "/v1/servers/{server}/live-migrate": {
               "post": {
                 "operationId": "liveMigrate", "summary": "Accepts a live migration of a running server; workers carry it out",
@@ -96,6 +116,7 @@ package enum OpenAPI {
                 }
               }
             },
+            \#(placementPaths)
             "/v1/hosts": {
               "get": {
                 "operationId": "listHosts", "summary": "All hosts, by name",
@@ -114,6 +135,7 @@ package enum OpenAPI {
               }
             },
             "/v1/hosts/{host}": {
+              \#(hostPatch)
               "get": {
                 "operationId": "showHost", "summary": "One host",
                 "parameters": [ { "$ref": "#/components/parameters/Host" } ],
@@ -205,6 +227,7 @@ package enum OpenAPI {
             "parameters": {
               "Server": { "name": "server", "in": "path", "required": true, "description": "Id or name", "schema": { "type": "string" } },
               "Host": { "name": "host", "in": "path", "required": true, "description": "Id or name", "schema": { "type": "string" } },
+              "Group": { "name": "group", "in": "path", "required": true, "description": "Id or name", "schema": { "type": "string" } },
               "Migration": { "name": "migration", "in": "path", "required": true, "description": "Id or its unique beginning", "schema": { "type": "string" } }
             },
             "responses": {
@@ -236,7 +259,7 @@ package enum OpenAPI {
               },
               "ServerStatus": {
                 "type": "string",
-                "enum": [ "deploying", "ready", "starting", "running", "stopping", "deleting", "start_migrate", "migrating", "live_migrating" ]
+                "enum": [ "deploying", "ready", "starting", "running", "suspend", "stopping", "deleting", "start_migrate", "migrating", "live_migrating" ]
               },
               "MigrationState": {
                 "type": "string", "enum": [ "pending", "scheduling", "syncing-disk", "syncing-memory", "switching", "ready", "failed" ]
@@ -262,8 +285,10 @@ package enum OpenAPI {
                   "boot": { "$ref": "#/components/schemas/Boot" },
                   "disks": { "type": "array", "maxItems": 16, "items": { "$ref": "#/components/schemas/CreateDisk" } },
                   "cdrom": { "type": "string", "description": "Path on the host of an ISO image" },
+                  "tpm": { "type": "string", "enum": [ "2.0" ], "description": "A trusted platform module of that version; none where left out" },
                   "nics": { "type": "array", "maxItems": 8, "items": { "$ref": "#/components/schemas/CreateNIC" } },
-                  "prefer_host": { "type": "string", "description": "Id or name of the host that it must be on" }
+                  "prefer_host": { "type": "string", "description": "Id or name of the host that it must be on" },
+                  "group": { "type": "string", "description": "Id or name of the server group that it shall be in" }
                 }
               },
               "CreateDisk": {
@@ -273,7 +298,8 @@ package enum OpenAPI {
                   "format": { "type": "string", "enum": [ "qcow2", "raw" ], "default": "qcow2" },
                   "bus": { "type": "string", "enum": [ "virtio-blk", "virtio-scsi" ], "default": "virtio-blk" },
                   "storage": { "type": "string" },
-                  "image": { "type": "string", "description": "Path on the host of an image to start from" }
+                  "image": { "type": "string", "description": "Path on the host of an image to start from" },
+                  "base": { "type": "string", "description": "Path on the host of an image to rest on, copy on write; not with image" }
                 }
               },
               "CreateNIC": {
@@ -321,7 +347,8 @@ package enum OpenAPI {
                   "firmware": { "type": "string", "enum": [ "bios", "uefi" ] },
                   "boot": { "$ref": "#/components/schemas/Boot" },
                   "disks": { "type": "array", "items": { "$ref": "#/components/schemas/Disk" } },
-                  "cdrom": { "type": "string" },
+                  "cdrom": { "type": "string", "description": "Path on the host of the medium; empty for an empty drive" },
+                  "tpm": { "type": "string", "enum": [ "2.0" ] },
                   "nics": { "type": "array", "items": { "$ref": "#/components/schemas/NIC" } },
                   "console_log": { "type": "string", "description": "Path on the host; only where one server is shown" },
                   "epoch": { "type": "integer" },
@@ -337,7 +364,8 @@ package enum OpenAPI {
                   "size_bytes": { "type": "integer" },
                   "format": { "type": "string", "enum": [ "qcow2", "raw" ] },
                   "bus": { "type": "string", "enum": [ "virtio-blk", "virtio-scsi" ] },
-                  "storage": { "type": "string" }
+                  "storage": { "type": "string" },
+                  "base": { "type": "string", "description": "Name of the base image that it rests on, made of that one's content" }
                 }
               },
               "NIC": {
@@ -346,12 +374,17 @@ package enum OpenAPI {
               },
               "Host": {
                 "type": "object",
-                "required": [ "id", "name", "status", "enabled", "agent_url", "vcpus_taken", "memory_taken_mb", "storages", "networks", "inbound_migrations", "warnings" ],
+                "required": [ "id", "name", "status", "enabled", "maintenance", "vcpus_overcommit", "memory_overcommit", "inbound_slots", "outbound_slots", "agent_url", "vcpus_taken", "memory_taken_mb", "storages", "networks", "inbound_migrations", "outbound_migrations", "recent_failures", "warnings" ],
                 "properties": {
                   "id": { "type": "string" },
                   "name": { "type": "string" },
                   "status": { "type": "string", "enum": [ "online", "offline" ] },
                   "enabled": { "type": "boolean", "description": "Whether anything new is placed here" },
+                  "maintenance": { "type": "boolean", "description": "Nothing is placed here" },
+                  "vcpus_overcommit": { "type": "number", "description": "vCPUs that may be promised for each processor" },
+                  "memory_overcommit": { "type": "number", "description": "How often each byte of memory may be promised" },
+                  "inbound_slots": { "type": "integer", "description": "Migrations that may be on their way in at once" },
+                  "outbound_slots": { "type": "integer", "description": "Migrations that may be on their way out at once" },
                   "agent_url": { "type": "string" },
                   "architecture": { "type": "string" },
                   "cpu_model": { "type": "string" },
@@ -368,22 +401,10 @@ package enum OpenAPI {
                   "networks": { "type": "array", "items": { "$ref": "#/components/schemas/Network" } },
                   "guests": { "type": "integer" },
                   "inbound_migrations": { "type": "integer" },
+                  "outbound_migrations": { "type": "integer" },
+                  "recent_failures": { "type": "integer", "description": "Within the last hour" },
                   "warnings": { "type": "array", "items": { "type": "string" } }
                 }
-              },
-              "Storage": {
-                "type": "object", "required": [ "name", "kind", "capacity_bytes", "free_bytes", "reserved_bytes" ],
-                "properties": {
-                  "name": { "type": "string" },
-                  "kind": { "type": "string", "enum": [ "local", "shared" ] },
-                  "capacity_bytes": { "type": "integer" },
-                  "free_bytes": { "type": "integer" },
-                  "reserved_bytes": { "type": "integer" }
-                }
-              },
-              "Network": {
-                "type": "object", "required": [ "name", "kind" ],
-                "properties": { "name": { "type": "string" }, "kind": { "type": "string", "enum": [ "bridge", "user" ] } }
               },
               "Migration": {
                 "type": "object",
@@ -479,6 +500,7 @@ package enum OpenAPI {
                   "last_error": { "type": "string" }
                 }
               },
+              \#(placementSchemas)
               "ServerPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Server" } } } },
               "HostPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Host" } } } },
               "MigrationPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Migration" } } } },

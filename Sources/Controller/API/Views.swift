@@ -18,13 +18,17 @@ struct Views {
     func server(_ server: Server, migration: MigrationID?, consoleLog: String? = nil) -> ServerView {
         let description = server.description
         return ServerView(
-            id: server.id.value, name: server.name, status: server.status, host: named(server.host), vcpus: description.vcpus,
+            id: server.id.value, name: server.name, status: ShownStatus(server.status, isPaused: server.isPaused), host: named(server.host),
+            vcpus: description.vcpus,
             memoryMB: description.memoryBytes >> 20, cpuModel: description.cpuModel, machine: description.machine,
             accelerator: description.accelerator, firmware: description.firmware,
             boot: description.boot.map { BootView(kernel: $0.kernel, initrd: $0.initrd, commandLine: $0.commandLine) },
             disks: description.disks.map {
-                DiskView(name: $0.name, sizeBytes: $0.sizeBytes, format: $0.format, bus: $0.bus, storage: $0.storage)
-            }, cdrom: description.cdrom, nics: description.nics.map { NICView(name: $0.name, network: $0.network, mac: $0.mac) },
+                DiskView(
+                    name: $0.name, sizeBytes: $0.sizeBytes, format: $0.format, bus: $0.bus, storage: $0.storage, base: $0.bases?.first?.name
+                )
+            }, cdrom: description.cdrom, tpm: description.tpm,
+            nics: description.nics.map { NICView(name: $0.name, network: $0.network, mac: $0.mac) },
             consoleLog: consoleLog, epoch: server.epoch.value, note: server.note, migration: migration?.value,
             createdAt: WireTime(server.createdAt))
     }
@@ -64,7 +68,9 @@ extension HostView {
         let (host, facts) = (load.host, load.host.facts)
         self.init(
             id: host.id.value, name: host.name, status: host.isOnline(at: now) ? .online : .offline, enabled: host.enabled,
-            agentURL: host.agentURL, architecture: facts?.architecture, cpuModel: facts?.cpuModel, microcode: facts?.microcode,
+            maintenance: host.maintenance, vcpusOvercommit: host.overcommit.vcpus, memoryOvercommit: host.overcommit.memory,
+            inboundSlots: host.slots.inbound, outboundSlots: host.slots.outbound, agentURL: host.agentURL,
+            architecture: facts?.architecture, cpuModel: facts?.cpuModel, microcode: facts?.microcode,
             kernel: facts?.kernel, qemuVersion: facts?.qemuVersion, machineTypes: facts?.machineTypes, accelerator: facts?.accelerator,
             cpus: facts?.cpus, vcpusTaken: load.vcpusTaken, memoryTotalMB: facts.map { $0.memoryBytes >> 20 },
             memoryTakenMB: load.memoryTakenBytes >> 20,
@@ -73,7 +79,8 @@ extension HostView {
                     name: storage.name, kind: storage.kind, capacityBytes: storage.capacityBytes, freeBytes: storage.freeBytes,
                     reservedBytes: load.storageReservedBytes[storage.name] ?? 0)
             } ?? [], networks: facts?.networks.map { NetworkView(name: $0.name, kind: $0.kind) } ?? [], guests: facts?.guests.count,
-            inboundMigrations: load.inboundMigrations, warnings: facts?.warnings ?? [])
+            inboundMigrations: load.inboundMigrations, outboundMigrations: load.outboundMigrations, recentFailures: load.recentFailures,
+            warnings: facts?.warnings ?? [])
     }
 }
 

@@ -7,11 +7,11 @@ struct HostChoice {
     /// A sentence for each host that cannot, by host name.
     let unfit: [(host: String, why: String)]
 
-    init(for spec: ServerSpec, among loads: [HostLoad], at now: Timestamp, overcommit: Overcommit = .standard) {
+    init(for spec: ServerSpec, among loads: [HostLoad], at now: Timestamp, companions: [GroupCompanion] = []) {
         var fit: [(load: HostLoad, free: Int64)] = []
         var unfit: [(String, String)] = []
         for load in loads {
-            switch Self.judge(load, spec, now, overcommit) {
+            switch Self.judge(load, spec, now, companions) {
             case .fit(let free): fit.append((load, free))
             case .unfit(let why): unfit.append((load.host.name, why))
             }
@@ -29,12 +29,17 @@ struct HostChoice {
         case unfit(String)
     }
 
-    private static func judge(_ load: HostLoad, _ spec: ServerSpec, _ now: Timestamp, _ overcommit: Overcommit) -> Judgement {
+    private static func judge(_ load: HostLoad, _ spec: ServerSpec, _ now: Timestamp, _ companions: [GroupCompanion]) -> Judgement {
         guard load.host.isOnline(at: now), let facts = load.host.facts else { return .unfit("is offline") }
         guard load.host.enabled else { return .unfit("is disabled") }
-        let vcpus = overcommit.vcpus(of: facts) - load.vcpusTaken
+        guard !load.host.maintenance else { return .unfit("is in maintenance") }
+        if let companion = companions.first(where: { $0.forbids(load.host.id) }) {
+            return .unfit(
+                "must be kept \(companion.policy == .apart ? "apart from" : "together with") \(companion.name) (group \(companion.group))")
+        }
+        let vcpus = load.host.vcpusCapacity - load.vcpusTaken
         guard spec.vcpus <= vcpus else { return .unfit("has \(max(0, vcpus)) of \(spec.vcpus) vCPUs to give") }
-        let free = overcommit.memoryBytes(of: facts) - load.memoryTakenBytes
+        let free = load.host.memoryCapacityBytes - load.memoryTakenBytes
         guard spec.memoryMB << 20 <= free else {
             return .unfit("has \(max(0, free) >> 20) of \(spec.memoryMB) MiB memory to give")
         }

@@ -6,6 +6,8 @@ struct ServerRequest {
     var spec: ServerSpec
     /// Id or name of the host it must be on.
     var preferHost: String?
+    /// Id or name of the server group that it shall be in.
+    var group: String?
 
     /// The least that a guest with a BIOS gets to its first instruction of an operating system with.
     static let memoryMB: ClosedRange<Int64> = 16...(16 << 20)
@@ -34,8 +36,10 @@ struct ServerRequest {
         }
         spec.disks = try fields.objects("disks", limit: 16, Self.disk)
         spec.cdrom = try fields.hostPath("cdrom")
+        spec.tpm = try fields.choice("tpm", TPM.self)
         spec.nics = try fields.objects("nics", limit: 8, Self.nic)
         self.preferHost = try fields.string("prefer_host")
+        self.group = try fields.string("group")
         try fields.finish()
         if spec.boot != nil, spec.firmware == .uefi {
             throw Problem.invalid("boot", "boot.kernel needs the BIOS firmware; leave out either the kernel or firmware: uefi.")
@@ -60,9 +64,19 @@ struct ServerRequest {
         if let bus = try fields.choice("bus", DiskBus.self) { disk.bus = bus }
         disk.storage = try fields.string("storage")
         disk.image = try fields.hostPath("image")
-        if disk.image == nil, disk.sizeBytes == nil {
+        disk.base = try fields.hostPath("base")
+        if disk.base != nil {
+            let field = fields.path("base")
+            if disk.image != nil {
+                throw Problem.invalid(field, "\(field) and image cannot both be given; a disk is a copy of an image or rests on a base.")
+            }
+            if disk.format != .qcow2 {
+                throw Problem.invalid(field, "\(field) needs the format qcow2; a raw disk cannot rest on another image.")
+            }
+        }
+        if disk.image == nil, disk.base == nil, disk.sizeBytes == nil {
             let field = fields.path("size_bytes")
-            throw Problem.invalid(field, "\(field) is missing; give the disk's size in bytes, or an image to take it from.")
+            throw Problem.invalid(field, "\(field) is missing; give the disk's size in bytes, or an image or a base to take it from.")
         }
         return disk
     }

@@ -24,11 +24,17 @@ package enum BlockExportRemoval: String, Sendable, Hashable, CaseIterable {
 
 extension QMPClient {
     /// QAPI `nbd-server-start`. There is one NBD server in a QEMU.
-    /// - Parameter address: QAPI's `SocketAddressLegacy`: `["type": "inet", "data": ["host": "127.0.0.1", "port": "0"]]`,
-    ///   `["type": "unix", "data": ["path": …]]`, or `["type": "fd", "data": ["str": name]]` with a listening descriptor given before by `sendDescriptor`.
-    package func nbdServerStart(_ address: JSONValue, tlsCreds: String? = nil, deadline: Duration = defaultDeadline) async throws {
+    /// - Parameters:
+    ///   - address: QAPI's `SocketAddressLegacy`: `["type": "inet", "data": ["host": "127.0.0.1", "port": "0"]]`,
+    ///     `["type": "unix", "data": ["path": …]]`, or `["type": "fd", "data": ["str": name]]` with a listening descriptor given before by `sendDescriptor`.
+    ///   - tlsAuthz: the id of an `authz` object that judges the clients' certificates.
+    package func nbdServerStart(
+        _ address: JSONValue, tlsCreds: String? = nil, tlsAuthz: String? = nil, deadline: Duration = defaultDeadline
+    ) async throws {
         try await execute(
-            "nbd-server-start", .members(["addr": address, "tls-creds": tlsCreds.map(JSONValue.string)]), deadline: deadline)
+            "nbd-server-start",
+            .members(["addr": address, "tls-creds": tlsCreds.map(JSONValue.string), "tls-authz": tlsAuthz.map(JSONValue.string)]),
+            deadline: deadline)
     }
 
     /// QAPI `nbd-server-stop`: ends the server with all its NBD exports and closes its listener.

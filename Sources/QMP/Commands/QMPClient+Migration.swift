@@ -17,6 +17,8 @@ package struct MigrationInfo: Sendable, Hashable, Codable {
     package let errorDesc: String?
     /// Why this guest cannot be migrated at all, if so.
     package let blockedReasons: [String]?
+    /// Where a target listens by itself, since it was told to on `tcp:`; nil otherwise.
+    package let socketAddress: [MigrationSocketAddress]?
 
     private enum CodingKeys: String, CodingKey {
         case status, ram, downtime
@@ -26,6 +28,7 @@ package struct MigrationInfo: Sendable, Hashable, Codable {
         case cpuThrottlePercentage = "cpu-throttle-percentage"
         case errorDesc = "error-desc"
         case blockedReasons = "blocked-reasons"
+        case socketAddress = "socket-address"
     }
 
     /// The memory's progress (QAPI `MigrationStats`).
@@ -58,10 +61,21 @@ package struct MigrationInfo: Sendable, Hashable, Codable {
     }
 }
 
+/// Where QEMU listens for a migration (QAPI `SocketAddress`, as far as it concerns `inet`).
+package struct MigrationSocketAddress: Sendable, Hashable, Codable {
+    /// `inet`, `unix`, …
+    package let type: String
+    package let host: String?
+    /// The number as text; the kernel's choice where 0 was asked for.
+    package let port: String?
+}
+
 /// What steers migrations of this QEMU (QAPI `MigrationParameters`, those that Godwit uses; `execute` gives the rest).
 package struct MigrationParameters: Sendable, Hashable, Codable {
     /// Bytes per second; 0 is unlimited.
     package let maxBandwidth: Int?
+    /// Bytes per second for what post-copy sends unasked; 0 is unlimited.
+    package let maxPostcopyBandwidth: Int?
     /// Milliseconds.
     package let downtimeLimit: Int?
     /// Percent.
@@ -74,9 +88,13 @@ package struct MigrationParameters: Sendable, Hashable, Codable {
     /// The id of a `tls-creds` object; empty for none.
     package let tlsCreds: String?
     package let tlsHostname: String?
+    /// The id of an `authz` object that judges a target's peer; empty for none.
+    package let tlsAuthz: String?
 
     private enum CodingKeys: String, CodingKey {
         case maxBandwidth = "max-bandwidth"
+        case maxPostcopyBandwidth = "max-postcopy-bandwidth"
+        case tlsAuthz = "tls-authz"
         case downtimeLimit = "downtime-limit"
         case cpuThrottleInitial = "cpu-throttle-initial"
         case cpuThrottleIncrement = "cpu-throttle-increment"
@@ -151,5 +169,17 @@ extension QMPClient {
     /// QAPI `migrate_cancel`. Never in state `device`: QEMU 7.2 can abort and take the guest along. With mirrors on a dead link, yank these first.
     package func migrateCancel(deadline: Duration = defaultDeadline) async throws {
         try await execute("migrate_cancel", deadline: deadline)
+    }
+
+    /// QAPI `migrate-pause`, in state `postcopy-active` only: breaks the stream, so that both ends can be joined anew by another.
+    package func migratePause(deadline: Duration = defaultDeadline) async throws {
+        try await execute("migrate-pause", deadline: deadline)
+    }
+
+    /// QAPI `migrate-recover`, at the target in state `postcopy-paused`: takes another connection. The source then goes on by `migrate` with `resume`.
+    ///
+    /// QEMU 7.2 does not outlive it when that connection breaks before both ends have joined: the target crashes, the source waits for ever.
+    package func migrateRecover(uri: String, deadline: Duration = defaultDeadline) async throws {
+        try await execute("migrate-recover", ["uri": .string(uri)], deadline: deadline)
     }
 }

@@ -50,6 +50,7 @@ package struct SQLStatement: Sendable, ExpressibleByStringInterpolation {
         package mutating func appendInterpolation(_ value: Int?) {
             parts.append(.value(value.map { .integer(Int64($0)) } ?? .null))
         }
+        package mutating func appendInterpolation(_ value: Double?) { parts.append(.value(value.map(SQLValue.real) ?? .null)) }
         package mutating func appendInterpolation(_ value: Bool) { parts.append(.value(.integer(value ? 1 : 0))) }
         /// Another piece of SQL, with its own values.
         package mutating func appendInterpolation(_ statement: SQLStatement) { parts.append(contentsOf: statement.parts) }

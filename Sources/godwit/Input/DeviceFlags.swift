@@ -3,10 +3,10 @@ import Fleet
 
 /// The values of `--disk` and `--nic`: `key=value` pairs between commas.
 enum DeviceFlags {
-    /// `size=10G,format=qcow2,bus=virtio-blk,storage=local,image=/path`; a size or an image is needed.
+    /// `size=10G,format=qcow2,bus=virtio-blk,storage=local,image=/path,base=/path`; a size, an image or a base is needed.
     static func disk(_ text: String) throws(InputError) -> DiskRequest {
         var disk = DiskRequest()
-        for (key, value) in try pairs(text, known: ["size", "format", "bus", "storage", "image"]) {
+        for (key, value) in try pairs(text, known: ["size", "format", "bus", "storage", "image", "base"]) {
             switch key {
             case "size":
                 guard let bytes = ByteSize.bytes(value) else {
@@ -16,13 +16,22 @@ enum DeviceFlags {
             case "format": disk.format = try Choices.parse(value, as: DiskFormat.self, field: "format")
             case "bus": disk.bus = try Choices.parse(value, as: DiskBus.self, field: "bus")
             case "storage": disk.storage = value
+            case "base": disk.base = try Choices.hostPath(value, field: "base")
             default: disk.image = try Choices.hostPath(value, field: "image")
             }
         }
-        guard disk.sizeBytes != nil || disk.image != nil else {
-            throw InputError("a disk needs a size (size=10G) or an image (image=/path/on/the/host).")
+        guard disk.sizeBytes != nil || disk.image != nil || disk.base != nil else {
+            throw InputError("a disk needs a size (size=10G), an image (image=/path/on/the/host) or a base (base=/path/on/the/host).")
         }
+        if let obstacle = obstacle(disk) { throw InputError(obstacle) }
         return disk
+    }
+
+    /// Why what a disk is to begin with cannot be; nil when it can.
+    static func obstacle(_ disk: DiskRequest) -> String? {
+        guard disk.base != nil else { return nil }
+        if disk.image != nil { return "a disk is a copy of an image or rests on a base: give image or base, not both." }
+        return disk.format == .raw ? "a raw disk cannot rest on a base: leave out format, or give qcow2." : nil
     }
 
     /// `network=default,mac=52:54:00:12:34:56`, or the network's name alone.

@@ -20,7 +20,9 @@ enum ServerFile {
         request.accelerator = try server.choice("accelerator", Accelerator.self)
         request.firmware = try server.choice("firmware", Firmware.self)
         request.cdrom = try server.hostPath("cdrom")
+        request.tpm = try server.choice("tpm", TPM.self)
         request.preferHost = try server.string("prefer_host")
+        request.group = try server.string("group")
         if let boot = try server.fields("boot", subject: "boot", known: bootKeys) {
             guard let kernel = try boot.hostPath("kernel") else { throw server.complaint("boot", "boot needs a kernel.") }
             request.boot = BootView(
@@ -53,9 +55,12 @@ enum ServerFile {
         disk.bus = try fields.choice("bus", DiskBus.self)
         disk.storage = try fields.string("storage")
         disk.image = try fields.hostPath("image")
-        guard disk.sizeBytes != nil || disk.image != nil else {
-            throw fields.complaint("", "a disk needs a size (size: 10G) or an image (image: /path/on/the/host).")
+        disk.base = try fields.hostPath("base")
+        guard disk.sizeBytes != nil || disk.image != nil || disk.base != nil else {
+            throw fields.complaint(
+                "", "a disk needs a size (size: 10G), an image (image: /path/on/the/host) or a base (base: /path/on/the/host).")
         }
+        if let obstacle = DeviceFlags.obstacle(disk) { throw fields.complaint("base", obstacle) }
         return disk
     }
 

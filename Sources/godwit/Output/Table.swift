@@ -57,9 +57,10 @@ struct Table: Equatable {
 }
 
 extension String {
-    /// Broken at blanks into lines of at most `width`; a longer word stays whole.
+    /// Broken at blanks into lines of at most `width`; a longer word stays whole, and so does a line that is set in as those of a table are.
     func wrapped(_ width: Int) -> String {
         split(separator: "\n", omittingEmptySubsequences: false).map { paragraph in
+            if paragraph.hasPrefix("  ") { return String(paragraph) }
             var lines: [String] = []
             var line = ""
             for word in paragraph.split(separator: " ", omittingEmptySubsequences: false) {

@@ -7,7 +7,9 @@ struct ServerCreate: ControllerCommand {
     static let configuration = CommandConfiguration(
         abstract: "Create a server with its disks; it stays off.",
         discussion: """
-            Paths of images, kernels and ISO files are paths on the host. With -f the server is read from a YAML file; a flag given beside \
+            Paths of images, kernels and ISO files are paths on the host. A disk with image= starts as a copy of that image; one with base= \
+            rests on it, copy on write: the base is taken into the storage once, with all that it rests on itself, and moves with the \
+            server. With -f the server is read from a YAML file; a flag given beside \
             it replaces what the file says.
             """)
 
@@ -44,12 +46,18 @@ struct ServerCreate: ControllerCommand {
     @Option(
         name: .customLong("disk"),
         help: ArgumentHelp(
-            "A disk; can be given several times. size=10G,format=qcow2,bus=virtio-blk,storage=local,image=/path", valueName: "disk"),
+            "A disk; can be given several times. size=10G,format=qcow2,bus=virtio-blk,storage=local,image=/path,base=/path",
+            valueName: "disk"),
         transform: { try DeviceFlags.disk($0) })
     var disks: [DiskRequest] = []
 
     @Option(help: "An ISO image on the host.", transform: { try Choices.hostPath($0, field: "cdrom") })
     var cdrom: String?
+
+    @Option(
+        help: ArgumentHelp("A trusted platform module: \(Choices.list(TPM.self)). It moves with the server.", valueName: "version"),
+        transform: { try Choices.parse($0, as: TPM.self, field: "tpm") })
+    var tpm: TPM?
 
     @Option(
         name: .customLong("nic"),
@@ -68,6 +76,9 @@ struct ServerCreate: ControllerCommand {
 
     @Option(help: ArgumentHelp("Id or name of the host it must be on.", valueName: "host"))
     var preferHost: String?
+
+    @Option(help: ArgumentHelp("Id or name of the server group that it shall be in.", valueName: "group"))
+    var group: String?
 
     @OptionGroup var output: OutputOptions
     @OptionGroup var connection: ConnectionOptions
@@ -106,7 +117,9 @@ struct ServerCreate: ControllerCommand {
         request.accelerator = accelerator ?? request.accelerator
         request.firmware = firmware ?? request.firmware
         request.cdrom = cdrom ?? request.cdrom
+        request.tpm = tpm ?? request.tpm
         request.preferHost = preferHost ?? request.preferHost
+        request.group = group ?? request.group
         if !disks.isEmpty { request.disks = disks }
         if !nics.isEmpty { request.nics = nics }
         if kernel != nil || initrd != nil || append != nil {

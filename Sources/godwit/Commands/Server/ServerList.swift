@@ -18,9 +18,9 @@ struct ServerList: ControllerCommand {
     var host: String?
 
     @Option(
-        help: ArgumentHelp("Only those in this status: \(Choices.list(ServerStatus.self)).", valueName: "status"),
-        transform: { try Choices.parse($0, as: ServerStatus.self, field: "status") })
-    var status: ServerStatus?
+        help: ArgumentHelp("Only those in this status: \(Choices.list(ShownStatus.self)).", valueName: "status"),
+        transform: { try Choices.parse($0, as: ShownStatus.self, field: "status") })
+    var status: ShownStatus?
 
     @Option(help: "At most so many.")
     var limit: Int?

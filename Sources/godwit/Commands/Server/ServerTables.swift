@@ -40,9 +40,10 @@ enum ServerTables {
             "initrd": server.boot?.initrd,
             "command_line": server.boot?.commandLine?.wrapped(80),
             "disks": server.disks.map {
-                "\($0.name)  \(Amounts.size($0.sizeBytes))  \($0.format.rawValue)  \($0.bus.rawValue)  \($0.storage)"
+                "\($0.name)  \(Amounts.size($0.sizeBytes))  \($0.format.rawValue)  \($0.bus.rawValue)  \($0.storage)\($0.base.map { "  on \($0)" } ?? "")"
             }.joined(separator: "\n"),
-            "cdrom": server.cdrom,
+            "cdrom": server.cdrom.map { $0.isEmpty ? "(empty)" : $0 },
+            "tpm": server.tpm?.rawValue,
             "nics": server.nics.map { "\($0.name)  \($0.network)  \($0.mac)" }.joined(separator: "\n"),
             "console_log": server.consoleLog,
             "created_at": server.createdAt.description,

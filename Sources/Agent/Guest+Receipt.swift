@@ -1,0 +1,108 @@
+import AgentAPI
+import Fleet
+import Foundation
+import Glibc
+import Hypervisor
+
+/// The target's end of a cold migration: orders about the copies of the server's files.
+extension Guest {
+    func receive(_ order: ReceiveOrder) async throws -> IncomingReport {
+        try await obey(order.epoch) {
+            if record.refused.contains(order.key) {
+                throw AgentProblem(
+                    .conflict, .invalidRequest, "this host has refused attempt \(order.key.attempt) of migration \(order.key.migration)")
+            }
+            if let known = record.incoming, known.key == order.key {
+                try await ledger.change {
+                    $0.incoming?.epoch = order.epoch
+                    $0.incoming?.receipt?.bandwidth = order.bandwidth
+                    $0.incoming?.receipt?.sourceAgentURL = order.sourceAgentURL
+                }
+                await receiver?.renew(bandwidth: order.bandwidth, sourceAgentURL: order.sourceAgentURL)
+                return try incomingNow(order.key)
+            }
+            switch record.tenure {
+            case .home: throw AgentProblem(.owned, .invalidRequest, "server \(server) is on host \(host.configuration.name) already")
+            case .handedOver:
+                throw AgentProblem(.conflict, .invalidRequest, "what server \(server) left here when it moved away is not cleaned up yet")
+            case .awaited: try await dropIncoming(keepsCopies: true)
+            case .none: break
+            }
+            try host.check(order.description)
+            for disk in order.description.disks { _ = try paths.disk(disk) }
+            let hasCopies = record.kept != nil
+            let begun = IncomingRecord(
+                epoch: order.epoch, key: order.key, phase: .prepared, source: order.source,
+                receipt: ReceiptRecord(
+                    sourceAgentURL: order.sourceAgentURL, bandwidth: order.bandwidth, enableTLS: order.enableTLS, verifies: order.verifies))
+            try await ledger.change { record in
+                record.tenure = .awaited
+                record.desired = .stopped
+                record.description = order.description
+                record.warnings = []
+                record.incoming = begun
+                record.outgoing = nil
+                record.loan = nil
+                record.kept = nil
+            }
+            // What lies here is taken over where it is a copy that an earlier attempt began; anything else is in the way.
+            if !hasCopies { try await removeFiles(of: order.description) }
+            await receive(begun)
+            return try incomingNow(order.key)
+        }
+    }
+
+    /// Drives on a receipt.
+    func receive(_ incoming: IncomingRecord) async {
+        await receiver?.stop()
+        let driver = Receiver(incoming, of: self)
+        receiver = driver
+        await driver.start()
+    }
+
+    /// Owns a server whose files are all here. It stays stopped.
+    func takeStopped(_ order: HandoverOrder) async throws -> IncomingReport {
+        let key = order.key
+        try await ledger.change { record in
+            guard var incoming = record.incoming, incoming.key == key, !record.refused.contains(key), incoming.phase != .refused else {
+                throw AgentProblem(
+                    .conflict, .invalidRequest, "this host has refused server \(record.server) of \(key.migration), attempt \(key.attempt)")
+            }
+            switch incoming.phase {
+            case .owned, .running: return
+            case .prepared, .refused, .failed:
+                throw AgentProblem(
+                    .conflict, incoming.reason ?? Reason(.targetLost, "the files of server \(record.server) are not here in full"))
+            case .received: break
+            }
+            incoming.phase = .owned
+            record.incoming = incoming
+            record.tenure = .home
+            record.desired = .stopped
+            record.epoch = max(record.epoch, order.epoch)
+        }
+        receiver?.show(.owned)
+        return try incomingNow(key)
+    }
+
+    /// Removes what was begun of base images. Those that are whole stay: others may rest on them.
+    func removeBaseCopies(of guest: GuestDescription) async throws {
+        let paths = paths
+        try await offloaded {
+            for disk in guest.disks {
+                for base in disk.bases ?? [] {
+                    let path = "\(try paths.storageFolder(disk.storage))/\(LentFiles.bases)/\(base.name).\(guest.server)"
+                    for suffix in [".partial", ".copy"] { unlink(path + suffix) }
+                }
+            }
+        }
+    }
+
+    /// Removes what an attempt that was given up had copied.
+    func dropKept(_ kept: KeptCopies) async throws {
+        guard record.tenure == .none else { return try await ledger.change { $0.kept = nil } }
+        try await removeFiles(of: kept.description)
+        try await removeBaseCopies(of: kept.description)
+        try await ledger.change { $0.kept = nil }
+    }
+}

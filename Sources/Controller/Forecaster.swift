@@ -1,0 +1,173 @@
+import AgentAPI
+import Client
+import Fleet
+import Foundation
+import Logging
+import Placement
+import Store
+
+/// What a migration would find and take: asks the store where, the source what there is to move, both hosts how fast, and has
+/// ``Forecast`` compute the rest. Nothing is submitted, reserved or changed.
+struct Forecaster {
+    let store: Store
+    let agents: any AgentDirectory
+    let log: Logger
+
+    /// So many hosts are asked for the features of their CPUs; beyond them nobody will go.
+    private static let featuresAsked = 32
+    private static let quick = Duration.seconds(10)
+    /// What is lost to encryption, as a share of a stream's rate (measured with QEMU 7.2).
+    private static let tlsShare = 0.7
+    /// Where only half of it is known.
+    private static let unknownRate: Int64 = 100_000_000
+
+    func forecast(_ server: Server, mode: Mode, _ options: MigrationOptions, measures: Bool) async throws -> ForecastView {
+        let loads = try await store.hostLoads()
+        let fleet = FleetSnapshot(loads)
+        let request = PlacementRequest(
+            server: server.id, description: server.description, source: server.host, mode: mode, options: options,
+            companions: try await store.companions(of: server.id))
+        var (candidates, rejections) = Placement.survey(request, in: fleet, now: .now)
+        var notes = notes(server, mode)
+        if request.asksForFeatures, !candidates.isEmpty {
+            (candidates, rejections) = try await checked(request, candidates, fleet, &notes)
+        }
+        let views = Views(hosts: loads.map(\.host), servers: [server])
+        let ordered = PlacementFailure(server: server.name, rejections: rejections).ordered
+        var view = ForecastView(
+            server: views.named(server.id), mode: mode, sourceHost: views.named(server.host),
+            candidates: candidates.compactMap { fleet[$0] }.map { CandidateView($0, views) },
+            rejected: ordered.map {
+                RejectionView(host: Named(id: $0.host.value, name: $0.name), filter: $0.filter.rawValue, wanted: $0.wanted, found: $0.found)
+            })
+        if measures, let best = candidates.first, let source = fleet[server.host]?.host, let target = fleet[best]?.host {
+            do {
+                view.estimate = try await estimate(server, mode, options, from: source, to: target, views, &notes)
+            } catch let problem as AgentProblem {
+                notes.append("What it would take cannot be told: \(problem.reason.message).")
+            }
+        }
+        view.notes = notes
+        return view
+    }
+
+    /// What stands in the way now, whatever the hosts are like.
+    private func notes(_ server: Server, _ mode: Mode) -> [String] {
+        switch (mode, server.status) {
+        case (.live, .running), (.cold, .ready), (.rescue, .ready), (.rescue, .running): []
+        case (.live, _): ["\(server.name) is \(server.status.rawValue); a live migration needs it running."]
+        case (.cold, _):
+            ["\(server.name) is \(server.status.rawValue); a cold migration needs it stopped. Ask with --live-migrate for a live one."]
+        case (.rescue, _): ["\(server.name) is \(server.status.rawValue); a rescue needs it running or ready."]
+        }
+    }
+
+    /// Surveys again with what the QEMUs of the candidates say about the features of the guest's CPU.
+    private func checked(
+        _ request: PlacementRequest, _ candidates: [HostID], _ fleet: FleetSnapshot, _ notes: inout [String]
+    ) async throws -> ([HostID], [Rejection]) {
+        guard let source = fleet[request.source]?.host else { return Placement.survey(request, in: fleet, now: .now) }
+        var request = request
+        do {
+            let agent = agents.agent(of: source)
+            let features = try await within(Self.quick) { try await agent.cpuFeatures(request.server) }.features
+            request.missingFeatures = await withTaskGroup(of: (HostID, [String]).self) { group in
+                for host in candidates.prefix(Self.featuresAsked).compactMap({ fleet[$0]?.host }) {
+                    let agent = agents.agent(of: host)
+                    group.addTask {
+                        do {
+                            return (
+                                host.id,
+                                try await within(Self.quick) { try await agent.checkCPU(CPUCheckOrder(features: features)) }.missing
+                            )
+                        } catch {
+                            return (host.id, ["an answer (\(error))"])
+                        }
+                    }
+                }
+                return await group.reduce(into: [:]) { missing, answer in if !answer.1.isEmpty { missing[answer.0] = answer.1 } }
+            }
+        } catch let problem as AgentProblem {
+            notes.append("The features of the guest's CPU cannot be told: \(problem.reason.message).")
+        }
+        return Placement.survey(request, in: fleet, now: .now)
+    }
+
+    private func estimate(
+        _ server: Server, _ mode: Mode, _ options: MigrationOptions, from source: Host, to target: Host, _ views: Views,
+        _ notes: inout [String]
+    ) async throws -> EstimateView? {
+        let experience = try await store.experience(mode)
+        var input = Forecast.Input(
+            mode: mode, options: options, diskBytes: 0, memoryRate: Self.unknownRate, diskRate: Self.unknownRate,
+            overheadMS: experience.overheadMS ?? (mode == .live ? Forecast.usualOverheadMS : 500),
+            switchMS: experience.switchMS ?? Forecast.usualSwitchMS,
+            largestBytes: CompletionDeadline.bytes(of: server.description, mode: mode))
+        var measured: MeasureReport?
+        // Nothing of a rescue can be asked of its source.
+        if mode != .rescue {
+            let agent = agents.agent(of: source)
+            let report = try await within(.seconds(20)) { try await agent.measure(server.id, MeasureOrder(watches: mode == .live)) }
+            measured = report
+            notes += report.warnings.map { "\(source.name): \($0)." }
+            let needs = Needs(server.description, storages: source.facts?.storages ?? [])
+            let local = report.disks.filter { needs.localBytes[$0.storage] != nil }
+            input.diskBytes = local.reduce(0) { $0 + $1.allocatedBytes }
+            if let disk = local.max(by: { $0.allocatedBytes < $1.allocatedBytes }), disk.allocatedBytes > 0 {
+                input.diskRate = await rate(server, disk: disk, source, target, &notes) ?? Self.unknownRate
+            }
+            if mode == .live {
+                input.memoryBytes = report.memoryBytes
+                input.memoryUsedBytes = report.memoryUsedBytes ?? report.memoryBytes
+                input.dirtied = report.dirtied
+                input.memoryRate = await rate(server, disk: nil, source, target, &notes) ?? Self.unknownRate
+                if !report.isRunning { notes.append("The guest does not run now, so that nothing is known of how it dirties memory.") }
+            }
+            if options.enableTLS {
+                input.memoryRate = Int64(Double(input.memoryRate) * Self.tlsShare)
+                input.diskRate = Int64(Double(input.diskRate) * Self.tlsShare)
+            }
+        }
+        let forecast = Forecast(input)
+        if !forecast.converges {
+            notes.append("It would not converge: raise --max-bandwidth-mb or --max-downtime-ms, or allow --quickly-finish or --post-copy.")
+        }
+        let second = measured?.dirtied.first { $0.milliseconds >= 1000 }
+        return EstimateView(
+            targetHost: views.named(target.id), diskBytes: forecast.diskBytes, memoryBytes: forecast.memoryBytes, diskMS: forecast.diskMS,
+            memoryMS: forecast.memoryMS, totalMS: forecast.totalMS, rounds: forecast.rounds, blackoutMS: forecast.blackoutMS,
+            converges: forecast.converges, throttlePercent: forecast.throttlePercent, downtimeLimitMS: forecast.downtimeLimitMS,
+            diskRateBytesPerSecond: forecast.diskRate, memoryRateBytesPerSecond: forecast.memoryRate,
+            memoryUsedBytes: measured?.memoryUsedBytes,
+            dirtyRateBytesPerSecond: second.map { $0.bytes * 1000 / $0.milliseconds })
+    }
+
+    /// How fast the way between the hosts is, for memory or for a disk's data; nil, with a note, when that could not be rehearsed.
+    private func rate(
+        _ server: Server, disk: DiskMeasure?, _ source: Host, _ target: Host, _ notes: inout [String]
+    ) async -> Int64? {
+        let id = UUID().uuidString.lowercased()
+        let (giver, taker) = (agents.agent(of: source), agents.agent(of: target))
+        do {
+            let place = try await within(Self.quick) { try await taker.awaitRehearsal(RehearsalOrder(id: id, storage: disk?.storage)) }
+            let order = RehearseOrder(id: id, place: place, disk: disk?.name)
+            let report = try await within(.seconds(25)) { try await giver.rehearse(server.id, order) }
+            if let rate = report.rate { return rate }
+        } catch {
+            log.info("a rehearsal failed", metadata: ["source": "\(source.name)", "target": "\(target.name)", "error": "\(error)"])
+            notes.append(
+                "The way from \(source.name) to \(target.name) could not be measured (\((error as? AgentProblem)?.reason.message ?? "\(error)")); \(Self.unknownRate / 1_000_000) MB/s are counted on."
+            )
+        }
+        return nil
+    }
+}
+
+extension CandidateView {
+    fileprivate init(_ load: HostLoad, _ views: Views) {
+        self.init(
+            host: views.named(load.host.id), vcpusLeft: max(0, load.host.vcpusCapacity - load.vcpusTaken),
+            memoryLeftMB: max(0, load.host.memoryCapacityBytes - load.memoryTakenBytes) >> 20, inboundMigrations: load.inboundMigrations,
+            outboundMigrations: load.outboundMigrations, recentFailures: load.recentFailures)
+    }
+}

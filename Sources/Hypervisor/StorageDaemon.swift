@@ -1,0 +1,119 @@
+import AgentAPI
+import Fleet
+import Foundation
+import Glibc
+
+/// A `qemu-storage-daemon` that lends files for reading, byte for byte as they lie on the disk: a qcow2 file with its snapshots and bitmaps and
+/// not the disk in it. It outlives the agent, and while it runs QEMU's image locking keeps every writer away.
+package final class StorageDaemon: Sendable {
+    /// A file under the name by which it is lent.
+    package struct Export: Hashable, Sendable {
+        package var name: String
+        package var path: String
+
+        package init(name: String, path: String) {
+            self.name = name
+            self.path = path
+        }
+    }
+
+    private let process: KernelProcess
+    private let pidPath: String
+
+    private init(_ process: KernelProcess, pidPath: String) {
+        self.process = process
+        self.pidPath = pidPath
+    }
+
+    package var pid: Int32 { process.pid }
+
+    package var isAlive: Bool { process.isAlive }
+
+    /// The one that an earlier agent started; nil when it is gone.
+    package static func find(pidPath: String) -> StorageDaemon? {
+        KernelProcess.find(pidFile: pidPath).map { StorageDaemon($0, pidPath: pidPath) }
+    }
+
+    /// Starts one.
+    /// - Parameters:
+    ///   - listener: what it accepts connections on; its options are theirs.
+    ///   - certificates: folder of `ca-cert.pem`, `server-cert.pem`, `server-key.pem`: then only encrypted connections of proven peers are taken.
+    ///   - logPath: where its messages go.
+    /// - Throws: ``AgentProblem``, with what it wrote.
+    package static func start(
+        _ program: String, lending exports: [Export], on listener: StreamSocket, certificates: String?, pidPath: String, logPath: String
+    ) async throws -> StorageDaemon {
+        unlink(pidPath)
+        let arguments = [program] + Self.arguments(exports, certificates: certificates, pidPath: pidPath)
+        let status = try await offloaded { try spawn(arguments, listener: listener, logPath: logPath) }
+        let told = FileManager.default.contents(atPath: logPath).map { String(decoding: $0.suffix(600), as: UTF8.self) } ?? ""
+        guard status == 0, let daemon = find(pidPath: pidPath) else {
+            let isLocked = told.contains("Is another process using the image")
+            throw AgentProblem(
+                isLocked ? .conflict : .failed, isLocked ? .diskError : .qemuError,
+                "\(program) did not start (status \(status)): \(told.trimmingCharacters(in: .whitespacesAndNewlines))")
+        }
+        return daemon
+    }
+
+    /// The descriptor that it finds its listening socket under.
+    private static let listenerNumber: Int32 = 3
+
+    static func arguments(_ exports: [Export], certificates: String?, pidPath: String) -> [String] {
+        var arguments = ["--daemonize", "--pidfile", pidPath]
+        if let certificates {
+            arguments += ["--object", "tls-creds-x509,id=tls,endpoint=server,verify-peer=on,dir=\(escaped(certificates))"]
+        }
+        // Without a bound: every copier has a connection for each of its reads.
+        let tls = certificates == nil ? "" : ",tls-creds=tls"
+        arguments += ["--nbd-server", "addr.type=fd,addr.str=\(listenerNumber),max-connections=0\(tls)"]
+        for (number, export) in exports.enumerated() {
+            let cache = DiskImages.takesDirectIO(export.path) ? "on" : "off"
+            arguments += [
+                "--blockdev",
+                "driver=file,node-name=f\(number),filename=\(escaped(export.path)),read-only=on,locking=on,cache.direct=\(cache)",
+                // An export for reading lets others write; this one between keeps them away. It does nothing else.
+                "--blockdev",
+                "driver=blkdebug,node-name=l\(number),image=f\(number),read-only=on,unshare-child-perms.0=write,unshare-child-perms.1=resize",
+                "--export", "type=nbd,id=e\(number),node-name=l\(number),name=\(escaped(export.name)),writable=off",
+            ]
+        }
+        return arguments
+    }
+
+    /// QEMU's keyval syntax: a comma is written twice.
+    private static func escaped(_ text: String) -> String { text.replacingOccurrences(of: ",", with: ",,") }
+
+    /// Runs the program until its daemon is ready, with the listener passed on. Blocks.
+    private static func spawn(_ arguments: [String], listener: StreamSocket, logPath: String) throws -> Int32 {
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_adddup2(&actions, listener.descriptor, listenerNumber)
+        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, logPath, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+        posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO)
+        var pointers: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
+        defer { for pointer in pointers { free(pointer) } }
+        pointers.append(nil)
+        var pid: pid_t = 0
+        let problem = posix_spawnp(&pid, arguments[0], &actions, nil, pointers, environ)
+        guard problem == 0 else {
+            throw AgentProblem(
+                .failed, .agentError, "\(arguments[0]) could not be run: \(systemMessage(problem)). Is the package qemu-utils installed?")
+        }
+        var status: Int32 = 0
+        while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+        return status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
+    }
+
+    /// Ends it; its connections end with it.
+    package func end() async {
+        process.signal(SIGTERM)
+        if await !process.waitForEnd(until: .now.advanced(by: .seconds(3))) {
+            process.signal(SIGKILL)
+            _ = await process.waitForEnd(until: .now.advanced(by: .seconds(10)))
+        }
+        unlink(pidPath)
+    }
+}

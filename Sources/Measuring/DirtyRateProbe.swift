@@ -1,0 +1,84 @@
+import AgentAPI
+package import Fleet
+import Foundation
+import Hypervisor
+package import QMP
+
+/// How a running guest dirties its memory: by QEMU's measurement over one and two seconds, and below a second, where QEMU measures nothing,
+/// by looking at pages from outside.
+package struct DirtyRateProbe: Sendable {
+    private let monitor: QMPClient
+    private let sampler: MemorySampler
+    private let memoryBytes: Int64
+
+    package init(monitor: QMPClient, pid: Int32, memoryBytes: Int64) {
+        self.monitor = monitor
+        self.sampler = MemorySampler(pid: pid, memoryBytes: memoryBytes)
+        self.memoryBytes = memoryBytes
+    }
+
+    package struct Outcome: Hashable, Sendable {
+        package var usedBytes: Int64?
+        package var dirtied: [DirtyWindow]
+        package var warnings: [String]
+    }
+
+    private static let short: [Duration] = [.milliseconds(100), .milliseconds(300)]
+    /// Pages that QEMU looks at in all, and what it takes for each GiB.
+    private static let samples: Int64 = 16_384
+    private static let samplesPerGiB: ClosedRange<Int64> = 128...16_384
+    /// QEMU leaves out blocks of RAM below this.
+    private static let leastBlock: Int64 = 128 << 20
+
+    /// Takes about three seconds.
+    package func run() async throws -> Outcome {
+        var outcome = Outcome(usedBytes: nil, dirtied: [], warnings: [])
+        async let sampled = sampleShort()
+        do {
+            // The small guest that QEMU would leave out is looked at from outside alone.
+            if memoryBytes >= Self.leastBlock {
+                for seconds in [1, 2] { outcome.dirtied.append(try await measure(seconds: seconds)) }
+            }
+        } catch let error as QMPError {
+            outcome.warnings.append("QEMU did not measure how fast memory is dirtied: \(error)")
+        }
+        switch await sampled {
+        case .success(let sample):
+            outcome.usedBytes = sample.usedBytes
+            outcome.dirtied = sample.dirtied + outcome.dirtied
+            if memoryBytes < Self.leastBlock { outcome.warnings.append("QEMU measures only memory of 128 MiB and more") }
+        case .failure(let problem):
+            outcome.warnings.append(problem.reason.message)
+        }
+        return outcome
+    }
+
+    private func sampleShort() async -> Result<MemorySampler.Sample, AgentProblem> {
+        let spans = memoryBytes >= Self.leastBlock ? Self.short : Self.short + [.seconds(1), .seconds(2)]
+        do {
+            return .success(try await sampler.sample(after: spans))
+        } catch {
+            return .failure(error as? AgentProblem ?? AgentProblem(.failed, .agentError, "\(error)"))
+        }
+    }
+
+    private func measure(seconds: Int) async throws -> DirtyWindow {
+        // One that somebody else began is waited for: QEMU has one at a time.
+        _ = try await outcome()
+        let perGiB = Self.samples * (1 << 30) / max(1, memoryBytes)
+        let range = Self.samplesPerGiB
+        try await monitor.calcDirtyRate(seconds: seconds, samplePages: Int(min(range.upperBound, max(range.lowerBound, perGiB))))
+        let info = try await outcome()
+        return DirtyWindow(
+            milliseconds: Int64(seconds) * 1000, bytes: min(memoryBytes, Int64(info.dirtyRate ?? 0) << 20 * Int64(info.calcTime)))
+    }
+
+    private func outcome() async throws -> DirtyRateInfo {
+        let end = ContinuousClock.now + .seconds(70)
+        while true {
+            let info = try await monitor.queryDirtyRate()
+            guard info.status == "measuring", ContinuousClock.now < end else { return info }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+    }
+}

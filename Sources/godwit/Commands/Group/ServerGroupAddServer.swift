@@ -1,0 +1,22 @@
+import ArgumentParser
+import Client
+import Fleet
+
+struct ServerGroupAddServer: ControllerCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Make a server a member of a group.")
+
+    @Argument(help: ArgumentHelp("ID or name of the group.", valueName: "GROUP"))
+    var group: String
+
+    @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"))
+    var server: String
+
+    @OptionGroup var output: OutputOptions
+    @OptionGroup var connection: ConnectionOptions
+
+    func run(_ client: GodwitClient) async throws {
+        let group = try await client.addToGroup(group, server: server)
+        try output.output.print(group, table: GroupTables.one(group))
+    }
+}

@@ -1,0 +1,84 @@
+import ArgumentParser
+import Client
+import Fleet
+
+struct ServerMigrateForecast: ControllerCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Tell where a server could go, why not elsewhere, and what the migration would take. Nothing is moved.",
+        discussion: """
+            Measures for some seconds how the guest writes its memory and how fast the way to the best host is. Without --live-migrate and \
+            --rescue-mode a cold migration is looked at.
+            """)
+
+    @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"))
+    var server: String
+
+    @Flag(help: "Of a live migration.")
+    var liveMigrate = false
+
+    @Flag(help: "Of a rescue: the source host is down.")
+    var rescueMode = false
+
+    @Option(help: ArgumentHelp("The only target host to be considered, by id or name.", valueName: "host"))
+    var preferHost: String?
+
+    @Flag(help: "Skip check CPU mode of the target host.")
+    var skipCpuCheck = false
+
+    @Flag(help: "Skip target kernel version check.")
+    var skipKernelCheck = false
+
+    @Option(
+        help: ArgumentHelp(
+            "How the target's CPU must compare: exact, the same model and microcode; features, all that the guest was given (exact).",
+            valueName: "check"),
+        transform: { try Choices.parse($0, as: CPUCheck.self, field: "cpu-check") })
+    var cpuCheck: CPUCheck?
+
+    @Option(
+        name: .customLong("max-bandwidth-mb"),
+        help: ArgumentHelp(
+            "Bandwidth over disks and memory together, in MB/s (10⁶ bytes a second), 1 to 1000000 (no limit).", valueName: "MB/s"))
+    var maxBandwidthMB: Int64?
+
+    @Option(
+        name: .customLong("max-downtime-ms"),
+        help: ArgumentHelp("The longest last pass, in milliseconds; with --quickly-finish its ceiling (300; 5000).", valueName: "ms"))
+    var maxDowntimeMS: Int64?
+
+    @Flag(help: "Raise the downtime limit when memory does not converge.")
+    var quicklyFinish = false
+
+    @Flag(inversion: .prefixedNo, help: "Slow the guest down when it dirties memory faster than that can be sent.")
+    var autoConverge = true
+
+    @Flag(help: "Let the target run the guest and fetch the rest when memory does not converge.")
+    var postCopy = false
+
+    @Flag(name: .customLong("enable-tls"), help: "Streams under TLS.")
+    var enableTLS = false
+
+    @Flag(inversion: .prefixedNo, help: "Measure, and tell what it would take; without it the answer comes at once.")
+    var measure = true
+
+    @OptionGroup var output: OutputOptions
+    @OptionGroup var connection: ConnectionOptions
+
+    func validate() throws {
+        if liveMigrate, rescueMode { throw ValidationError("--live-migrate and --rescue-mode cannot be given together.") }
+        if let maxBandwidthMB, maxBandwidthMB < 1 {
+            throw ValidationError("--max-bandwidth-mb must be at least 1 MB/s; leave it out for no limit.")
+        }
+        if let maxDowntimeMS, maxDowntimeMS < 1 { throw ValidationError("--max-downtime-ms must be at least 1 ms.") }
+    }
+
+    func run(_ client: GodwitClient) async throws {
+        let forecast = try await client.forecast(
+            server,
+            ForecastRequest(
+                liveMigrate: liveMigrate, rescueMode: rescueMode, preferHost: preferHost, skipCPUCheck: skipCpuCheck,
+                skipKernelCheck: skipKernelCheck, cpuCheck: cpuCheck, maxBandwidthMB: maxBandwidthMB, maxDowntimeMS: maxDowntimeMS,
+                quicklyFinish: quicklyFinish, autoConverge: autoConverge, postCopy: postCopy, enableTLS: enableTLS, measure: measure))
+        try output.output.print(forecast, table: ForecastTables.text(forecast))
+    }
+}

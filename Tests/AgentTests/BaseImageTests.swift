@@ -1,0 +1,142 @@
+import AgentAPI
+import Fleet
+import Foundation
+import Testing
+
+@testable import Agent
+@testable import Hypervisor
+
+/// Disks that rest on base images.
+@Suite(.serialized, .timeLimit(.minutes(5)))
+struct BaseImageTests {
+    private static func image(_ arguments: String...) async throws {
+        _ = try await Program.succeed("qemu-img", arguments, deadline: .seconds(30), code: .diskError, for: "an image of the test")
+    }
+
+    /// A chain of two in a folder of the host's own: a raw image with a pattern, and a qcow2 on it with another.
+    private static func chain(on host: TestHost) async throws -> String {
+        let (lower, upper) = ("\(host.folder)/golden.raw", "\(host.folder)/patched.qcow2")
+        try await image("create", "-q", "-f", "raw", lower, "128M")
+        try await image("create", "-q", "-f", "qcow2", "-F", "raw", "-b", lower, upper)
+        for (path, format, at) in [(lower, "raw", "100M"), (upper, "qcow2", "110M")] {
+            _ = try await Program.succeed(
+                "qemu-io", ["-f", format, "-c", "write -P 0x\(format == "raw" ? "5a" : "a5") \(at) 1M", path], deadline: .seconds(30),
+                code: .diskError, for: "a pattern")
+        }
+        return upper
+    }
+
+    private static func expectPatterns(_ disk: String) async throws {
+        for (pattern, at) in [("0x5a", "100M"), ("0xa5", "110M"), ("0", "120M")] {
+            let read = try await Program.run(
+                "qemu-io", ["-U", "-r", "-f", "qcow2", "-c", "read -P \(pattern) \(at) 1M", disk], deadline: .seconds(30))
+            #expect(read.status == 0 && !read.output.contains("verification failed"), "\(at): \(read)")
+        }
+    }
+
+    private static func description() -> GuestDescription {
+        var guest = TestGuest.description(.unique(), parameters: "godwit.region_mb=16")
+        guest.disks[0].sizeBytes = 0
+        return guest
+    }
+
+    private func storage(_ host: TestHost) -> String { host.configuration.storages[0].path }
+
+    @Test func `takes a chain in by content, once, and moves a running guest that rests on it`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let base = try await Self.chain(on: hosts[0])
+            let wish = Self.description()
+            let order = DefineOrder(epoch: Epoch(1), description: wish, bases: ["disk0": base])
+            let defined = try await hosts[0].orders.define(wish.server, order)
+            #expect(try await hosts[0].orders.define(wish.server, order) == defined)
+            let disk = try #require(defined.description.disks.first)
+            let bases = try #require(disk.bases)
+            #expect(disk.sizeBytes == 128 << 20)
+            #expect(bases.map(\.format) == [.qcow2, .raw])
+            #expect(hosts[0].files(under: "\(storage(hosts[0]))/.base") == bases.map(\.name).sorted())
+            for base in bases {
+                let path = "\(storage(hosts[0]))/.base/\(base.name)"
+                #expect(try await BaseImages.contentName(of: path, format: base.format) == base.name)
+                #expect(try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int == 0o444)
+            }
+            // Another server on the same takes no more room.
+            let other = Self.description()
+            let twin = try await hosts[0].orders.define(
+                other.server, DefineOrder(epoch: Epoch(1), description: other, bases: ["disk0": base]))
+            #expect(twin.description.disks[0].bases == bases)
+            #expect(hosts[0].files(under: "\(storage(hosts[0]))/.base").count == 2)
+            // What it was taken from is not needed any more.
+            try FileManager.default.removeItem(atPath: base)
+            try FileManager.default.removeItem(atPath: "\(hosts[0].folder)/golden.raw")
+
+            let report = try await hosts[0].orders.start(wish.server, StartOrder(epoch: Epoch(2)))
+            try await eventually("the guest writes") { (TestGuest.tick(report.consoleLog)?["record"].flatMap { Int($0) } ?? 0) > 20 }
+
+            // The target lacks them: it says which, and takes no guest that would rest on nothing.
+            let needs = BaseNeeds(of: defined.description)
+            #expect(needs.needs.map(\.base) == bases.reversed())
+            #expect(try await hosts[1].orders.missingBases(needs) == needs)
+            #expect(try await hosts[0].orders.missingBases(needs).needs.isEmpty)
+            let early = Mover(wish.server, from: hosts[0], to: hosts[1])
+            await #expect { try await early.prepare() } throws: { ($0 as? AgentProblem)?.reason.code == .baseMissing }
+            _ = try await hosts[1].orders.refuse(wish.server, RefuseOrder(epoch: Epoch(10), key: early.key))
+            try await hosts[1].orders.discard(wish.server, DiscardOrder(epoch: Epoch(10), key: early.key, end: .target))
+            #expect(hosts[1].files(under: storage(hosts[1])).filter { !$0.hasPrefix(".base") } == [])
+
+            // Brought there; a flipped byte does not get in.
+            try DurableFile.makeFolder("\(storage(hosts[1]))/.base")
+            for need in needs.needs {
+                let draft = "\(storage(hosts[1]))/.base/draft"
+                var bytes = try Data(contentsOf: URL(fileURLWithPath: "\(storage(hosts[0]))/.base/\(need.base.name)"))
+                bytes[bytes.count / 2] ^= 1
+                try bytes.write(to: URL(fileURLWithPath: draft))
+                await #expect { try await BaseImages.adopt(draft, as: need.base, on: storage(hosts[1])) } throws: {
+                    ($0 as? AgentProblem)?.reason.code == .verifyFailed
+                }
+                bytes[bytes.count / 2] ^= 1
+                try bytes.write(to: URL(fileURLWithPath: draft))
+                try await BaseImages.adopt(draft, as: need.base, on: storage(hosts[1]))
+            }
+            #expect(try await hosts[1].orders.missingBases(needs).needs.isEmpty)
+
+            let mover = Mover(wish.server, from: hosts[0], to: hosts[1], attempt: 2)
+            let endpoints = try await mover.prepare()
+            try await mover.mirror(endpoints)
+            let mirrored = try await mover.outgoing(.mirrored)
+            #expect(mirrored.progress.diskTotal < 64 << 20, "what the base holds does not travel")
+            try await mover.sendMemory(endpoints)
+            try await mover.outgoing(.confirmed)
+            let console = try await hosts[1].orders.guest(wish.server).consoleLog
+            try await MigrationFaultTests.expectTicking(console, boot: TestGuest.tick(report.consoleLog)?["boot"])
+            try await hosts[0].orders.discard(wish.server, DiscardOrder(epoch: Epoch(11), key: mover.key, end: .source))
+            // The base stays for others; the other server's disk is untouched.
+            #expect(hosts[0].files(under: "\(storage(hosts[0]))/.base").count == 2)
+            _ = try await hosts[1].orders.stop(wish.server, StopOrder(epoch: Epoch(12), graceMS: 30_000))
+            try await Self.expectPatterns("\(storage(hosts[1]))/\(wish.server)/disk0.qcow2")
+            try await Self.expectPatterns("\(storage(hosts[0]))/\(other.server)/disk0.qcow2")
+        }
+    }
+
+    @Test func `refuses what cannot be rested on, and leaves nothing of the server`() async throws {
+        try await withHosts("a") { hosts in
+            let base = try await Self.chain(on: hosts[0])
+            let foreign = "\(hosts[0].folder)/disk.vmdk"
+            try await Self.image("create", "-q", "-f", "vmdk", foreign, "64M")
+            for (path, change) in [
+                (foreign, { _ in }), ("\(hosts[0].folder)/nosuch.qcow2", { _ in }), (base, { $0.sizeBytes = 64 << 20 }),
+                (base, { $0.format = .raw }),
+            ] as [(String, (inout GuestDescription.Disk) -> Void)] {
+                var wish = Self.description()
+                change(&wish.disks[0])
+                await #expect { [wish] in
+                    try await hosts[0].orders.define(
+                        wish.server, DefineOrder(epoch: Epoch(1), description: wish, bases: ["disk0": path]))
+                } throws: {
+                    ($0 as? AgentProblem)?.kind == .invalid
+                }
+            }
+            #expect(hosts[0].files(under: storage(hosts[0])).filter { !$0.hasPrefix(".base") } == [])
+            #expect(hosts[0].files(under: "\(storage(hosts[0]))/.base").filter { $0.hasSuffix(".partial") } == [])
+        }
+    }
+}

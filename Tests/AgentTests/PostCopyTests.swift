@@ -1,0 +1,154 @@
+import AgentAPI
+import Fleet
+import Foundation
+import Glibc
+import Testing
+
+@testable import Agent
+
+/// Post-copy between real QEMUs, of a guest that dirties memory faster than it is sent.
+@Suite(.serialized, .timeLimit(.minutes(5)))
+struct PostCopyTests {
+    /// Bytes a second.
+    static let slow: Int64 = 6_000_000
+
+    /// The target runs the guest, and much of its memory is still at the source.
+    static func begin(
+        _ hosts: [TestHost], streams: StreamOptions = StreamOptions(isPostCopyAllowed: true)
+    ) async throws -> (Mover, CuttableLink, boot: String?) {
+        let server = ServerID.unique()
+        let description = TestGuest.description(server, parameters: "godwit.dirty_mb_s=60 godwit.dirty_set_mb=32")
+        let report = try await boot(description, on: hosts[0])
+        var mover = Mover(server, from: hosts[0], to: hosts[1])
+        mover.streams = streams
+        var endpoints = try await mover.prepare()
+        let link = try CuttableLink(to: endpoints.memoryPort)
+        endpoints.memoryPort = link.port
+        try await mover.mirror(endpoints)
+        try await mover.outgoing(.mirrored)
+        try await mover.sendMemory(
+            endpoints, bandwidth: slow, rules: ConvergenceRules(downtimeLimitMS: 30, postCopy: streams.isPostCopyAllowed))
+        try await mover.outgoing(.confirmed, within: .seconds(150))
+        return (mover, link, TestGuest.tick(report.consoleLog)?["boot"])
+    }
+
+    static func sourcesSide(_ mover: Mover) async throws -> OutgoingReport {
+        try await mover.source.orders.outgoing(mover.server, mover.key, seen: 0, waitMS: 0)
+    }
+
+    static func expectWhole(_ mover: Mover, boot: String?) async throws {
+        try await eventually("all memory is fetched", within: .seconds(90)) { try await sourcesSide(mover).postCopy == .complete }
+        try await eventually("the target knows", within: .seconds(10)) {
+            try await mover.target.orders.incoming(mover.server, mover.key, seen: 0, waitMS: 0).postCopy == .complete
+        }
+        let there = try await mover.target.orders.guest(mover.server)
+        #expect(there.summary.status == .running)
+        let sweeps = TestGuest.tick(there.consoleLog)?["sweeps"].flatMap { Int($0) } ?? 0
+        try await eventually("it has verified its memory since") {
+            (TestGuest.tick(there.consoleLog)?["sweeps"].flatMap { Int($0) } ?? 0) >= sweeps + 2
+        }
+        #expect(TestGuest.tick(there.consoleLog)?["memerr"] == "0")
+        #expect(TestGuest.tick(there.consoleLog)?["boot"] == boot)
+        try await mover.source.orders.discard(mover.server, DiscardOrder(epoch: mover.epoch, key: mover.key, end: .source))
+        #expect(try await mover.source.orders.host().guests == [])
+    }
+
+    @Test func `ends what does not converge, and the source stays until all is fetched`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let (mover, link, boot) = try await Self.begin(hosts)
+            defer { link.end() }
+            let report = try await Self.sourcesSide(mover)
+            #expect(report.postCopy == .fetching)
+            #expect(report.events.contains { $0.reason.code == .postCopy })
+            #expect(report.blackout != nil)
+            let early = await #expect(throws: AgentProblem.self) {
+                try await hosts[0].orders.discard(mover.server, DiscardOrder(epoch: mover.epoch, key: mover.key, end: .source))
+            }
+            #expect(early?.kind == .conflict)
+            let back = await #expect(throws: AgentProblem.self) {
+                try await hosts[0].orders.abort(mover.server, AbortOrder(epoch: mover.epoch, key: mover.key, targetRefused: false))
+            }
+            #expect(back?.kind == .owned)
+            try await Self.expectWhole(mover, boot: boot)
+        }
+    }
+
+    @Test func `is joined anew after cuts, by agents that were restarted meanwhile`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let (mover, link, boot) = try await Self.begin(hosts)
+            defer { link.end() }
+            link.cut()
+            try await eventually("both ends know of the cut", within: .seconds(30)) {
+                let there = try await hosts[1].orders.incoming(mover.server, mover.key, seen: 0, waitMS: 0)
+                return try await Self.sourcesSide(mover).postCopy == .interrupted && there.postCopy == .interrupted
+            }
+            let cut = await #expect(throws: AgentProblem.self) {
+                try await hosts[0].orders.discard(mover.server, DiscardOrder(epoch: mover.epoch, key: mover.key, end: .source))
+            }
+            #expect(cut?.kind == .conflict)
+            for host in hosts {
+                try await host.stop()
+                try await host.start()
+            }
+            link.mend()
+            try await eventually("it is joined", within: .seconds(30)) { try await Self.sourcesSide(mover).postCopy != .interrupted }
+            // And once more, when there is still something to fetch.
+            link.cut()
+            link.mend()
+            try await Self.expectWhole(mover, boot: boot)
+            let events = try await hosts[1].orders.incoming(mover.server, mover.key, seen: 0, waitMS: 0)
+            #expect(events.postCopy == .complete)
+        }
+    }
+
+    @Test func `goes encrypted, a cut included`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let (mover, link, boot) = try await Self.begin(hosts, streams: StreamOptions(isEncrypted: true, isPostCopyAllowed: true))
+            defer { link.end() }
+            link.cut()
+            try await eventually("the source knows of the cut", within: .seconds(30)) {
+                try await Self.sourcesSide(mover).postCopy == .interrupted
+            }
+            link.mend()
+            try await Self.expectWhole(mover, boot: boot)
+        }
+    }
+
+    @Test func `says that memory is lost when the source's QEMU ends too soon`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let (mover, link, _) = try await Self.begin(hosts)
+            defer { link.end() }
+            let pid = try #require(try await hosts[0].orders.host().guests.first?.pid)
+            kill(pid, SIGKILL)
+            try await eventually("the source says so", within: .seconds(20)) { try await Self.sourcesSide(mover).postCopy == .lost }
+            #expect(try await Self.sourcesSide(mover).reason?.code == .guestStopped)
+            let target = hosts[1]
+            try await eventually("the target waits", within: .seconds(20)) {
+                try await target.orders.incoming(mover.server, mover.key, seen: 0, waitMS: 0).postCopy == .interrupted
+            }
+            #expect(try await target.orders.stop(mover.server, StopOrder(epoch: Epoch(11), graceMS: 0)).summary.status == .stopped)
+            try await eventually("the target knows", within: .seconds(20)) {
+                try await target.orders.incoming(mover.server, mover.key, seen: 0, waitMS: 0).postCopy == .lost
+            }
+            // What is left of it starts again from its disks, which are whole.
+            let started = try await target.orders.start(mover.server, StartOrder(epoch: Epoch(12)))
+            #expect(started.summary.status == .running)
+            try await hosts[0].orders.discard(mover.server, DiscardOrder(epoch: Epoch(12), key: mover.key, end: .source))
+        }
+    }
+
+    @Test func `says that memory is lost when the target's QEMU ends too soon`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let (mover, link, _) = try await Self.begin(hosts)
+            defer { link.end() }
+            let pid = try #require(try await hosts[1].orders.host().guests.first?.pid)
+            kill(pid, SIGKILL)
+            try await eventually("both say so", within: .seconds(30)) {
+                let there = try await hosts[1].orders.incoming(mover.server, mover.key, seen: 0, waitMS: 0)
+                return try await Self.sourcesSide(mover).postCopy == .lost && there.postCopy == .lost
+            }
+            try await hosts[0].orders.discard(mover.server, DiscardOrder(epoch: mover.epoch, key: mover.key, end: .source))
+            #expect(try await hosts[0].orders.host().guests == [])
+        }
+    }
+}

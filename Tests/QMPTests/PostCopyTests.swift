@@ -1,0 +1,74 @@
+import Glibc
+import QMP
+import Testing
+
+@Suite(.timeLimit(.minutes(1))) struct `A post-copy by the typed commands` {
+    @Test func `switches early, breaks, is joined anew and ends`() async throws {
+        try await withClient(smallPC) { source, _ in
+            try await withClient(smallPC + ["-incoming", "defer"]) { target, _ in
+                for client in [source, target] {
+                    try await client.migrateSetCapabilities(["events": true, "return-path": true, "postcopy-ram": true])
+                }
+                try await source.migrateSetCapabilities(["pause-before-switchover": true])
+                try await source.migrateSetParameters(["max-bandwidth": 65536, "max-postcopy-bandwidth": 65536, "downtime-limit": 1])
+                #expect(try await source.queryMigrateParameters().maxPostcopyBandwidth == 65536)
+                try await source.cont()
+                let early = await #expect(throws: QMPError.self) { try await source.migratePause() }
+                #expect(early?.code == .command)
+                try await Self.join(source, target, name: "first") { name in
+                    try await target.migrateIncoming(uri: "fd:" + name)
+                    try await source.migrate(uri: "fd:" + name)
+                }
+                try await eventually("memory flows") { try await source.queryMigrate().status == "active" }
+                try await source.migrateStartPostCopy()
+                try await eventually("the last pass") { try await source.queryMigrate().status == "pre-switchover" }
+                try await source.migrateContinue()
+                try await eventually("the target can run") {
+                    let state = try await target.queryStatus().status
+                    return try await target.queryMigrate().status == "postcopy-active" && state == "paused"
+                }
+                try await target.cont()
+                try await target.migratePause()
+                for client in [source, target] {
+                    try await eventually("a break") { try await client.queryMigrate().status == "postcopy-paused" }
+                }
+                try await Self.join(source, target, name: "second") { name in
+                    try await source.migrate(uri: "fd:" + name, resume: true)
+                    try await target.migrateRecover(uri: "fd:" + name)
+                }
+                try await source.migrateSetParameters(["max-postcopy-bandwidth": 0])
+                for client in [source, target] {
+                    try await eventually("the end") { try await client.queryMigrate().status == "completed" }
+                }
+                #expect(try await target.queryStatus().running)
+                // The source cannot be had back.
+                #expect(try await !source.queryStatus().running)
+            }
+        }
+    }
+
+    private static func join(
+        _ source: QMPClient, _ target: QMPClient, name: String, _ body: (String) async throws -> Void
+    ) async throws {
+        var pair: [Int32] = [-1, -1]
+        try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &pair) == 0)
+        try await source.sendDescriptor(pair[0], name: name)
+        try await target.sendDescriptor(pair[1], name: name)
+        for descriptor in pair { close(descriptor) }
+        try await body(name)
+    }
+
+    @Test func `tells on which port a target listens by itself`() async throws {
+        try await withClient(smallPC + ["-incoming", "defer"]) { target, _ in
+            #expect(try await target.queryMigrate().socketAddress == nil)
+            try await target.migrateSetCapabilities(["multifd": true])
+            try await target.migrateSetParameters(["multifd-channels": 3])
+            #expect(try await target.queryMigrateParameters().multifdChannels == 3)
+            try await target.migrateIncoming(uri: "tcp:127.0.0.1:0")
+            let address = try #require(try await target.queryMigrate().socketAddress?.first)
+            #expect(address.type == "inet")
+            #expect(address.host == "127.0.0.1")
+            #expect((address.port.flatMap { Int($0) } ?? 0) > 0)
+        }
+    }
+}

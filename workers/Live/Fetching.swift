@@ -1,0 +1,112 @@
+import AgentAPI
+import Engine
+import Fleet
+import Steps
+
+/// Sees a post-copy through: the target runs the guest, and the source must stay until all memory is fetched. Placement moves after that,
+/// so that *ready* means that nothing of the server hangs on its old host any more.
+struct Fetching {
+    let ground: Ground
+    let source: AgentLink
+    let target: AgentLink
+    let context: StepContext
+    private var eventsNoted: Int
+    private var looks: Int64 = 0
+
+    init(ground: Ground, source: AgentLink, target: AgentLink, context: StepContext) throws {
+        self.ground = ground
+        self.source = source
+        self.target = target
+        self.context = context
+        let memories = try context.journal.compactMap { try context.output(of: $0.step, as: Noted.self)?.eventsNoted }
+        eventsNoted = memories.max() ?? 0
+    }
+
+    /// How long a broken stream is joined anew before that is told as awaited.
+    private static let patience = Duration.seconds(5)
+
+    /// Returns once nothing more is to be fetched: all is there, or the rest is lost for certain.
+    mutating func untilComplete(step: String) async throws {
+        var interruptedAt: Duration?
+        var seen: Int64 = 0
+        while true {
+            let incoming = try await look()
+            if incoming == nil || incoming == .complete { return }
+            if incoming == .lost { return try await tellLoss(on: target.host, step: step) }
+            let report = try await sourcesSide(seen: seen)
+            seen = report.version
+            try await take(report, step: step)
+            switch report.postCopy {
+            case nil, .complete: break
+            case .lost:
+                // What it waits for will never come.
+                let order = StopOrder(epoch: context.epoch, graceMS: 0)
+                _ = try await ask(target, "end the guest, whose memory is lost") { try await $0.stop(context.server, order) }
+                return try await tellLoss(on: source.host, step: step)
+            case .fetching: interruptedAt = nil
+            case .interrupted:
+                let since = interruptedAt ?? context.clock.now()
+                interruptedAt = since
+                if context.clock.now() - since > Self.patience {
+                    throw Awaiting(
+                        "the stream between \(source.host.name) and \(target.host.name), which their agents join anew: the guest stands still as soon as it needs memory that only \(source.host.name) has",
+                        reason: report.reason)
+                }
+            }
+        }
+    }
+
+    /// How many of the source's events stand in the history already.
+    private struct Noted: Codable {
+        var eventsNoted: Int?
+    }
+
+    /// Writes what is new. That no byte moves is no stall here: a guest may need none of those that are missing, and there is no way back.
+    private mutating func take(_ report: OutgoingReport, step: String) async throws {
+        if report.events.count > eventsNoted {
+            let new = Array(report.events[eventsNoted...])
+            eventsNoted = report.events.count
+            try await context.note(new, output: Noted(eventsNoted: eventsNoted))
+        }
+        looks += 1
+        try await context.report(report.progress, activity: looks)
+    }
+
+    private func look() async throws -> PostCopy? {
+        let (server, key) = (context.server, context.key)
+        return try await ask(target, "say whether all memory is there") {
+            try await $0.incoming(server, key, seen: 0, waitMS: 0)
+        }.postCopy
+    }
+
+    private func sourcesSide(seen: Int64) async throws -> OutgoingReport {
+        let (server, key, wait) = (context.server, context.key, ground.settings.pollMS)
+        do {
+            return try await source.ask(patience: context.settings.shortPatience) {
+                try await $0.outgoing(server, key, seen: seen, waitMS: wait)
+            }
+        } catch let problem as AgentProblem {
+            throw Awaiting(
+                "\(source.host.name), which alone has the rest of the guest's memory; if that host is lost for good so is the memory, and the server can only be started again from its disks on \(target.host.name)",
+                reason: problem.reason)
+        }
+    }
+
+    private func ask<Answer: Sendable>(
+        _ link: AgentLink, _ what: String, _ order: (any AgentOrders) async throws -> Answer
+    ) async throws -> Answer {
+        do {
+            return try await link.ask(patience: context.settings.shortPatience, order)
+        } catch let problem as AgentProblem {
+            throw Awaiting("\(link.host.name) to \(what)", reason: problem.reason)
+        }
+    }
+
+    private func tellLoss(on host: Host, step: String) async throws {
+        let reason = Reason(
+            .guestStopped,
+            "The guest's QEMU on \(host.name) ended before post-copy was complete: the guest's memory is lost. Its disks are whole on \(target.host.name): start the server again."
+        )
+        try await context.note([PolicyEvent(reason.code, reason.message)], output: Noted(eventsNoted: .max))
+    }
+}
