@@ -192,7 +192,13 @@ extension Guest {
             switch record.tenure {
             case .home: throw AgentProblem(.owned, .invalidRequest, "server \(server) is on host \(host.configuration.name) already")
             case .handedOver:
-                throw AgentProblem(.conflict, .invalidRequest, "what server \(server) left here when it moved away is not cleaned up yet")
+                // A server has one unfinished migration: when another brings it back here, the one that took it away has ended, and where
+                // the server is was committed. What it left is in the way and may go now.
+                guard record.outgoing?.key.migration != order.key.migration else {
+                    throw AgentProblem(
+                        .conflict, .invalidRequest, "what server \(server) left here when it moved away is not cleaned up yet")
+                }
+                try await clearSource()
             case .awaited: try await dropIncoming()
             case .none: break
             }
@@ -400,6 +406,11 @@ extension Guest {
         guard known.phase == .confirmed || known.phase == .handedOver else {
             throw AgentProblem(.owned, .invalidRequest, "server \(server) was not handed over: it runs here, or may")
         }
+        try await clearSource()
+    }
+
+    /// Has nothing left of a guest that was handed over.
+    private func clearSource() async throws {
         if let process, process.isAlive, try await process.monitor.queryStatus().running {
             throw AgentProblem(.owned, .invalidRequest, "server \(server) runs here against its record: nothing is removed")
         }
