@@ -79,7 +79,8 @@ let package = Package(
         room("Identity", [x509, crypto, swiftASN1]),
         room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioFoundation, nioHTTP1, nioSSL, logging]),
         room("Hypervisor", exclude: ["firmware.asm"], ["Fleet", "QMP", "AgentAPI", subprocess, logging]),
-        room("Agent", ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", logging]),
+        room("Sharing", ["Fleet", "AgentAPI", "Hypervisor"]),
+        room("Agent", ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", "Sharing", logging]),
         room(
             "AgentHTTP",
             [
@@ -121,7 +122,7 @@ let package = Package(
         tests("CommandTests", ["godwit", "Client", "Fleet", argumentParser]),
         tests(
             "AgentTests",
-            ["Agent", "Hypervisor", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess, logging, serviceLifecycle]),
+            ["Agent", "Hypervisor", "Sharing", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess, logging, serviceLifecycle]),
         tests("EngineTests", ["Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests("LiveTests", ["Live", "Steps", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests(

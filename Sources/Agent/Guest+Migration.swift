@@ -27,7 +27,7 @@ extension Guest {
     }
 
     private func drive(_ record: OutgoingRecord, adopted: Bool) async {
-        let disks = self.record.description?.disks.map(\.name) ?? []
+        let disks = self.record.description?.disks.filter { !paths.isShared($0.storage) }.map(\.name) ?? []
         let driver = Outgoing(record, of: self, process: process, disks: disks, adopted: adopted)
         outgoing = driver
         await driver.start()
@@ -61,6 +61,7 @@ extension Guest {
                     "migration \(other.key.migration), attempt \(other.key.attempt), takes server \(server) away already: abort that one first"
                 )
             }
+            try requireSameShared(order.sharedDisks, guest)
             guard let process, process.isAlive, try await process.monitor.queryStatus().running else {
                 throw AgentProblem(.conflict, .guestStopped, "server \(guest.name) does not run and cannot be migrated live")
             }
@@ -182,6 +183,7 @@ extension Guest {
             case .none: break
             }
             try host.check(order.description)
+            try requireSameShared(order.sharedDisks, order.description)
             try await makeTarget(order)
             return try incomingNow(order.key)
         }
@@ -196,7 +198,8 @@ extension Guest {
                 "server \(guest.name) needs \(guest.memoryBytes >> 20) MiB and host \(host.configuration.name) has \(available >> 20) MiB left"
             )
         }
-        for (storage, disks) in Dictionary(grouping: guest.disks, by: \.storage) {
+        let local = guest.disks.filter { !paths.isShared($0.storage) }
+        for (storage, disks) in Dictionary(grouping: local, by: \.storage) {
             let folder = (try paths.diskFolder(on: storage) as NSString).deletingLastPathComponent
             try DiskImages.checkRoom(for: disks.reduce(0) { $0 + $1.sizeBytes }, in: folder, storage: storage)
         }
@@ -211,10 +214,11 @@ extension Guest {
         }
         do {
             try await removeFiles(of: guest)
-            for disk in guest.disks { try await host.images.ensure(disk, at: try paths.disk(disk), from: nil) }
-            try makeVariables(for: guest)
+            try requireFiles(of: guest)
+            for disk in local { try await host.images.ensure(disk, at: try paths.disk(disk), from: nil) }
+            if guest.disks.first.map({ !paths.isShared($0.storage) }) ?? true { try makeVariables(for: guest) }
             let process = try await launch(guest, for: .incoming)
-            let (endpoints, listener) = try await open(process, guest)
+            let (endpoints, listener) = try await open(process, local)
             try await ledger.change { $0.incoming?.endpoints = endpoints }
             try await ledger.layOutSlot()
             if let ready = record.incoming { await drive(ready, listener: listener) }
@@ -232,8 +236,10 @@ extension Guest {
         }
     }
 
-    /// Opens the target's ends of the streams: an NBD server with an export a disk, and the port for memory.
-    private func open(_ process: GuestProcess, _ guest: GuestDescription) async throws -> (Endpoints, StreamSocket) {
+    /// Opens the target's ends of the streams: an NBD server with an export for each disk that is mirrored, and the port for memory.
+    private func open(
+        _ process: GuestProcess, _ disks: [GuestDescription.Disk]
+    ) async throws -> (Endpoints, StreamSocket) {
         let monitor = process.monitor
         let known = try await monitor.migrateCapabilityNames()
         let wanted = ["events", "return-path", "late-block-activate"]
@@ -245,12 +251,12 @@ extension Guest {
         // late-block-activate: the disks become the guest's own at `cont`, so that the exports need not be gone before the source has ended.
         try await monitor.migrateSetCapabilities(Dictionary(uniqueKeysWithValues: wanted.map { ($0, true) }))
         var nbdPort = 0
-        if !guest.disks.isEmpty {
+        if !disks.isEmpty {
             let listener = try StreamSocket.listen(host.migrationAddress, port: 0)
             nbdPort = listener.port
             try await monitor.sendDescriptor(listener.descriptor, name: "nbd-listener")
             try await monitor.nbdServerStart(["type": "fd", "data": ["str": "nbd-listener"]])
-            for disk in guest.disks {
+            for disk in disks {
                 try await monitor.blockExportAdd(id: "export-\(disk.name)", nodeName: disk.name, name: disk.name, writable: true)
             }
         }
@@ -259,7 +265,7 @@ extension Guest {
     }
 
     /// Gives up an attempt that was prepared here, durably, and removes what it made.
-    private func dropIncoming() async throws {
+    func dropIncoming() async throws {
         try await ledger.change { record in
             guard var incoming = record.incoming else { return }
             guard incoming.phase != .owned, incoming.phase != .running else {
@@ -298,6 +304,7 @@ extension Guest {
 
     func refuse(_ order: RefuseOrder) async throws -> IncomingReport {
         try await obey(order.epoch) {
+            if let adoption = record.adopted, adoption.key == order.key { try await giveBack(adoption) }
             try await ledger.change { record in
                 if var incoming = record.incoming, incoming.key == order.key {
                     guard incoming.phase != .owned, incoming.phase != .running else {
@@ -342,17 +349,20 @@ extension Guest {
 
     // MARK: Both ends
 
-    func discard(_ order: DiscardOrder) async throws {
+    func discard(_ order: DiscardOrder) async throws -> DiscardReport {
         try await obey(order.epoch) {
             switch order.end {
-            case .source: try await discardSource(order)
+            case .source:
+                if let rescuer = order.rescuedBy { return try await giveWay(to: rescuer, order.epoch) }
+                try await discardSource(order)
             case .target:
-                guard record.incoming?.key == order.key else { return }
+                guard record.incoming?.key == order.key else { return DiscardReport() }
                 guard record.incoming?.phase == .refused || record.incoming?.phase == .failed else {
                     throw AgentProblem(.conflict, .invalidRequest, "the target has not refused the guest: it may run here")
                 }
                 try await dropIncoming()
             }
+            return DiscardReport()
         }
     }
 

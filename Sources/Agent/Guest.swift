@@ -15,12 +15,18 @@ actor Guest {
     nonisolated let host: HostContext
     nonisolated let ledger: Ledger
     nonisolated let logger: Logger
-    private let turnstile = Turnstile()
+    let turnstile = Turnstile()
     private(set) var process: GuestProcess?
     private var watch: Task<Void, Never>?
     var outgoing: Outgoing?
     var incoming: Incoming?
     private var isClosed = false
+    /// An owner record is being read.
+    var isLooking = false
+    /// Owner records could not be read when the agent started: what it would go on with waits.
+    var isInDoubt = false
+    /// Why owner records cannot be read, to be told once.
+    var ownerTrouble: String?
 
     /// - Throws: ``AgentProblem`` when the server has a record that cannot be read.
     init(_ server: ServerID, host: HostContext) throws {
@@ -37,12 +43,13 @@ actor Guest {
 
     /// Takes up what an earlier agent left: its QEMU, and the migrations under way.
     func restore() async {
+        if await isLost() { return }
         do {
             adopt(try await GuestProcess.find(paths, logger: logger))
         } catch {
             logger.error("a guest cannot be attached to", metadata: ["problem": "\(error)"])
         }
-        await resumeMigrations(adopted: true)
+        if !isInDoubt { await resumeMigrations(adopted: true) }
     }
 
     /// Leaves QEMU to itself and ends what the agent does about it.
@@ -78,9 +85,9 @@ actor Guest {
             }
             let (guest, warnings) = try host.pin(wish)
             try refuseUnlessFree(for: guest)
-            try await makeFiles(for: guest, images: images)
+            try await makeFiles(for: guest, images: images, epoch: order.epoch)
             try await ledger.change { record in
-                record.tenure = .home
+                if record.tenure != .home { record.own(under: order.epoch) }
                 record.description = guest
                 record.warnings = warnings
             }
@@ -119,8 +126,11 @@ actor Guest {
     }
 
     /// Makes the disks and what else the guest keeps here. Leaves nothing behind when it fails, unless the guest was here before.
-    private func makeFiles(for guest: GuestDescription, images: [String: (path: String, look: DiskImages.Image)]) async throws {
+    private func makeFiles(
+        for guest: GuestDescription, images: [String: (path: String, look: DiskImages.Image)], epoch: Epoch
+    ) async throws {
         let isNew = record.tenure == .none
+        if isNew { try await claimShared(guest, epoch) }
         do {
             for disk in guest.disks {
                 let path = try paths.disk(disk)
@@ -134,28 +144,34 @@ actor Guest {
             }
             try makeVariables(for: guest)
         } catch {
-            if isNew { try await removeFiles(of: guest) }
+            if isNew { try await removeFiles(of: guest, shared: true) }
             throw error
         }
     }
 
     /// The firmware's variables, from OVMF's template. A target's are overwritten by QEMU with those of the source: it carries them as memory.
     func makeVariables(for guest: GuestDescription) throws {
-        guard guest.firmware == .uefi, access(paths.nvram, F_OK) != 0 else { return }
+        guard guest.firmware == .uefi else { return }
+        let path = try paths.nvram(of: guest)
+        guard access(path, F_OK) != 0 else { return }
         let template = try host.firmware().variables
         guard let bytes = try DurableFile.read(template) else {
             throw AgentProblem(.failed, .agentError, "\(template) is gone")
         }
-        try DurableFile.write(bytes, to: paths.nvram)
+        try DurableFile.write(bytes, to: path)
     }
 
     /// Has nothing of the guest left here but its record.
-    func removeFiles(of guest: GuestDescription) async throws {
+    /// - Parameter shared: also what every host sees. That goes only with the server itself.
+    func removeFiles(of guest: GuestDescription, shared: Bool = false) async throws {
         let paths = paths
         // A file system can take long over a large file.
         try await offloaded {
-            for storage in Set(guest.disks.map(\.storage)) { try DiskImages.removeFolder(try paths.diskFolder(on: storage)) }
-            for path in [paths.nvram, paths.console, paths.log, paths.pid, paths.monitor, paths.rescue] { unlink(path) }
+            for storage in Set(guest.disks.map(\.storage)) where shared || !paths.isShared(storage) {
+                try DiskImages.removeFolder(try paths.diskFolder(on: storage))
+            }
+            if guest.disks.isEmpty { unlink(try paths.nvram(of: guest)) }
+            for path in [paths.console, paths.log, paths.pid, paths.monitor, paths.rescue] { unlink(path) }
             try DurableFile.syncFolder(of: paths.record)
         }
     }
@@ -163,7 +179,11 @@ actor Guest {
     func start(_ order: StartOrder) async throws -> GuestReport {
         try await obey(order.epoch) {
             let guest = try requireHome()
-            try await ledger.change { $0.desired = .running }
+            try await requireOwned(guest)
+            try await ledger.change {
+                $0.desired = .running
+                $0.adopted = nil
+            }
             if let process, process.isAlive {
                 let state = try await process.monitor.queryStatus()
                 if ["prelaunch", "paused", "io-error"].contains(state.status) { try await process.monitor.cont() }
@@ -213,8 +233,9 @@ actor Guest {
             guard process?.isAlive != true else {
                 throw AgentProblem(.conflict, .invalidRequest, "server \(server) runs: stop it first")
             }
+            if let guest = record.description { try await requireOwned(guest) }
             await endMigrations()
-            if let guest = record.description { try await removeFiles(of: guest) }
+            if let guest = record.description { try await removeFiles(of: guest, shared: true) }
             try await ledger.change { $0.forget() }
         }
     }
@@ -224,7 +245,8 @@ actor Guest {
         switch record.tenure {
         case .home:
             if let description = record.description { return description }
-        case .none: break
+        case .none:
+            if let owner = record.lost?.owner { throw Self.problem(owner) }
         case .awaited: throw AgentProblem(.conflict, .invalidRequest, "server \(server) is on its way here and not this host's to run yet")
         case .handedOver:
             throw AgentProblem(.owned, .invalidRequest, "server \(server) was handed over to another host and shall not run here")
@@ -240,7 +262,8 @@ actor Guest {
         for disk in guest.disks { diskPaths[disk.name] = try paths.disk(disk) }
         let around = CommandLine.Surroundings(
             paths: paths, diskPaths: diskPaths, directDisks: Set(diskPaths.filter { DiskImages.takesDirectIO($0.value) }.keys),
-            attachments: host.attachments(of: guest), firmwareCode: guest.firmware == .uefi ? try host.firmware().code : nil)
+            attachments: host.attachments(of: guest), firmwareCode: guest.firmware == .uefi ? try host.firmware().code : nil,
+            firmwareVariables: guest.firmware == .uefi ? try paths.nvram(of: guest) : nil)
         let process = try await GuestProcess.spawn(
             host.configuration.qemu, CommandLine.arguments(guest, around, for: purpose), paths: paths, logger: logger)
         do {

@@ -1,6 +1,7 @@
 import AgentAPI
 import Convergence
 import Fleet
+import Sharing
 import Hypervisor
 
 /// All that an agent must remember of a server, in one file, so that what belongs together changes together.
@@ -36,6 +37,26 @@ struct GuestRecord: Hashable, Sendable, Codable {
     var outgoing: OutgoingRecord?
     /// Attempts whose guest this host has promised never to run.
     var refused: [AttemptKey] = []
+    /// The epoch under which this host became the owner, while it is.
+    var ownedSince: Epoch?
+    /// The rescue that brought the server here, while it may still be taken back.
+    var adopted: Adoption?
+    /// The owner that this host gave way to, until that was asked for.
+    var lost: Lost?
+
+    /// That a rescue brought the server here.
+    struct Adoption: Hashable, Sendable, Codable {
+        var key: AttemptKey
+        /// The owner records as they were, by storage.
+        var before: [String: OwnerRecord]
+    }
+
+    /// That another host was found to be the newer owner.
+    struct Lost: Hashable, Sendable, Codable {
+        var owner: OwnerRecord
+        /// A guest still ran here, and was ended.
+        var endedGuest: Bool
+    }
 
     init(server: ServerID) {
         self.server = server
@@ -51,9 +72,18 @@ struct GuestRecord: Hashable, Sendable, Codable {
         epoch = order
     }
 
-    /// Takes away everything but what binds for ever.
+    /// The server is this host's from now on.
+    mutating func own(under epoch: Epoch) {
+        tenure = .home
+        ownedSince = epoch
+        lost = nil
+    }
+
+    /// Takes away everything but what binds for ever, and what is still to be told.
     mutating func forget() {
         tenure = .none
+        ownedSince = nil
+        adopted = nil
         desired = .stopped
         description = nil
         warnings = []

@@ -3,6 +3,7 @@ package import Fleet
 import Foundation
 package import Hypervisor
 package import Logging
+import Sharing
 import Synchronization
 
 /// The agent of one host: it alone touches QEMU and disks there.
@@ -13,18 +14,23 @@ package final class HostAgent: AgentOrders {
     private let probe: HostProbe
     private let lock: ProcessLock
     private let guests: Mutex<[ServerID: Guest]>
+    private let patrol = Mutex<Task<Void, Never>?>(nil)
+    /// Rung when a server has become this host's.
+    private let arrivals = Bell()
+    /// How often owner records are read.
+    private static let patrolInterval = Duration.seconds(2)
 
     /// Takes up the host's state.
     /// - Throws: ``AgentProblem`` when the configuration does not work, when another agent holds the state, or when a record cannot be read.
     package static func open(_ configuration: AgentConfiguration, logger: Logger) async throws -> HostAgent {
         try configuration.validate()
         let paths = HostPaths(configuration)
-        for folder in [paths.state, paths.guests, paths.run] + configuration.storages.map(\.path) { try DurableFile.makeFolder(folder) }
+        for folder in [paths.state, paths.guests, paths.run] + configuration.storages.filter({ $0.kind == .local }).map(\.path) { try DurableFile.makeFolder(folder) }
         let lock = try await ProcessLock.take(paths.lock, holder: "another agent")
         let probe = HostProbe(configuration: configuration, logger: logger)
         let host = HostContext(
             configuration: configuration, paths: paths, qemu: try await probe.qemu(), images: DiskImages(qemuImg: configuration.qemuImg),
-            peers: try AgentPool(tls: configuration.tls.mutualTLS), logger: logger)
+            peers: try AgentPool(tls: configuration.tls.mutualTLS), owners: OwnerDesk(host: configuration.name), logger: logger)
         let agent = HostAgent(host: host, probe: probe, lock: lock)
         do {
             try await agent.restore()
@@ -50,10 +56,28 @@ package final class HostAgent: AgentOrders {
         await withDiscardingTaskGroup { group in
             for guest in guests.withLock({ Array($0.values) }) { group.addTask { await guest.restore() } }
         }
+        patrol.withLock { $0 = Task { [weak self] in await self?.keepPatrol() } }
+    }
+
+    /// Has every guest look whose it is, again and again. One that a storage holds up holds up no other.
+    private func keepPatrol() async {
+        await withDiscardingTaskGroup { group in
+            while !Task.isCancelled {
+                let rings = arrivals.rings
+                await arrivals.wait(after: rings, until: .now.advanced(by: Self.patrolInterval))
+                for guest in guests.withLock({ Array($0.values) }) { group.addTask { await guest.lookForOwner() } }
+            }
+        }
     }
 
     /// Ends the agent's work and leaves the guests running. Call it once, when no order is under way.
     package func close() async throws {
+        let patrol = patrol.withLock { patrol in
+            defer { patrol = nil }
+            return patrol
+        }
+        patrol?.cancel()
+        await patrol?.value
         let all = guests.withLock { guests in
             defer { guests = [:] }
             return Array(guests.values)
@@ -144,12 +168,26 @@ package final class HostAgent: AgentOrders {
     package func abort(_ server: ServerID, _ order: AbortOrder) async throws -> OutgoingReport { try await known(server).abort(order) }
 
     package func handOver(_ server: ServerID, _ order: HandoverOrder) async throws -> IncomingReport {
-        try await known(server).handOver(order)
+        let report = try await known(server).handOver(order)
+        arrivals.ring()
+        return report
     }
 
     package func refuse(_ server: ServerID, _ order: RefuseOrder) async throws -> IncomingReport { try await ensured(server).refuse(order) }
 
-    package func discard(_ server: ServerID, _ order: DiscardOrder) async throws { try await ensured(server).discard(order) }
+    package func discard(_ server: ServerID, _ order: DiscardOrder) async throws -> DiscardReport {
+        try await ensured(server).discard(order)
+    }
+
+    package func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport { try await ensured(server).prove(order) }
+
+    package func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport {
+        guard order.description.server == server else {
+            throw AgentProblem(
+                .invalid, .invalidRequest, "the description is of server \(order.description.server), the order of \(server)")
+        }
+        return try await ensured(server).adopt(order)
+    }
 
     package func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport {
         try await known(server).outgoingReport(key, seen: seen, waitMS: waitMS)

@@ -3,6 +3,7 @@ import Fleet
 import Foundation
 import Hypervisor
 import Logging
+import Sharing
 
 /// What every guest of a host shares.
 struct HostContext: Sendable {
@@ -12,6 +13,7 @@ struct HostContext: Sendable {
     let images: DiskImages
     /// Other hosts' agents, for handing over.
     let peers: AgentPool
+    let owners: OwnerDesk
     let logger: Logger
 
     /// Where this host takes the streams of a migration.

@@ -208,7 +208,7 @@ actor Incoming {
             incoming.phase = .owned
             incoming.ownershipUS = received.duration(to: .now).inMicroseconds
             record.incoming = incoming
-            record.tenure = .home
+            record.own(under: order.epoch)
             record.desired = .running
             // The handover belongs to the attempt: a newer worker of the same one may hold a higher epoch already.
             record.epoch = max(record.epoch, order.epoch)

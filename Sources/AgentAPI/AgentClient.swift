@@ -73,8 +73,17 @@ package struct AgentClient: AgentOrders {
         try await call(.POST, path(server, "incoming/refuse"), order, within: Self.slow)
     }
 
-    package func discard(_ server: ServerID, _ order: DiscardOrder) async throws {
-        let _: Nothing = try await call(.POST, path(server, "discard"), order, within: Self.slow)
+    @discardableResult
+    package func discard(_ server: ServerID, _ order: DiscardOrder) async throws -> DiscardReport {
+        try await call(.POST, path(server, "discard"), order, within: Self.slow)
+    }
+
+    package func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport {
+        try await call(.POST, path(server, "shared"), order, within: Self.quick)
+    }
+
+    package func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport {
+        try await call(.PUT, path(server, "adopted"), order, within: Self.slow)
     }
 
     package func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport {

@@ -19,7 +19,11 @@ package protocol AgentOrders: Sendable {
     func abort(_ server: ServerID, _ order: AbortOrder) async throws -> OutgoingReport
     func handOver(_ server: ServerID, _ order: HandoverOrder) async throws -> IncomingReport
     func refuse(_ server: ServerID, _ order: RefuseOrder) async throws -> IncomingReport
-    func discard(_ server: ServerID, _ order: DiscardOrder) async throws
+    @discardableResult
+    func discard(_ server: ServerID, _ order: DiscardOrder) async throws -> DiscardReport
+
+    func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport
+    func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport
 
     /// The source's end of an attempt; waits up to `waitMS` for a version beyond `seen`.
     func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport

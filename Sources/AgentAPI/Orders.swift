@@ -58,12 +58,16 @@ package struct PrepareOrder: Sendable, Codable {
     package var description: GuestDescription
     /// Name of the source host, the only one whose agent may hand over.
     package var source: String
+    /// Names of the disks on storages that were proven to be the same on both hosts: they are opened as they are. The target refuses when
+    /// they are not exactly those that it would open so itself.
+    package var sharedDisks: [String]
 
-    package init(epoch: Epoch, key: AttemptKey, description: GuestDescription, source: String) {
+    package init(epoch: Epoch, key: AttemptKey, description: GuestDescription, source: String, sharedDisks: [String] = []) {
         self.epoch = epoch
         self.key = key
         self.description = description
         self.source = source
+        self.sharedDisks = sharedDisks
     }
 }
 
@@ -87,12 +91,15 @@ package struct MirrorOrder: Sendable, Codable {
     package var target: Endpoints
     /// Bytes a second over all streams of this migration together; nil is without limit.
     package var bandwidth: Int64?
+    /// As in ``PrepareOrder``: the disks that are not mirrored. The source refuses when they are not exactly those that it calls shared.
+    package var sharedDisks: [String]
 
-    package init(epoch: Epoch, key: AttemptKey, target: Endpoints, bandwidth: Int64?) {
+    package init(epoch: Epoch, key: AttemptKey, target: Endpoints, bandwidth: Int64?, sharedDisks: [String] = []) {
         self.epoch = epoch
         self.key = key
         self.target = target
         self.bandwidth = bandwidth
+        self.sharedDisks = sharedDisks
     }
 }
 
@@ -171,10 +178,14 @@ package struct DiscardOrder: Sendable, Codable {
     package var epoch: Epoch
     package var key: AttemptKey
     package var end: End
+    /// Name of the host that rescued the server under this epoch. Then there was no handover: a guest that is still here is ended, and no
+    /// disk is touched.
+    package var rescuedBy: String?
 
-    package init(epoch: Epoch, key: AttemptKey, end: End) {
+    package init(epoch: Epoch, key: AttemptKey, end: End, rescuedBy: String? = nil) {
         self.epoch = epoch
         self.key = key
         self.end = end
+        self.rescuedBy = rescuedBy
     }
 }

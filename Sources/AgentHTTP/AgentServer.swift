@@ -113,10 +113,13 @@ package enum AgentServer {
             }
         }
         guest.post("discard") { request, context in
-            await obey(request, context) {
-                try await agent.discard($0.server, $0.order(DiscardOrder.self))
-                return Nothing()
-            }
+            await obey(request, context) { try await agent.discard($0.server, $0.order(DiscardOrder.self)) }
+        }
+        guest.post("shared") { request, context in
+            await obey(request, context) { try await agent.prove($0.server, $0.order(ProofOrder.self)) }
+        }
+        guest.put("adopted") { request, context in
+            await obey(request, context) { try await agent.adopt($0.server, $0.order(AdoptOrder.self)) }
         }
         routeOutgoing(guest.group("outgoing"), agent)
         routeIncoming(guest.group("incoming"), agent)

@@ -55,6 +55,8 @@ package struct Reason: Hashable, Sendable, Codable, CustomStringConvertible {
         package static let tlsRefused: Code = "tls-refused"
         /// The source host is neither proven dead nor vouched for as off.
         package static let hostNotDown: Code = "host-not-down"
+        /// A guest that lives elsewhere by now was still there, and was ended.
+        package static let guestEnded: Code = "guest-ended"
         /// A disk is local to the host that is to be left without it.
         package static let localDisk: Code = "local-disk"
         /// A storage that both hosts call shared is not the same one.

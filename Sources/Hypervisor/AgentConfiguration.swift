@@ -34,14 +34,24 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
         }
     }
 
-    /// A folder that holds disks of this host alone.
+    /// A folder that holds disks.
     package struct StoragePath: Hashable, Sendable, Codable {
         package var name: String
         package var path: String
+        /// `shared`: every host that lists the name sees the same folder, such as an NFS mount. The agent never makes that folder.
+        package var kind: Storage.Kind
 
-        package init(name: String, path: String) {
+        package init(name: String, path: String, kind: Storage.Kind = .local) {
             self.name = name
             self.path = path
+            self.kind = kind
+        }
+
+        package init(from decoder: any Decoder) throws {
+            let values = try decoder.container(keyedBy: CodingKeys.self)
+            self.init(
+                name: try values.decode(String.self, forKey: .name), path: try values.decode(String.self, forKey: .path),
+                kind: try values.decodeIfPresent(Storage.Kind.self, forKey: .kind) ?? .local)
         }
     }
 

@@ -30,16 +30,19 @@ package enum CommandLine {
         /// By nic name.
         package var attachments: [String: Attachment]
         package var firmwareCode: String?
+        /// The file of the firmware's variables; with the code or not at all.
+        package var firmwareVariables: String?
 
         package init(
             paths: GuestPaths, diskPaths: [String: String], directDisks: Set<String>, attachments: [String: Attachment],
-            firmwareCode: String?
+            firmwareCode: String?, firmwareVariables: String?
         ) {
             self.paths = paths
             self.diskPaths = diskPaths
             self.directDisks = directDisks
             self.attachments = attachments
             self.firmwareCode = firmwareCode
+            self.firmwareVariables = firmwareVariables
         }
     }
 
@@ -68,13 +71,13 @@ package enum CommandLine {
         if UUID(uuidString: guest.server.value) != nil { line += ["-uuid", guest.server.value] }
 
         var machine = "\(guest.machine),usb=off,dump-guest-core=off"
-        if guest.firmware == .uefi, let code = around.firmwareCode {
+        if guest.firmware == .uefi, let code = around.firmwareCode, let variables = around.firmwareVariables {
             machine += ",pflash0=firmware-code,pflash1=firmware-vars"
             line += blockdev([
                 "driver": "raw", "node-name": "firmware-code", "read-only": true, "file": ["driver": "file", "filename": .string(code)],
             ])
             line += blockdev([
-                "driver": "raw", "node-name": "firmware-vars", "file": ["driver": "file", "filename": .string(around.paths.nvram)],
+                "driver": "raw", "node-name": "firmware-vars", "file": ["driver": "file", "filename": .string(variables)],
             ])
         }
         line += ["-machine", machine, "-accel", guest.accelerator.rawValue, "-cpu", guest.cpuModel]

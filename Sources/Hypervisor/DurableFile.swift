@@ -6,9 +6,10 @@ import Glibc
 /// Small files that must be there after a power cut, whole, in their old form or in their new one.
 package enum DurableFile {
     /// Replaces the file. When it returns, the new content is on the disk.
+    /// - Parameter draft: what the name of the draft ends in; each writer of the same file needs one of its own.
     /// - Throws: ``AgentProblem``; the old content may then stand or not, but never half of one.
-    package static func write(_ bytes: Data, to path: String) throws {
-        let draft = path + ".new"
+    package static func write(_ bytes: Data, to path: String, draft: String = "new") throws {
+        let draft = "\(path).\(draft)"
         let file = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw failure("create", draft) }
         do {

@@ -133,9 +133,29 @@ package final class GuestProcess: Sendable {
         }
     }
 
+    /// Ends it without a word: what it would still write on its way out would go into somebody else's disk.
+    /// - Throws: ``AgentProblem`` when it is still there.
+    package func kill() async throws {
+        try await Self.kill(pid, startTime, paths)
+    }
+
+    /// The same to one that an earlier agent started, whether its monitor answers or not. False when there is none.
+    package static func killLeft(_ paths: GuestPaths) async throws -> Bool {
+        guard let pid = readPID(paths), let start = startTime(pid, paths) else { return false }
+        try await kill(pid, start, paths)
+        return true
+    }
+
+    private static func kill(_ pid: Int32, _ start: UInt64, _ paths: GuestPaths) async throws {
+        await end(pid, start)
+        guard startTime(pid) != start else {
+            throw AgentProblem(.failed, .qemuError, "QEMU of server \(paths.server) (pid \(pid)) was killed and is still there")
+        }
+    }
+
     private static func end(_ pid: Int32, _ start: UInt64) async {
         guard startTime(pid) == start else { return }
-        kill(pid, SIGKILL)
+        Glibc.kill(pid, SIGKILL)
         _ = await gone(pid, start, until: .now.advanced(by: .seconds(10)))
     }
 

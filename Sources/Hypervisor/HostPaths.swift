@@ -5,7 +5,7 @@ package import Fleet
 package struct HostPaths: Sendable {
     package let state: String
     package let run: String
-    private let storages: [String: String]
+    private let storages: [String: AgentConfiguration.StoragePath]
 
     /// Bytes of the longest name of a socket in the run folder.
     package static let longestSocketName = 16 + ".rescue".utf8.count
@@ -13,7 +13,7 @@ package struct HostPaths: Sendable {
     package init(_ configuration: AgentConfiguration) {
         self.state = configuration.stateDirectory
         self.run = configuration.runDirectory
-        self.storages = Dictionary(configuration.storages.map { ($0.name, $0.path) }) { first, _ in first }
+        self.storages = Dictionary(configuration.storages.map { ($0.name, $0) }) { first, _ in first }
     }
 
     package var guests: String { state + "/guests" }
@@ -30,10 +30,10 @@ package struct HostPaths: Sendable {
 package struct GuestPaths: Hashable, Sendable {
     package let folder: String
     fileprivate let sockets: String
-    fileprivate let storages: [String: String]
+    fileprivate let storages: [String: AgentConfiguration.StoragePath]
     package let server: ServerID
 
-    fileprivate init(folder: String, sockets: String, storages: [String: String], server: ServerID) {
+    fileprivate init(folder: String, sockets: String, storages: [String: AgentConfiguration.StoragePath], server: ServerID) {
         self.folder = folder
         self.sockets = sockets
         self.storages = storages
@@ -44,22 +44,47 @@ package struct GuestPaths: Hashable, Sendable {
     package var console: String { folder + "/console.log" }
     package var log: String { folder + "/qemu.log" }
     package var pid: String { folder + "/qemu.pid" }
-    package var nvram: String { folder + "/nvram.fd" }
     /// QEMU's monitor.
     package var monitor: String { sockets + ".qmp" }
     /// A second monitor for `yank` while the first hangs.
     package var rescue: String { sockets + ".rescue" }
 
+    /// A storage by its name; nil for one that this host does not have.
+    package func known(_ storage: String) -> AgentConfiguration.StoragePath? { storages[storage] }
+
     /// The folder of the server's disks on a storage.
     /// - Throws: ``AgentProblem`` when the host has no such storage.
     package func diskFolder(on storage: String) throws -> String {
-        guard let path = storages[storage] else {
+        guard let path = storages[storage]?.path else {
             throw AgentProblem(
                 .invalid, .invalidRequest,
                 "this host has no storage \(storage): it has \(storages.keys.sorted().joined(separator: ", "))")
         }
         return "\(path)/\(server)"
     }
+
+    /// Whether other hosts see that storage too; false for one that this host does not have.
+    package func isShared(_ storage: String) -> Bool { storages[storage]?.kind == .shared }
+
+    /// Names of a guest's disks that every host sees.
+    package func sharedDisks(of guest: GuestDescription) -> [String] { guest.disks.filter { isShared($0.storage) }.map(\.name) }
+
+    /// The shared storages that a guest has disks on, by name, in the order of its disks.
+    package func sharedStorages(of guest: GuestDescription) -> [String] {
+        guest.disks.reduce(into: []) { names, disk in
+            if isShared(disk.storage), !names.contains(disk.storage) { names.append(disk.storage) }
+        }
+    }
+
+    /// Where a server keeps what is neither a disk nor this host's: beside its first disk, so that it is to be had wherever that is.
+    /// - Throws: ``AgentProblem`` when the host does not have the first disk's storage.
+    package func belongings(of guest: GuestDescription) throws -> String {
+        try guest.disks.first.map { try diskFolder(on: $0.storage) } ?? folder
+    }
+
+    /// The file of the firmware's variables.
+    /// - Throws: ``AgentProblem`` when the host does not have the first disk's storage.
+    package func nvram(of guest: GuestDescription) throws -> String { try belongings(of: guest) + "/nvram.fd" }
 
     package func disk(_ disk: GuestDescription.Disk) throws -> String {
         "\(try diskFolder(on: disk.storage))/\(disk.name).\(disk.format.rawValue)"

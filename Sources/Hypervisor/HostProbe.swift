@@ -176,7 +176,7 @@ package struct HostProbe: Sendable {
         for storage in configuration.storages {
             do {
                 let room = try Room(of: storage.path)
-                storages.append(Storage(name: storage.name, kind: .local, capacityBytes: room.capacity, freeBytes: room.free))
+                storages.append(Storage(name: storage.name, kind: storage.kind, capacityBytes: room.capacity, freeBytes: room.free))
             } catch {
                 warnings.append("storage \(storage.name) cannot be used: \(error)")
             }

@@ -21,10 +21,20 @@ extension Store {
     }
 
     /// It is done, now or before.
-    package func finishCleanup(_ id: String) async throws {
+    ///
+    /// - Parameter note: What the migration's history is to tell of it: written once, also to a history that ended long ago.
+    package func finishCleanup(_ id: String, note: MigrationChange.HistoryNote? = nil) async throws {
         try await write { transaction in
-            try await transaction.execute(
-                "UPDATE cleanups SET done_at = \(dialect.now), lease_owner = NULL WHERE id = \(id) AND done_at IS NULL")
+            let done = try await transaction.query(
+                """
+                UPDATE cleanups SET done_at = \(dialect.now), lease_owner = NULL WHERE id = \(id) AND done_at IS NULL
+                RETURNING migration_id
+                """)
+            guard let note, let row = done.first else { return }
+            let migration = try await transaction.query(
+                "SELECT \(Migration.columns) FROM migrations WHERE id = \(try row.text("migration_id"))"
+            ).first.map(Migration.init)
+            if let migration { try await record(note, of: migration, in: transaction) }
         }
     }
 

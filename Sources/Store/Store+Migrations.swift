@@ -35,6 +35,7 @@ extension Store {
             let name = try row.text("name")
             try await requireNoMigration(of: server, named: name, in: transaction)
             try Self.require(try row.word("status"), allows: mode, of: name)
+            if mode == .rescue { try await requireRescuable(server, options, in: transaction) }
             let id: MigrationID = OrderedID.make(at: try row.time("now"))
             do {
                 let migration = try Migration(

@@ -13,6 +13,10 @@ package struct StoreError: Error, Sendable, CustomStringConvertible {
         package static let busy = Code("busy")
         /// The server's status does not allow it.
         package static let wrongStatus = Code("wrong-status")
+        /// A rescue: the host is neither proven dead nor vouched for as off.
+        package static let hostNotDown = Code("host-not-down")
+        /// A rescue: a disk is local to the host that would be left.
+        package static let localDisk = Code("local-disk")
         /// The caller no longer holds what it writes about: a newer epoch exists. Its transaction changed nothing.
         package static let superseded = Code("superseded")
         /// The host has not the room any more that it had when it was chosen.

@@ -18,7 +18,8 @@ struct CommandLineTests {
         let around = CommandLine.Surroundings(
             paths: HostPaths(configuration).of(guest.server),
             diskPaths: Dictionary(uniqueKeysWithValues: guest.disks.map { ($0.name, "\(state)/\($0.name).qcow2") }), directDisks: ["disk0"],
-            attachments: ["nic0": .user, "nic1": .tap("gw1")], firmwareCode: "/usr/share/OVMF/OVMF_CODE_4M.fd")
+            attachments: ["nic0": .user, "nic1": .tap("gw1")], firmwareCode: "/usr/share/OVMF/OVMF_CODE_4M.fd",
+            firmwareVariables: "\(state)/nvram.fd")
         return CommandLine.arguments(guest, around, for: purpose)
     }
 

@@ -27,13 +27,20 @@ struct Mover {
     func prepare() async throws -> Endpoints {
         let description = try await source.orders.guest(server).description
         let report = try await target.orders.prepare(
-            server, PrepareOrder(epoch: epoch, key: key, description: description, source: source.name))
+            server,
+            PrepareOrder(epoch: epoch, key: key, description: description, source: source.name, sharedDisks: Self.shared(description)))
         guard let endpoints = report.endpoints else { throw TestFailure("the target is not prepared: \(report)") }
         return endpoints
     }
 
     func mirror(_ endpoints: Endpoints, bandwidth: Int64? = nil) async throws {
-        _ = try await source.orders.mirror(server, MirrorOrder(epoch: epoch, key: key, target: endpoints, bandwidth: bandwidth))
+        let shared = Self.shared(try await source.orders.guest(server).description)
+        _ = try await source.orders.mirror(
+            server, MirrorOrder(epoch: epoch, key: key, target: endpoints, bandwidth: bandwidth, sharedDisks: shared))
+    }
+
+    static func shared(_ description: GuestDescription) -> [String] {
+        description.disks.filter { $0.storage == "shared" }.map(\.name)
     }
 
     func sendMemory(_ endpoints: Endpoints, bandwidth: Int64? = nil, rules: ConvergenceRules = ConvergenceRules()) async throws {
@@ -167,7 +174,7 @@ struct GuestMakeTests {
             let description = TestGuest.description(server, memoryMB: 256, firmware: .uefi, machine: "q35")
             try await Self.move(description, hosts)
             // OVMF writes its variables at the first boot: what is on the target is the source's, not the template.
-            let variables = try Data(contentsOf: URL(fileURLWithPath: "\(hosts[1].configuration.stateDirectory)/guests/\(server)/nvram.fd"))
+            let variables = try Data(contentsOf: URL(fileURLWithPath: "\(hosts[1].configuration.storages[0].path)/\(server)/nvram.fd"))
             let template = try Data(contentsOf: URL(fileURLWithPath: "/usr/share/OVMF/OVMF_VARS_4M.fd"))
             #expect(variables.count == template.count)
             #expect(variables != template)

@@ -11,16 +11,22 @@ import ServiceLifecycle
 @testable import Hypervisor
 
 /// A place for hosts of one test, with an authority of its own. Everything goes when the body ends, guests first.
+///
+/// - Parameter apart: hosts whose storage `shared` is not the one that the others have under that name.
 func withHosts(
     _ names: String..., networks: [AgentConfiguration.NetworkAttachment] = [.init(name: "default", kind: .user)],
-    body: ([TestHost]) async throws -> Void
+    apart: Set<String> = [], body: ([TestHost]) async throws -> Void
 ) async throws {
     let folder = "/tmp/gwa-\(UInt32.random(in: .min ... .max))"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let authority = try CertificateAuthority(name: "test", validFor: .seconds(3600))
     try authority.certificatePEM.write(toFile: "\(folder)/ca.pem", atomically: true, encoding: .utf8)
-    let hosts = try names.map { try TestHost($0, folder: folder, networks: networks, authority: authority) }
+    let hosts = try names.map { name in
+        let shared = apart.contains(name) ? "\(folder)/\(name)-shared" : "\(folder)/shared"
+        try FileManager.default.createDirectory(atPath: shared, withIntermediateDirectories: true)
+        return try TestHost(name, folder: folder, shared: shared, networks: networks, authority: authority)
+    }
     do {
         for host in hosts { try await host.start() }
         try await body(hosts)
@@ -50,14 +56,17 @@ final class TestHost: @unchecked Sendable {
         return logger
     }()
 
-    init(_ name: String, folder root: String, networks: [AgentConfiguration.NetworkAttachment], authority: CertificateAuthority) throws {
+    init(
+        _ name: String, folder root: String, shared: String, networks: [AgentConfiguration.NetworkAttachment],
+        authority: CertificateAuthority
+    ) throws {
         self.name = name
         self.folder = "\(root)/\(name)"
         self.authority = authority
         let tls = try Self.issue(authority, "agent/\(name)", in: folder)
         self.configuration = AgentConfiguration(
             name: name, listen: .init(address: "127.0.0.1", port: 0), stateDirectory: "\(folder)/state", runDirectory: "\(folder)/run",
-            storages: [.init(name: "local", path: "\(folder)/disks")], networks: networks, tls: tls,
+            storages: [.init(name: "local", path: "\(folder)/disks"), .init(name: "shared", path: shared, kind: .shared)], networks: networks, tls: tls,
             accelerator: .tcg)
     }
 
@@ -133,13 +142,13 @@ enum TestGuest {
 
     static func description(
         _ server: ServerID, memoryMB: Int64 = 96, disks: Int = 1, bus: DiskBus = .virtioBlk, firmware: Firmware = .bios,
-        machine: String = "pc", parameters: String = ""
+        machine: String = "pc", storages: [String] = [], parameters: String = ""
     ) -> GuestDescription {
         GuestDescription(
             server: server, name: "test", vcpus: 1, memoryBytes: memoryMB << 20, cpuModel: "", machine: machine, accelerator: .auto,
             firmware: firmware,
             boot: DirectBoot(kernel: "\(folder)/vmlinuz", initrd: "\(folder)/initrd.gz", commandLine: "console=ttyS0 quiet " + parameters),
-            disks: (0..<disks).map { .init(name: "disk\($0)", sizeBytes: 256 << 20, format: .qcow2, bus: bus, storage: "local") },
+            disks: (0..<disks).map { .init(name: "disk\($0)", sizeBytes: 256 << 20, format: .qcow2, bus: bus, storage: storages.indices.contains($0) ? storages[$0] : "local") },
             cdrom: nil, nics: [.init(name: "nic0", network: "default", mac: "52:54:00:00:00:01")])
     }
 

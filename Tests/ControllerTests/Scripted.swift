@@ -129,7 +129,9 @@ actor ScriptedAgent: AgentOrders {
     func abort(_ server: ServerID, _ order: AbortOrder) async throws -> OutgoingReport { throw notHere }
     func handOver(_ server: ServerID, _ order: HandoverOrder) async throws -> IncomingReport { throw notHere }
     func refuse(_ server: ServerID, _ order: RefuseOrder) async throws -> IncomingReport { throw notHere }
-    func discard(_ server: ServerID, _ order: DiscardOrder) async throws { throw notHere }
+    func discard(_ server: ServerID, _ order: DiscardOrder) async throws -> DiscardReport { throw notHere }
+    func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport { throw notHere }
+    func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport { throw notHere }
     func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport { throw notHere }
     func incoming(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> IncomingReport { throw notHere }
 }

@@ -7,6 +7,10 @@ final class FakeAgent: AgentOrders, AgentDirectory {
     /// What was asked, and the answers to give, oldest first; then every order succeeds.
     let asked = Mutex<[String]>([])
     let problems = Mutex<[AgentProblem]>([])
+    /// What it answers to being cleaned up.
+    let endsGuest = Mutex(false)
+    /// The host that the last discard named as the rescuer.
+    let rescuer = Mutex<String?>(nil)
 
     func agent(of host: Fleet.Host) -> any AgentOrders { self }
 
@@ -20,7 +24,11 @@ final class FakeAgent: AgentOrders, AgentDirectory {
         return IncomingReport(epoch: order.epoch, key: order.key, phase: .refused, version: 1)
     }
 
-    func discard(_ server: ServerID, _ order: DiscardOrder) async throws { try answer("discard \(order.end.rawValue)") }
+    func discard(_ server: ServerID, _ order: DiscardOrder) async throws -> DiscardReport {
+        try answer("discard \(order.end.rawValue)")
+        rescuer.withLock { $0 = order.rescuedBy }
+        return DiscardReport(endedGuest: endsGuest.withLock { $0 })
+    }
 
     private var unknown: AgentProblem { AgentProblem(.notFound, .invalidRequest, "nothing here") }
     func host() async throws -> HostFacts { throw unknown }
@@ -29,6 +37,8 @@ final class FakeAgent: AgentOrders, AgentDirectory {
     func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport { throw unknown }
     func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport { throw unknown }
     func delete(_ server: ServerID, _ order: DeleteOrder) async throws { throw unknown }
+    func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport { throw unknown }
+    func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport { throw unknown }
     func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport { throw unknown }
     func mirror(_ server: ServerID, _ order: MirrorOrder) async throws -> OutgoingReport { throw unknown }
     func sendMemory(_ server: ServerID, _ order: MemoryOrder) async throws -> OutgoingReport { throw unknown }

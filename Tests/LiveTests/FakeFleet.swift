@@ -135,7 +135,7 @@ struct FakeAgent: AgentOrders {
         }
     }
 
-    func discard(_ server: ServerID, _ order: DiscardOrder) async throws {
+    func discard(_ server: ServerID, _ order: DiscardOrder) async throws -> DiscardReport {
         try await fleet.call(name, "discard \(order.end.rawValue)", epoch: order.epoch) { [name] world in
             guard world.nodes[name]?.isRunning != true else { throw AgentProblem(.owned, .invalidRequest, "it runs here") }
             switch order.end {
@@ -151,7 +151,23 @@ struct FakeAgent: AgentOrders {
             }
             world.nodes[name]?.hasDisks = false
         }
+        return DiscardReport()
     }
+
+    func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport {
+        try await fleet.call(name, "prove \(order.act.rawValue)") { [name] world in
+            let node = world.nodes[name, default: World.Node()]
+            var report = ProofReport(storages: [:])
+            for storage in order.storages {
+                let kind = node.storages[storage]
+                let isSeen = order.act != .remove && (order.act == .write || node.sees.contains(storage))
+                report.storages[storage] = ProofReport.Finding(kind: kind, isSeen: isSeen)
+            }
+            return report
+        }
+    }
+
+    func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport { throw Self.missing("guest") }
 
     func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport {
         let report = try await fleet.call(name, "outgoing") { [name] world in

@@ -21,6 +21,9 @@ struct World {
         /// How often a target was prepared afresh.
         var preparations = 0
         var problems: [String: AgentProblem] = [:]
+        var storages: [String: Storage.Kind] = ["local": .local, "shared": .shared]
+        /// Storages on which it sees what the source wrote.
+        var sees: Set<String> = ["shared"]
 
         mutating func note(_ bandwidth: Int64?) {
             if bandwidths.last != .some(bandwidth) { bandwidths.append(bandwidth) }

@@ -19,6 +19,7 @@ package struct AgentLink: Sendable {
     ///
     /// - Parameter patience: for how long; the settings' when nil.
     /// - Throws: ``Superseded`` when the agent obeyed a newer epoch; ``AgentProblem``, `unreachable` only once patience is at its end.
+    @discardableResult
     package func ask<T: Sendable>(
         patience: Duration? = nil, _ order: (any AgentOrders) async throws -> T
     ) async throws -> T {

@@ -16,8 +16,8 @@ struct CleanupRun: Sendable {
         var log = log
         log[metadataKey: "cleanup"] = "\(cleanup.id)"
         do {
-            try await discard(cleanup)
-            try await store.finishCleanup(cleanup.id)
+            let note = try await discard(cleanup)
+            try await store.finishCleanup(cleanup.id, note: note)
             log.info("cleaned up", metadata: ["host": "\(cleanup.host)"])
         } catch is CancellationError {
             // Held until its lease ends, then somebody's again.
@@ -26,7 +26,8 @@ struct CleanupRun: Sendable {
         }
     }
 
-    private func discard(_ cleanup: Cleanup) async throws {
+    /// Returns what the migration's history is to tell of it.
+    private func discard(_ cleanup: Cleanup) async throws -> MigrationChange.HistoryNote? {
         let host = try await store.host(cleanup.host.value)
         let link = AgentLink(host: host, agent: agents.agent(of: host), clock: clock, settings: settings)
         let key = AttemptKey(migration: cleanup.migration, attempt: cleanup.attempt)
@@ -39,15 +40,35 @@ struct CleanupRun: Sendable {
                     try await $0.refuse(cleanup.server, RefuseOrder(epoch: cleanup.epoch, key: key))
                 }
             }
-            try await link.ask(patience: settings.shortPatience) {
+            let rescuer = try await rescuer(cleanup)
+            let report = try await link.ask(patience: settings.shortPatience) {
                 try await $0.discard(
                     cleanup.server,
-                    DiscardOrder(epoch: cleanup.epoch, key: key, end: cleanup.kind == .source ? .source : .target))
+                    DiscardOrder(
+                        epoch: cleanup.epoch, key: key, end: cleanup.kind == .source ? .source : .target, rescuedBy: rescuer?.name))
             }
+            guard report.endedGuest, let rescuer else { return nil }
+            return MigrationChange.HistoryNote(
+                from: .ready, actor: worker, step: "cleanup",
+                reason: Reason(
+                    .guestEnded, "\(host.name) is back and still ran the guest, which is \(rescuer.name)'s by now; it was ended."))
         } catch is Superseded {
             log.info("moot: the agent obeyed a newer epoch", metadata: ["cleanup": "\(cleanup.id)"])
         } catch let problem as AgentProblem where problem.kind == .notFound {
             log.debug("nothing was there", metadata: ["cleanup": "\(cleanup.id)"])
+        }
+        return nil
+    }
+
+    /// The host that took the server over without its source; nil where the source handed it over itself.
+    private func rescuer(_ cleanup: Cleanup) async throws -> Host? {
+        guard cleanup.kind == .source else { return nil }
+        do {
+            let migration = try await store.migration(cleanup.migration.value)
+            guard migration.mode == .rescue, let target = migration.target else { return nil }
+            return try await store.host(target.value)
+        } catch let error as StoreError where error.code == .notFound {
+            return nil
         }
     }
 
