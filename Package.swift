@@ -95,8 +95,9 @@ let package = Package(
                 serviceLifecycle, logging,
             ]),
         room("Engine", path: "workers/Engine", ["Fleet", "Store", "AgentAPI", logging]),
-        room("Steps", path: "workers/Steps", ["Fleet", "Placement", "Store", "AgentAPI", "Engine"]),
+        room("Steps", path: "workers/Steps", ["Fleet", "Placement", "Store", "AgentAPI", "Engine", logging]),
         room("Live", path: "workers/Live", ["Fleet", "Store", "AgentAPI", "Engine", "Steps", logging]),
+        room("Rescue", path: "workers/Rescue", ["Fleet", "Store", "AgentAPI", "Engine", "Steps", logging]),
         program(
             "godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, systemPackage, unixSignals, yams]),
         program(
@@ -110,7 +111,7 @@ let package = Package(
             ["Hypervisor", "Agent", "AgentAPI", "AgentHTTP", "Fleet", argumentParser, serviceLifecycle, unixSignals, logging, yams]),
         program(
             "godwit-worker", path: "workers/godwit-worker",
-            ["Engine", "Live", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals, logging]),
+            ["Engine", "Live", "Rescue", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals, logging]),
 
         tests("FleetTests", ["Fleet"]),
         tests("PlacementTests", ["Placement", "Fleet"]),
@@ -125,6 +126,7 @@ let package = Package(
             ["Agent", "Hypervisor", "Sharing", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess, logging, serviceLifecycle]),
         tests("EngineTests", ["Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests("LiveTests", ["Live", "Steps", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
+        tests("RescueTests", ["Rescue", "Steps", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
         tests(
             "ControllerTests",
             [

@@ -116,7 +116,8 @@ extension Guest {
         if record.tenure == .home {
             guard (record.ownedSince ?? .none) < epoch else {
                 throw AgentProblem(
-                    .owned, .invalidRequest, "server \(server) is host \(host.configuration.name)'s since epoch \(record.ownedSince ?? .none)")
+                    .owned, .invalidRequest,
+                    "server \(server) is host \(host.configuration.name)'s since epoch \(record.ownedSince ?? .none)")
             }
             try await giveUp(to: OwnerRecord(server: server, epoch: epoch, host: rescuer))
         }
@@ -244,10 +245,13 @@ extension Guest {
 
     /// A rescue is undone before anything was started: the server is its former owner's again.
     func giveBack(_ adoption: GuestRecord.Adoption) async throws {
-        guard process?.isAlive != true, record.desired == .stopped else {
+        guard !adoption.isFinal, process?.isAlive != true else {
             throw AgentProblem(.owned, .invalidRequest, "this host owns server \(server) and may have run it")
         }
-        try await host.owners.restore(adoption.before, of: paths)
+        let found = try await host.owners.read(Array(adoption.before.keys), of: paths)
+        let mine = OwnerRecord(server: server, epoch: record.ownedSince ?? .none, host: host.configuration.name)
+        // Where somebody else has adopted it meanwhile, it is theirs.
+        try await host.owners.restore(adoption.before.filter { found[$0.key] == mine }, of: paths)
         try await ledger.change { record in
             record.forget()
             if !record.refused.contains(adoption.key) { record.refused.append(adoption.key) }

@@ -182,7 +182,7 @@ actor Guest {
             try await requireOwned(guest)
             try await ledger.change {
                 $0.desired = .running
-                $0.adopted = nil
+                $0.adopted?.isFinal = true
             }
             if let process, process.isAlive {
                 let state = try await process.monitor.queryStatus()

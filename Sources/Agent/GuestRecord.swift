@@ -1,8 +1,8 @@
 import AgentAPI
 import Convergence
 import Fleet
-import Sharing
 import Hypervisor
+import Sharing
 
 /// All that an agent must remember of a server, in one file, so that what belongs together changes together.
 ///
@@ -39,7 +39,7 @@ struct GuestRecord: Hashable, Sendable, Codable {
     var refused: [AttemptKey] = []
     /// The epoch under which this host became the owner, while it is.
     var ownedSince: Epoch?
-    /// The rescue that brought the server here, while it may still be taken back.
+    /// The rescue that brought the server here.
     var adopted: Adoption?
     /// The owner that this host gave way to, until that was asked for.
     var lost: Lost?
@@ -49,6 +49,8 @@ struct GuestRecord: Hashable, Sendable, Codable {
         var key: AttemptKey
         /// The owner records as they were, by storage.
         var before: [String: OwnerRecord]
+        /// The guest was started since: it cannot be taken back any more.
+        var isFinal = false
     }
 
     /// That another host was found to be the newer owner.

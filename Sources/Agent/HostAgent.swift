@@ -25,7 +25,9 @@ package final class HostAgent: AgentOrders {
     package static func open(_ configuration: AgentConfiguration, logger: Logger) async throws -> HostAgent {
         try configuration.validate()
         let paths = HostPaths(configuration)
-        for folder in [paths.state, paths.guests, paths.run] + configuration.storages.filter({ $0.kind == .local }).map(\.path) { try DurableFile.makeFolder(folder) }
+        for folder in [paths.state, paths.guests, paths.run] + configuration.storages.filter({ $0.kind == .local }).map(\.path) {
+            try DurableFile.makeFolder(folder)
+        }
         let lock = try await ProcessLock.take(paths.lock, holder: "another agent")
         let probe = HostProbe(configuration: configuration, logger: logger)
         let host = HostContext(

@@ -21,7 +21,8 @@ package struct MigrationChange: Sendable {
     /// The server is on this host from now on. Only where the migration holds a reservation.
     package var placement: HostID?
     package var cleanups: [Cleanup] = []
-    /// Must be set, unless it was before, to something else than a migration's statuses when the migration ends.
+    /// Must be set, unless it was before, to something else than a migration's statuses when the migration ends. `starting` begins that
+    /// operation, which a controller then sees through.
     package var serverStatus: ServerStatus?
     /// Set together with the status: nil takes an older note away.
     package var serverNote: Reason?

@@ -114,10 +114,14 @@ extension Store {
         }
         // The placement comes first: it rests on the reservation, and `ready` rests on it.
         if change.placement != nil || change.serverStatus != nil {
+            // An operation is nobody's from its first moment on, so that whoever sees operations through takes it over at once.
+            let isOperation = change.serverStatus?.isOperation ?? false
             let changed = try await transaction.execute(
                 """
                 UPDATE servers SET host_id = COALESCE(\(change.placement?.value), host_id),
                     status = COALESCE(\(change.serverStatus?.rawValue), status),
+                    operation_owner = CASE WHEN \(isOperation) = 1 THEN \(worker) ELSE operation_owner END,
+                    operation_until = CASE WHEN \(isOperation) = 1 THEN \(dialect.now) ELSE operation_until END,
                     note_code = CASE WHEN \(change.serverStatus != nil) = 1 THEN \(change.serverNote?.code.value) ELSE note_code END,
                     note_message = CASE WHEN \(change.serverStatus != nil) = 1 THEN \(change.serverNote?.message) ELSE note_message END
                 WHERE id = \(migration.server.value) AND epoch = \(migration.epoch.value)

@@ -33,7 +33,8 @@ struct SharedStorageTests {
         return key
     }
 
-    static func move(_ description: GuestDescription, _ hosts: [TestHost]) async throws -> (Mover, before: GuestReport, after: GuestReport) {
+    static func move(_ description: GuestDescription, _ hosts: [TestHost]) async throws -> (Mover, before: GuestReport, after: GuestReport)
+    {
         let before = try await boot(description, on: hosts[0])
         let mover = Mover(description.server, from: hosts[0], to: hosts[1])
         let endpoints = try await mover.prepare()
@@ -59,7 +60,9 @@ struct SharedStorageTests {
         try await withHosts("a", "b") { hosts in
             let server = ServerID.unique()
             let folder = Self.folder(server, on: hosts[0])
-            let description = TestGuest.description(server, firmware: firmware, storages: ["shared"])
+            let description = TestGuest.description(
+                server, memoryMB: firmware == .uefi ? 256 : 96, firmware: firmware, machine: firmware == .uefi ? "q35" : "pc",
+                storages: ["shared"])
             #expect(try await hosts[0].orders.host().storages.map(\.kind) == [.local, .shared])
             _ = try await hosts[0].orders.define(server, DefineOrder(epoch: Epoch(1), description: description))
             let inode = Self.inode("\(folder)/disk0.qcow2")

@@ -66,7 +66,8 @@ final class TestHost: @unchecked Sendable {
         let tls = try Self.issue(authority, "agent/\(name)", in: folder)
         self.configuration = AgentConfiguration(
             name: name, listen: .init(address: "127.0.0.1", port: 0), stateDirectory: "\(folder)/state", runDirectory: "\(folder)/run",
-            storages: [.init(name: "local", path: "\(folder)/disks"), .init(name: "shared", path: shared, kind: .shared)], networks: networks, tls: tls,
+            storages: [.init(name: "local", path: "\(folder)/disks"), .init(name: "shared", path: shared, kind: .shared)],
+            networks: networks, tls: tls,
             accelerator: .tcg)
     }
 
@@ -148,7 +149,11 @@ enum TestGuest {
             server: server, name: "test", vcpus: 1, memoryBytes: memoryMB << 20, cpuModel: "", machine: machine, accelerator: .auto,
             firmware: firmware,
             boot: DirectBoot(kernel: "\(folder)/vmlinuz", initrd: "\(folder)/initrd.gz", commandLine: "console=ttyS0 quiet " + parameters),
-            disks: (0..<disks).map { .init(name: "disk\($0)", sizeBytes: 256 << 20, format: .qcow2, bus: bus, storage: storages.indices.contains($0) ? storages[$0] : "local") },
+            disks: (0..<disks).map {
+                .init(
+                    name: "disk\($0)", sizeBytes: 256 << 20, format: .qcow2, bus: bus,
+                    storage: storages.indices.contains($0) ? storages[$0] : "local")
+            },
             cdrom: nil, nics: [.init(name: "nic0", network: "default", mac: "52:54:00:00:00:01")])
     }
 

@@ -28,7 +28,8 @@ import Testing
     @Test func `an agent's configuration survives odd paths`() throws {
         let host = DevLayout(state: "/a \"b\"\\c: d", runDirectory: "/tmp/godwit-1").host(1)
         let text = DevFiles.agentConfiguration(
-            host, port: 7, accelerator: .tcg, authority: "/ca.pem", credential: DevFiles.Credential(certificate: "/c.pem", key: "/k.pem"))
+            host, shared: "/s", port: 7, accelerator: .tcg, authority: "/ca.pem",
+            credential: DevFiles.Credential(certificate: "/c.pem", key: "/k.pem"))
         let fields = try YAMLFields(
             YAMLFields.document(text, file: "agent.yaml"), subject: "agent",
             known: ["name", "listen", "stateDirectory", "runDirectory", "storages", "networks", "accelerator", "tls"], file: "agent.yaml")

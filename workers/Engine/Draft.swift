@@ -115,7 +115,9 @@ struct Draft {
             if change.migration.state != .ready { change.migration.target = nil }
         case .commitPlacement:
             change.placement = change.migration.target
-            change.serverStatus = plan.statusWhenReady
+            // Starting is an operation of its own, which a controller sees through.
+            let isToBeStarted = plan.statusWhenReady == .ready && before.options.autoStart
+            change.serverStatus = isToBeStarted ? .starting : plan.statusWhenReady
         case .cleanUpSource:
             change.cleanups.append(
                 Cleanup(
@@ -133,7 +135,7 @@ struct Draft {
         case .restoreServerStatus:
             guard let fault else { return }
             let (status, note) = plan.statusAfterFailure(fault)
-            change.serverStatus = status
+            change.serverStatus = plan.restoresStatus ? before.statusBefore ?? status : status
             change.serverNote = note
         }
     }

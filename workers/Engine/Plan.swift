@@ -10,16 +10,19 @@ package struct Plan: Sendable {
     package let statusWhenReady: ServerStatus
     /// The server's status after a failure, with a note where it is not what it was before.
     package let statusAfterFailure: @Sendable (Fault) -> (status: ServerStatus, note: Reason?)
+    /// After a failure the server's status is what it was when the migration was accepted, where that is known.
+    package let restoresStatus: Bool
 
     package init(
         mode: Mode, steps: [any Step], statusWhileMoving: ServerStatus, statusWhenReady: ServerStatus,
-        statusAfterFailure: @escaping @Sendable (Fault) -> (status: ServerStatus, note: Reason?)
+        statusAfterFailure: @escaping @Sendable (Fault) -> (status: ServerStatus, note: Reason?), restoresStatus: Bool = false
     ) {
         self.mode = mode
         self.steps = steps
         self.statusWhileMoving = statusWhileMoving
         self.statusWhenReady = statusWhenReady
         self.statusAfterFailure = statusAfterFailure
+        self.restoresStatus = restoresStatus
     }
 
     func position(of name: String) -> Int? { steps.firstIndex { $0.name == name } }

@@ -4,7 +4,7 @@ import Fleet
 package import Steps
 package import Store
 
-/// The plan of a live migration: place, prepare the target, mirror the disks, send memory, see the switchover through, commit.
+/// The plan of a live migration: place, prove what is shared, prepare the target, mirror the disks, send memory, see the switchover through, commit.
 package enum LivePlan {
     package static func plan(
         store: Store, agents: any AgentDirectory, settings: StepSettings = StepSettings()
@@ -13,8 +13,9 @@ package enum LivePlan {
         return Plan(
             mode: .live,
             steps: [
-                PlaceStep(ground: ground), PrepareTargetStep(ground: ground), MirrorDisksStep(ground: ground),
-                SendMemoryStep(ground: ground), SwitchStep(ground: ground), CommitStep(figures: SwitchStep.figures),
+                PlaceStep(ground: ground), ProveSharedStep(ground: ground), PrepareTargetStep(ground: ground),
+                MirrorDisksStep(ground: ground), SendMemoryStep(ground: ground), SwitchStep(ground: ground),
+                CommitStep(figures: SwitchStep.figures),
             ],
             statusWhileMoving: .liveMigrating, statusWhenReady: .running,
             statusAfterFailure: { fault in

@@ -15,13 +15,15 @@ struct MirrorDisksStep: Step {
         let memoryBytes = try await ground.store.server(context.server.value).description.memoryBytes
         let source = try await ground.source(context)
         let prepared = try PrepareTargetStep.output(context)
+        let shared = try ProveSharedStep.sharedDisks(context)
         let end = SourceEnd(ground: ground, source: source, context: context)
         do {
             var following = try await Following(
                 step: name, source: source, context: context, settings: ground.settings, memoryBytes: memoryBytes
             ) { options in
                 let order = MirrorOrder(
-                    epoch: context.epoch, key: context.key, target: prepared.endpoints, bandwidth: options.bandwidth)
+                    epoch: context.epoch, key: context.key, target: prepared.endpoints, bandwidth: options.bandwidth,
+                    sharedDisks: shared)
                 return try await end.give { try await $0.mirror(context.server, order) }
             }
             while true {

@@ -4,7 +4,7 @@ import Fleet
 import Steps
 import Store
 
-/// Has a QEMU with fresh disks wait on the target.
+/// Has a QEMU wait on the target, with fresh disks in place of those that the target does not see.
 struct PrepareTargetStep: Step {
     static let name = "prepare-target"
     var name: String { Self.name }
@@ -21,7 +21,9 @@ struct PrepareTargetStep: Step {
         let description = try await ground.store.server(context.server.value).description
         let source = try await ground.source(context)
         let target = try await ground.target(context)
-        let order = PrepareOrder(epoch: context.epoch, key: context.key, description: description, source: source.host.name)
+        let order = PrepareOrder(
+            epoch: context.epoch, key: context.key, description: description, source: source.host.name,
+            sharedDisks: try ProveSharedStep.sharedDisks(context))
         let report: IncomingReport
         do {
             report = try await target.ask { try await $0.prepare(context.server, order) }

@@ -20,7 +20,8 @@ struct SendMemoryStep: Step {
             if !context.journal.contains(where: { $0.step == MirrorDisksStep.name }) {
                 // Nothing to mirror; the attempt begins at the source all the same.
                 let opening = MirrorOrder(
-                    epoch: context.epoch, key: context.key, target: prepared.endpoints, bandwidth: context.bandwidth)
+                    epoch: context.epoch, key: context.key, target: prepared.endpoints, bandwidth: context.bandwidth,
+                    sharedDisks: try ProveSharedStep.sharedDisks(context))
                 _ = try await end.give { try await $0.mirror(context.server, opening) }
             }
             var following = try await Following(

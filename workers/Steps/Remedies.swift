@@ -10,10 +10,10 @@ package enum Remedies {
 
     package static func remedy(for code: Reason.Code, told end: End) -> Fault.Remedy {
         switch code {
-        case .targetLost, .diskFull, .memoryShort, .incompatibleCPU, .incompatibleQEMU, .stalled: .otherTarget
+        case .targetLost, .diskFull, .memoryShort, .incompatibleCPU, .incompatibleQEMU, .stalled, .notShared: .otherTarget
         case .sourceLost, .switchoverTimeout, .connectionLost: .sameTarget
         // The guest's own doing, or what was asked for: the same again elsewhere.
-        case .guestStopped, .didNotConverge, .cancelled, .noHost, .invalidRequest: .none
+        case .guestStopped, .didNotConverge, .cancelled, .noHost, .invalidRequest, .hostNotDown, .localDisk: .none
         default: end == .target ? .otherTarget : .sameTarget
         }
     }

@@ -4,6 +4,7 @@ import Engine
 import Foundation
 import Live
 import Logging
+import Rescue
 import SQL
 import SQLite
 import ServiceLifecycle
@@ -90,7 +91,8 @@ struct WorkerCommand: AsyncParsableCommand {
         settings.concurrency = concurrency
         settings.leaseMS = leaseMs
         let worker = Worker(
-            store: store, plans: PlanCatalog([LivePlan.plan(store: store, agents: pool)]), agents: pool, name: name,
+            store: store, plans: PlanCatalog([LivePlan.plan(store: store, agents: pool), RescuePlan.plan(store: store, agents: pool)]),
+            agents: pool, name: name,
             settings: settings, log: log)
         var configuration = ServiceGroupConfiguration(
             services: [WorkerService(worker: worker) { FileHandle.standardOutput.write(Data("ready \(name)\n".utf8)) }],

@@ -69,7 +69,7 @@ extension Problem {
     private init(_ error: StoreError) {
         switch error.code {
         case .notFound: self.init(status: 404, code: "not-found", error.message)
-        case .nameTaken, .busy, .wrongStatus, .superseded, .overbooked:
+        case .nameTaken, .busy, .wrongStatus, .superseded, .overbooked, .hostNotDown, .localDisk:
             self.init(status: 409, code: error.code.description, error.message)
         case .unavailable: self.init(status: 503, code: "store-unavailable", error.message)
         default: self.init(status: 500, code: "internal", error.message)

@@ -76,12 +76,12 @@ struct DevFiles {
     /// One host's configuration for its agent.
     func configureAgent(_ host: DevLayout.HostFolder, port: Int, accelerator: Accelerator, credential: Credential) throws {
         let text = Self.agentConfiguration(
-            host, port: port, accelerator: accelerator, authority: authorityCertificate, credential: credential)
+            host, shared: layout.shared, port: port, accelerator: accelerator, authority: authorityCertificate, credential: credential)
         try DurableFile.write(text, to: host.configuration, mode: 0o600)
     }
 
     static func agentConfiguration(
-        _ host: DevLayout.HostFolder, port: Int, accelerator: Accelerator, authority: String, credential: Credential
+        _ host: DevLayout.HostFolder, shared: String, port: Int, accelerator: Accelerator, authority: String, credential: Credential
     ) -> String {
         """
         # Written by godwit dev at each start.
@@ -92,6 +92,9 @@ struct DevFiles {
         storages:
           - name: local
             path: \(quoted(host.storage))
+          - name: shared
+            kind: shared
+            path: \(quoted(shared))
         networks:
           - name: default
             kind: user

@@ -43,7 +43,7 @@ struct DevFleet: Sendable {
         var settings = try DevSettings.load(layout.settings) ?? DevSettings(hosts: hosts, runDirectory: layout.runDirectory, ports: [:])
         settings.hosts = hosts
         let files = DevFiles(layout: layout)
-        for folder in [layout.certificates, layout.logs, layout.hosts] { try DevFiles.makeFolder(folder) }
+        for folder in [layout.certificates, layout.logs, layout.hosts, layout.shared] { try DevFiles.makeFolder(folder) }
         try DevFiles.makeRunDirectory(layout.runDirectory)
         let token = try files.token()
 

@@ -40,6 +40,8 @@ struct DevLayout: Hashable, Sendable {
     var certificates: String { "\(state)/tls" }
     var logs: String { "\(state)/log" }
     var hosts: String { "\(state)/hosts" }
+    /// The storage that all hosts have in common.
+    var shared: String { "\(state)/shared" }
 
     func log(of process: String) -> String { "\(logs)/\(process).log" }
 
