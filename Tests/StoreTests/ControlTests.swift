@@ -10,7 +10,8 @@ import Testing
     ) async throws {
         try await withStore(backend) { store in
             let host = try await store.addHost("one")
-            let server = try await store.addServer("web", on: host, status: kind.status)
+            let server = try await store.addServer(
+                "web", on: host, status: kind.status, storage: kind.mode == .rescue ? "pool" : "local")
             let pending = try await store.submit(server, mode: kind.mode)
             #expect(try await store.server("web").status == .startMigrate)
             let ended = try await store.requestCancel(pending.id, actor: "ada")

@@ -23,14 +23,16 @@ extension HostFacts {
 }
 
 extension Server {
-    static func sample(_ name: String, on host: HostID, vcpus: Int = 1, memoryBytes: Int64 = 128 * mebibyte) -> Server {
+    static func sample(
+        _ name: String, on host: HostID, vcpus: Int = 1, memoryBytes: Int64 = 128 * mebibyte, storage: String = "local"
+    ) -> Server {
         let id = ServerID.unique()
         return Server(
             id: id, name: name, status: .deploying, host: host, epoch: .none,
             description: GuestDescription(
                 server: id, name: name, vcpus: vcpus, memoryBytes: memoryBytes, cpuModel: "qemu64-v1", machine: "pc-i440fx-7.2",
                 accelerator: .tcg, firmware: .bios, boot: nil,
-                disks: [.init(name: "disk0", sizeBytes: gibibyte, format: .qcow2, bus: .virtioBlk, storage: "local")], cdrom: nil,
+                disks: [.init(name: "disk0", sizeBytes: gibibyte, format: .qcow2, bus: .virtioBlk, storage: storage)], cdrom: nil,
                 nics: [.init(name: "nic0", network: "lan", mac: "52:54:00:00:00:01")]),
             note: nil, createdAt: .now)
     }
@@ -46,16 +48,20 @@ extension Store {
 
     /// A server that has been deployed.
     func addServer(
-        _ name: String, on host: Host, status: ServerStatus = .running, vcpus: Int = 1, memoryBytes: Int64 = 128 * mebibyte
+        _ name: String, on host: Host, status: ServerStatus = .running, vcpus: Int = 1, memoryBytes: Int64 = 128 * mebibyte,
+        storage: String = "local"
     ) async throws -> Server {
         let server = try await createServer(
-            .sample(name, on: host.id, vcpus: vcpus, memoryBytes: memoryBytes), owner: "test", leaseMS: 60_000)
+            .sample(name, on: host.id, vcpus: vcpus, memoryBytes: memoryBytes, storage: storage), owner: "test", leaseMS: 60_000)
         try await finishOperation(server.id, epoch: server.epoch, status: status, note: nil)
         return try await self.server(server.id.value)
     }
 
+    /// A rescue is submitted for a host that has gone by then.
     func submit(_ server: Server, mode: Mode = .live, maxAttempts: Int = 3) async throws -> Migration {
-        try await submitMigration(server: server.id, mode: mode, options: MigrationOptions(), maxAttempts: maxAttempts, actor: "ada")
+        if mode == .rescue { try await recordHealth(of: server.host, facts: .sample(), validForMS: 0) }
+        let options = MigrationOptions(confirmHostDown: mode == .rescue)
+        return try await submitMigration(server: server.id, mode: mode, options: options, maxAttempts: maxAttempts, actor: "ada")
     }
 
     /// Submits and claims one.
