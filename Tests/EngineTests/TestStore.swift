@@ -111,6 +111,8 @@ func withGround(_ body: (Ground) async throws -> Void) async throws {
         var hosts: [Fleet.Host] = []
         for name in ["host1", "host2", "host3"] {
             let host = try await store.registerHost(name: name, agentURL: "https://\(name):7070")
+            // How many migrations run at once is the worker's here, not the hosts'.
+            _ = try await store.setHostLimits(host.id, inbound: 1000, outbound: 1000)
             try await store.recordHealth(
                 of: host.id,
                 facts: HostFacts(

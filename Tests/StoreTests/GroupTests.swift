@@ -155,7 +155,17 @@ import Testing
             #expect(try await store.hostLoads().map(\.storagePromisedBytes) == [["local": 2 * gibibyte], [:]])
             #expect(try await store.hostLoads().map(\.recentFailures) == [0, 0])
             let placed = try await store.bring(store.claim(server), toSwitchingOn: two)
-            try await store.fail(placed)
+            let reason = Reason(.targetLost, "The target went away.")
+            let turned = try await store.advance(placed, to: placed.state) { change in
+                change.migration.direction = .rollback
+                change.migration.reason = reason
+                change.history?.reason = reason
+            }
+            try await store.advance(turned, to: .failed) { change in
+                change.migration.direction = .forward
+                change.release = true
+                change.serverStatus = .running
+            }
             #expect(try await store.hostLoads().map(\.recentFailures) == [0, 1])
             // Beyond an hour nobody remembers it.
             _ = try await store.database.write { transaction in
