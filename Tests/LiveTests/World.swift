@@ -34,6 +34,8 @@ struct World {
     var onPhase: [OutgoingReport.Phase: @Sendable (inout World) -> Void] = [:]
     /// Moves nothing on any more.
     var isFrozen = false
+    /// The last order to prepare a target.
+    var prepared: PrepareOrder?
     private(set) var violations: [String] = []
     private var version: Int64 = 0
 

@@ -1,5 +1,6 @@
 package import Engine
 package import Fleet
+import Store
 
 /// Says that the target owns the server: placement, `ready`, reservation, the source's cleanup and the server's status move with it.
 package struct CommitStep: Step {
