@@ -55,8 +55,9 @@ struct PauseTests {
             ] {
                 let reply = try await fixture.ask(.post, "/v1/servers/\(path)")
                 #expect(reply.status == 409, "\(path)")
-                #expect(try reply.problem.code == code, "\(path)")
-                #expect(try reply.problem.detail.contains(word), "\(path): \(try reply.problem.detail)")
+                let problem = try reply.problem
+                #expect(problem.code == code, "\(path)")
+                #expect(problem.detail.contains(word), "\(path): \(problem.detail)")
             }
             #expect(try await fixture.ask(.post, "/v1/servers/nosuch/suspend").status == 404)
             #expect(try await fixture.snapshot() == before)

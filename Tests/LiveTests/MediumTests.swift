@@ -3,6 +3,7 @@ import Engine
 import Fleet
 import Steps
 import Store
+import Synchronization
 import Testing
 
 @testable import Live
