@@ -78,7 +78,7 @@ struct BaseImageTests {
             #expect(try await hosts[1].orders.missingBases(needs) == needs)
             #expect(try await hosts[0].orders.missingBases(needs).needs.isEmpty)
             let early = Mover(wish.server, from: hosts[0], to: hosts[1])
-            await #expect { try await early.prepare() } throws: { ($0 as? AgentProblem)?.reason.code == .baseMissing }
+            #expect(try await refusal { try await early.prepare() }?.reason.code == .baseMissing)
             _ = try await hosts[1].orders.refuse(wish.server, RefuseOrder(epoch: Epoch(10), key: early.key))
             try await hosts[1].orders.discard(wish.server, DiscardOrder(epoch: Epoch(10), key: early.key, end: .target))
             #expect(hosts[1].files(under: storage(hosts[1])).filter { !$0.hasPrefix(".base") } == [])
@@ -90,9 +90,8 @@ struct BaseImageTests {
                 var bytes = try Data(contentsOf: URL(fileURLWithPath: "\(storage(hosts[0]))/.base/\(need.base.name)"))
                 bytes[bytes.count / 2] ^= 1
                 try bytes.write(to: URL(fileURLWithPath: draft))
-                await #expect { try await BaseImages.adopt(draft, as: need.base, on: storage(hosts[1])) } throws: {
-                    ($0 as? AgentProblem)?.reason.code == .verifyFailed
-                }
+                let problem = try await refusal { try await BaseImages.adopt(draft, as: need.base, on: storage(hosts[1])) }
+                #expect(problem?.reason.code == .verifyFailed)
                 bytes[bytes.count / 2] ^= 1
                 try bytes.write(to: URL(fileURLWithPath: draft))
                 try await BaseImages.adopt(draft, as: need.base, on: storage(hosts[1]))
@@ -122,18 +121,17 @@ struct BaseImageTests {
             let base = try await Self.chain(on: hosts[0])
             let foreign = "\(hosts[0].folder)/disk.vmdk"
             try await Self.image("create", "-q", "-f", "vmdk", foreign, "64M")
-            for (path, change) in [
-                (foreign, { _ in }), ("\(hosts[0].folder)/nosuch.qcow2", { _ in }), (base, { $0.sizeBytes = 64 << 20 }),
-                (base, { $0.format = .raw }),
-            ] as [(String, (inout GuestDescription.Disk) -> Void)] {
-                var wish = Self.description()
-                change(&wish.disks[0])
-                await #expect { [wish] in
-                    try await hosts[0].orders.define(
+            var (small, raw) = (Self.description(), Self.description())
+            small.disks[0].sizeBytes = 64 << 20
+            raw.disks[0].format = .raw
+            for (path, wish) in [
+                (foreign, Self.description()), ("\(hosts[0].folder)/nosuch.qcow2", Self.description()), (base, small), (base, raw),
+            ] {
+                let problem = try await refusal {
+                    _ = try await hosts[0].orders.define(
                         wish.server, DefineOrder(epoch: Epoch(1), description: wish, bases: ["disk0": path]))
-                } throws: {
-                    ($0 as? AgentProblem)?.kind == .invalid
                 }
+                #expect(problem?.kind == .invalid, "\(path)")
             }
             #expect(hosts[0].files(under: storage(hosts[0])).filter { !$0.hasPrefix(".base") } == [])
             #expect(hosts[0].files(under: "\(storage(hosts[0]))/.base").filter { $0.hasSuffix(".partial") } == [])

@@ -111,7 +111,7 @@ struct PauseTests {
                 server,
                 MemoryOrder(
                     epoch: mover.epoch, key: mover.key, target: endpoints, targetAgentURL: "https://127.0.0.1:1", bandwidth: nil,
-                    downtimeLimitMS: 300))
+                    rules: ConvergenceRules()))
             try await mover.outgoing(.handedOver)
             _ = try await hosts[1].orders.refuse(server, RefuseOrder(epoch: mover.epoch, key: mover.key))
             let back = try await hosts[0].orders.abort(server, AbortOrder(epoch: mover.epoch, key: mover.key, targetRefused: true))

@@ -200,3 +200,13 @@ struct TestFailure: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }
 }
+
+/// What the agent said when it did not do it; nil when it did.
+func refusal(_ body: () async throws -> Void) async throws -> AgentProblem? {
+    do {
+        try await body()
+        return nil
+    } catch let problem as AgentProblem {
+        return problem
+    }
+}

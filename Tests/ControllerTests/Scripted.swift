@@ -107,6 +107,11 @@ actor ScriptedAgent: AgentOrders {
         for index in description.disks.indices where description.disks[index].sizeBytes == 0 {
             description.disks[index].sizeBytes = 1 << 30
         }
+        for (name, path) in order.bases {
+            guard let index = description.disks.firstIndex(where: { $0.name == name }) else { continue }
+            let file = path.split(separator: "/").last?.split(separator: ".").first.map(String.init) ?? path
+            description.disks[index].bases = [.init(name: file, format: .qcow2, sizeBytes: 1 << 30)]
+        }
         guests[server] = Guest(description: description, status: .stopped, epoch: order.epoch)
         return try report(server)
     }

@@ -66,6 +66,7 @@ struct FakeAgent: AgentOrders {
 
     func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport {
         try await fleet.call(name, "prepare", epoch: order.epoch) { [name] world in
+            world.prepared = order
             if let known = world.nodes[name]?.incoming, known.key == order.key { return known }
             if world.nodes[name]?.refused.contains(order.key) == true { throw AgentProblem(.conflict, .invalidRequest, "refused already") }
             let report = IncomingReport(
@@ -201,7 +202,9 @@ struct FakeAgent: AgentOrders {
     }
 
     func host() async throws -> HostFacts { throw Self.missing("fact") }
-    func guest(_ server: ServerID) async throws -> GuestReport { throw Self.missing("guest") }
+    func guest(_ server: ServerID) async throws -> GuestReport {
+        try await fleet.call(name, "guest") { _ in Self.report(server, medium: "/medium.iso") }
+    }
     func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport { throw Self.missing("guest") }
     func cpuFeatures(_ server: ServerID) async throws -> CPUFeaturesReport {
         try await fleet.call(name, "cpu-features") { [name] world in CPUFeaturesReport(features: world.nodes[name]?.features ?? []) }
@@ -230,6 +233,17 @@ struct FakeAgent: AgentOrders {
     func deleteKept(_ id: String) async throws { throw Self.missing("kept guest") }
     func delete(_ server: ServerID, _ order: DeleteOrder) async throws { throw Self.missing("guest") }
     func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport { throw Self.missing("guest") }
-    func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport { throw Self.missing("guest") }
+    func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport {
+        try await fleet.call(name, "cdrom “\(order.medium)”", epoch: order.epoch) { _ in Self.report(server, medium: order.medium) }
+    }
+
+    private static func report(_ server: ServerID, medium: String) -> GuestReport {
+        GuestReport(
+            summary: GuestSummary(server: server, status: .running, epoch: .none, pid: nil),
+            description: GuestDescription(
+                server: server, name: "vm1", vcpus: 1, memoryBytes: 1, cpuModel: "", machine: "", accelerator: .tcg, firmware: .bios,
+                boot: nil, disks: [], cdrom: medium, nics: []), consoleLog: "", warnings: [], cdromBytes: 2048)
+    }
+
     func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds { throw Self.missing("base image") }
 }

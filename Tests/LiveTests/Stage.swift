@@ -21,7 +21,8 @@ struct Stage: Sendable {
     let live: StepSettings
 
     static func run(
-        hosts names: [String] = ["host1", "host2", "host3"], hasDisk: Bool = true, relayAfter: Duration = .milliseconds(30),
+        hosts names: [String] = ["host1", "host2", "host3"], hasDisk: Bool = true, cdrom: String? = nil,
+        relayAfter: Duration = .milliseconds(30),
         _ body: (Stage) async throws -> Void
     ) async throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "live-\(UUID().uuidString)")
@@ -29,7 +30,7 @@ struct Stage: Sendable {
         defer { try? FileManager.default.removeItem(at: folder) }
         let database = try await SQLiteDatabase.open(path: folder.appending(path: "store.sqlite").path)
         do {
-            try await body(Stage(Store(database), names, hasDisk: hasDisk, relayAfter: relayAfter))
+            try await body(Stage(Store(database), names, hasDisk: hasDisk, cdrom: cdrom, relayAfter: relayAfter))
         } catch {
             await database.close()
             throw error
@@ -37,7 +38,7 @@ struct Stage: Sendable {
         await database.close()
     }
 
-    private init(_ store: Store, _ names: [String], hasDisk: Bool, relayAfter: Duration) async throws {
+    private init(_ store: Store, _ names: [String], hasDisk: Bool, cdrom: String?, relayAfter: Duration) async throws {
         self.store = store
         var hosts: [Fleet.Host] = []
         for (number, name) in names.enumerated() {
@@ -57,7 +58,7 @@ struct Stage: Sendable {
                     server: id, name: "vm1", vcpus: 1, memoryBytes: 8 << 30, cpuModel: "qemu64-v1", machine: "pc-i440fx-7.2",
                     accelerator: .tcg, firmware: .bios, boot: nil,
                     disks: hasDisk ? [.init(name: "disk0", sizeBytes: 1 << 20, format: .qcow2, bus: .virtioBlk, storage: "local")] : [],
-                    cdrom: nil, nics: []),
+                    cdrom: cdrom, nics: []),
                 note: nil, createdAt: .now), owner: "test", leaseMS: 60_000)
         try await store.finishOperation(id, epoch: created.epoch, status: .running, note: nil)
         server = try await store.server(id.value)

@@ -45,6 +45,8 @@ struct World {
     var fetchingTicks = 0
     /// Moves nothing on any more.
     var isFrozen = false
+    /// The last order to prepare a target.
+    var prepared: PrepareOrder?
     private(set) var violations: [String] = []
     private var version: Int64 = 0
 

@@ -1,4 +1,3 @@
-import Engine
 package import Fleet
 
 /// What becomes of the medium in the cdrom of a server that moves.
