@@ -32,7 +32,7 @@ struct Forecaster {
         if request.asksForFeatures, !candidates.isEmpty {
             (candidates, rejections) = try await checked(request, candidates, fleet, &notes)
         }
-        let views = Views(hosts: loads.map(\.host), servers: [server])
+        let views = Views(hosts: loads.map(\.host), names: [server.id: server.name])
         let ordered = PlacementFailure(server: server.name, rejections: rejections).ordered
         var view = ForecastView(
             server: views.named(server.id), mode: mode, sourceHost: views.named(server.host),

@@ -12,6 +12,6 @@ struct ServerGroupList: ControllerCommand {
     func run(_ client: GodwitClient) async throws {
         let groups = try await client.groups().items
         try output.output.print(
-            groups, table: GroupTables.list(groups) + Table.footer(shown: groups.count, total: groups.count, limit: nil) + "\n")
+            groups, table: GroupTables.list(groups) + Table.footer(total: groups.count, shown: groups.count) + "\n")
     }
 }

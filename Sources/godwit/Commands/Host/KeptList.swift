@@ -18,6 +18,6 @@ struct KeptList: ControllerCommand {
     func run(_ client: GodwitClient) async throws {
         let kept = try await client.kept(host: host).items
         try output.output.print(
-            kept, table: HostTables.kept(kept) + Table.footer(shown: kept.count, total: kept.count, limit: nil) + "\n")
+            kept, table: HostTables.kept(kept) + Table.footer(total: kept.count, shown: kept.count) + "\n")
     }
 }
