@@ -8,7 +8,7 @@ struct HostDisable: ControllerCommand {
     var host: String
 
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+    @OptionGroup var connection: ConnectionOptions
 
     func run(_ client: GodwitClient) async throws {
         let host = try await client.disableHost(host)

@@ -17,7 +17,7 @@ struct HostList: ControllerCommand {
 
     @OptionGroup var list: ListOptions
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+    @OptionGroup var connection: ConnectionOptions
 
     func run() async throws {
         _ = try list.chosen(of: HostView.self)

@@ -12,7 +12,7 @@ struct HostRegister: ControllerCommand {
     var agentURL: String
 
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+    @OptionGroup var connection: ConnectionOptions
 
     func run(_ client: GodwitClient) async throws {
         let host = try await client.registerHost(RegisterHostRequest(name: name, agentURL: agentURL))

@@ -5,7 +5,7 @@ struct CleanupList: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "List what is left on hosts and still has to go.")
 
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+    @OptionGroup var connection: ConnectionOptions
 
     func run(_ client: GodwitClient) async throws {
         let cleanups = try await client.cleanups().items

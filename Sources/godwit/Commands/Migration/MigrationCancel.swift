@@ -16,7 +16,7 @@ struct MigrationCancel: ControllerCommand {
 
     @OptionGroup var waiting: CancelWaitOptions
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+    @OptionGroup var connection: ConnectionOptions
 
     func run(_ client: GodwitClient) async throws {
         try await Cancelling(client: client, waiting: waiting).run(migrations, output.output) { try await client.cancelMigration($0) }

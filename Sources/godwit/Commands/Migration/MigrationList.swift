@@ -38,7 +38,7 @@ struct MigrationList: ControllerCommand {
 
     @OptionGroup var list: ListOptions
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+    @OptionGroup var connection: ConnectionOptions
 
     func run() async throws {
         _ = try list.chosen(of: MigrationView.self)

@@ -9,7 +9,7 @@ struct MigrationShow: ControllerCommand {
     var migration: String
 
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+    @OptionGroup var connection: ConnectionOptions
 
     func run(_ client: GodwitClient) async throws {
         let migration = try await client.migration(migration)

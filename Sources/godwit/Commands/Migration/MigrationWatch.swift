@@ -11,7 +11,7 @@ struct MigrationWatch: ControllerCommand {
     var migration: String
 
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+    @OptionGroup var connection: ConnectionOptions
 
     func run(_ client: GodwitClient) async throws {
         let watch = MigrationWatching(client: client, migration: migration, patience: nil)

@@ -15,7 +15,7 @@ struct ServerCancelLiveMigrate: ControllerCommand {
 
     @OptionGroup var waiting: CancelWaitOptions
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+    @OptionGroup var connection: ConnectionOptions
 
     func run(_ client: GodwitClient) async throws {
         try await Cancelling(client: client, waiting: waiting).run(servers, output.output) { try await client.cancelLiveMigrate($0) }

@@ -81,7 +81,7 @@ struct ServerCreate: ControllerCommand {
     var group: String?
 
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+    @OptionGroup var connection: ConnectionOptions
 
     func validate() throws {
         guard name != nil || file != nil else { throw ValidationError("a server needs a name: give one, or -f server.yaml.") }

@@ -9,7 +9,7 @@ struct ServerDelete: ControllerCommand {
     var server: String
 
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+    @OptionGroup var connection: ConnectionOptions
 
     func run(_ client: GodwitClient) async throws {
         let last = try await client.server(server)

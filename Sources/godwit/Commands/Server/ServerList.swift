@@ -19,7 +19,7 @@ struct ServerList: ControllerCommand {
 
     @OptionGroup var list: ListOptions
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+    @OptionGroup var connection: ConnectionOptions
 
     func run() async throws {
         _ = try list.chosen(of: ServerView.self)

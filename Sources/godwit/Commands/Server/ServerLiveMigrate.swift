@@ -85,7 +85,7 @@ struct ServerLiveMigrate: ControllerCommand {
     @OptionGroup var deadlines: DeadlineOptions
     @OptionGroup var waiting: WaitOptions
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+    @OptionGroup var connection: ConnectionOptions
 
     func validate() throws {
         if skipCpuCheck && cpuCheck == .features {

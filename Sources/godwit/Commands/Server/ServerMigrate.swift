@@ -51,7 +51,7 @@ struct ServerMigrate: ControllerCommand {
     @OptionGroup var deadlines: DeadlineOptions
     @OptionGroup var waiting: WaitOptions
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+    @OptionGroup var connection: ConnectionOptions
 
     func validate() throws {
         if confirmHostDown && !rescueMode { throw ValidationError("--confirm-host-down has a meaning only with --rescue-mode.") }

@@ -27,7 +27,7 @@ struct ServerSetLiveMigrateParams: ControllerCommand {
     var downtimeLimitMS: Int64?
 
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+    @OptionGroup var connection: ConnectionOptions
 
     func validate() throws {
         guard maxBandwidthMB != nil || downtimeLimitMS != nil else {

@@ -8,7 +8,7 @@ struct ServerStart: ControllerCommand {
     var server: String
 
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+    @OptionGroup var connection: ConnectionOptions
 
     func run(_ client: GodwitClient) async throws {
         let server = try await client.startServer(server)

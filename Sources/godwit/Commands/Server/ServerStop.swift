@@ -20,7 +20,7 @@ struct ServerStop: ControllerCommand {
     var timeout: Duration?
 
     @OptionGroup var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+    @OptionGroup var connection: ConnectionOptions
 
     func validate() throws {
         if force && timeout != nil { throw ValidationError("--force cuts the power at once: leave out --timeout, or --force.") }
