@@ -106,7 +106,17 @@ package struct Operations: Service {
                 "The server \(server.name) is \(server.status.rawValue); it must be running to be \(isPaused ? "suspended" : "resumed").")
         }
         try await requireOnline(server)
-        return try await carryOut(try await store.beginPause(server.id, isPaused, owner: owner, leaseMS: leaseMS))
+        let begun = try await store.beginPause(server.id)
+        let host = try await store.host(begun.host.value)
+        do {
+            _ = try await agents.agent(of: host).pause(begun.id, PauseOrder(epoch: begun.epoch, isPaused: isPaused))
+        } catch let problem as AgentProblem where problem.kind == .unreachable {
+            throw Problem(
+                status: 504, code: "unreachable",
+                "The host \(host.name) gave no answer; whether \(begun.name) is suspended is shown once it does.")
+        }
+        try await store.observeGuest(begun.id, epoch: begun.epoch, status: .running, isPaused: isPaused, note: nil)
+        return try await store.server(begun.id.value)
     }
 
     func delete(_ reference: String) async throws {
@@ -150,8 +160,6 @@ package struct Operations: Service {
                 case .stopping:
                     let grace = grace ?? timing.grace
                     _ = try await agent.stop(server.id, StopOrder(epoch: server.epoch, graceMS: grace.inMilliseconds))
-                case .running:
-                    _ = try await agent.pause(server.id, PauseOrder(epoch: server.epoch, isPaused: server.isPaused))
                 default:
                     do {
                         try await agent.delete(server.id, DeleteOrder(epoch: server.epoch))
@@ -163,16 +171,13 @@ package struct Operations: Service {
         } catch let problem as AgentProblem where problem.kind == .unreachable {
             throw unanswered(server, host, problem)
         } catch let problem as AgentProblem {
-            let back: ServerStatus = [.stopping, .running].contains(server.status) ? .running : .ready
-            try await store.finishOperation(
-                server.id, epoch: server.epoch, status: back, isPaused: server.status == .running ? !server.isPaused : nil,
-                note: problem.reason)
+            let back: ServerStatus = server.status == .stopping ? .running : .ready
+            try await store.finishOperation(server.id, epoch: server.epoch, status: back, note: problem.reason)
             throw problem
         }
         switch server.status {
         case .starting: return try await finish(server, .running, isPaused: false)
         case .stopping: return try await finish(server, .ready, isPaused: false)
-        case .running: return try await finish(server, .running)
         default:
             try await store.removeServer(server.id, epoch: server.epoch)
             return server
