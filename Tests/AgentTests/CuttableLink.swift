@@ -16,7 +16,7 @@ final class CuttableLink: Sendable {
 
     init(to destination: Int) throws {
         self.destination = destination
-        listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         var address = Self.address(0)
         let size = socklen_t(MemoryLayout<sockaddr_in>.size)
         let bound = withUnsafeMutablePointer(to: &address) {
@@ -27,6 +27,7 @@ final class CuttableLink: Sendable {
             }
         }
         guard bound else { throw TestFailure("no port for a link") }
+        self.listener = listener
         port = Int(UInt16(bigEndian: address.sin_port))
         Thread.detach { [self] in
             while true {

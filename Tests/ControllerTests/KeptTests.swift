@@ -1,6 +1,7 @@
 import Client
 import Fleet
 import Foundation
+import HTTPTypes
 import Testing
 
 @testable import Controller
