@@ -74,7 +74,7 @@ extension Guest {
             try order.streams.validate()
             let begun = OutgoingRecord(
                 epoch: order.epoch, key: order.key, phase: .mirroring, target: order.target, bandwidth: order.bandwidth,
-                streams: order.streams, isPaused: state.running ? nil : true)
+                isPaused: state.running ? nil : true, streams: order.streams)
             try await ledger.change { $0.outgoing = begun }
             await outgoing?.stop()
             await drive(begun, adopted: false)
@@ -406,6 +406,11 @@ extension Guest {
         guard known.phase == .confirmed || known.phase == .handedOver else {
             throw AgentProblem(.owned, .invalidRequest, "server \(server) was not handed over: it runs here, or may")
         }
+        if known.postCopy == .begun, let process, process.isAlive, try await process.monitor.queryMigrate().status != "completed" {
+            throw AgentProblem(
+                .conflict, .invalidRequest,
+                "the target still fetches memory of server \(server) from here: nothing is removed before it has all")
+        }
         try await clearSource()
     }
 
@@ -413,11 +418,6 @@ extension Guest {
     private func clearSource() async throws {
         if let process, process.isAlive, try await process.monitor.queryStatus().running {
             throw AgentProblem(.owned, .invalidRequest, "server \(server) runs here against its record: nothing is removed")
-        }
-        if known.postCopy == .begun, let process, process.isAlive, try await process.monitor.queryMigrate().status != "completed" {
-            throw AgentProblem(
-                .conflict, .invalidRequest,
-                "the target still fetches memory of server \(server) from here: nothing is removed before it has all")
         }
         await endMigrations()
         if let process, process.isAlive { try await process.end() }

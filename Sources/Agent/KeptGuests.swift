@@ -18,7 +18,7 @@ struct KeptGuests: Sendable {
     private func folder(_ id: String) -> String { "\(paths.kept)/\(id)" }
     private func note(_ id: String) -> String { "\(folder(id))/kept.json" }
 
-    /// Moves the attempt's disks, console, variables and QEMU's log aside. Done again it finds done what is done.
+    /// Moves the attempt's disks, with what lies beside them, console and QEMU's log aside. Done again it finds done what is done.
     func keep(_ guest: GuestDescription, of key: AttemptKey, paths guestPaths: GuestPaths, reason: Reason) async throws {
         let id = Self.id(guest.server, key)
         let folder = folder(id)
@@ -27,7 +27,7 @@ struct KeptGuests: Sendable {
             moves.append((try guestPaths.diskFolder(on: storage), try guestPaths.keptFolder(on: storage, id: id)))
         }
         let folders = [folder] + moves.map(\.to)
-        for path in [guestPaths.console, guestPaths.log, guestPaths.nvram] {
+        for path in [guestPaths.console, guestPaths.log] {
             moves.append((path, "\(folder)/\((path as NSString).lastPathComponent)"))
         }
         let kept = KeptGuest(
