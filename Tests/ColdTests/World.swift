@@ -119,6 +119,18 @@ struct FakeAgent: AgentOrders {
 
     private static func missing(_ what: String) -> AgentProblem { AgentProblem(.notFound, .invalidRequest, "no such \(what)") }
 
+    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds { throw Self.missing("order") }
+    func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport { throw Self.missing("order") }
+    func cpuFeatures(_ server: ServerID) async throws -> CPUFeaturesReport { throw Self.missing("order") }
+    func checkCPU(_ order: CPUCheckOrder) async throws -> CPUCheckReport { throw Self.missing("order") }
+    func awaitRehearsal(_ order: RehearsalOrder) async throws -> RehearsalPlace { throw Self.missing("order") }
+    func rehearse(_ server: ServerID, _ order: RehearseOrder) async throws -> RehearsalReport { throw Self.missing("order") }
+    func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport { throw Self.missing("order") }
+    func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport { throw Self.missing("order") }
+    func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport { throw Self.missing("order") }
+    func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport { throw Self.missing("order") }
+    func deleteKept(_ id: String) async throws { throw Self.missing("order") }
+
     func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport {
         try await fleet.call(name, "lend", epoch: order.epoch) { [name] world in
             if let known = world.nodes[name]?.loan, known.key == order.key {
