@@ -134,6 +134,8 @@ struct Stage: Sendable {
 
     func expireLeases() async throws {
         _ = try await store.database.write { try await $0.execute("UPDATE migrations SET lease_until = 0 WHERE active = 1") }
+        // A cleanup that a dead worker held is due when its lease ends.
+        _ = try await store.database.write { try await $0.execute("UPDATE cleanups SET due_at = 0 WHERE done_at IS NULL") }
     }
 
     // MARK: what is true
