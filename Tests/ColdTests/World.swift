@@ -213,21 +213,22 @@ struct FakeAgent: AgentOrders {
         }
     }
 
-    func discard(_ server: ServerID, _ order: DiscardOrder) async throws {
+    func discard(_ server: ServerID, _ order: DiscardOrder) async throws -> DiscardReport {
         try await fleet.call(name, "discard", epoch: order.epoch) { [name] world in
             switch order.end {
             case .source:
-                guard let loan = world.nodes[name]?.loan, loan.key == order.key else { return }
+                guard let loan = world.nodes[name]?.loan, loan.key == order.key else { return DiscardReport() }
                 if loan.phase == .lent { world.nodes[name]?.loan?.phase = .returned }
-                guard loan.phase == .yielded else { return }
+                guard loan.phase == .yielded else { return DiscardReport() }
                 world.nodes[name]?.loan = nil
                 world.nodes[name]?.hasFiles = false
             case .target:
-                guard world.nodes[name]?.incoming?.key == order.key else { return }
+                guard world.nodes[name]?.incoming?.key == order.key else { return DiscardReport() }
                 world.nodes[name]?.keepsCopies = order.keepsCopies == true
                 world.nodes[name]?.incoming = nil
                 world.nodes[name]?.hasFiles = false
             }
+            return DiscardReport()
         }
     }
 
