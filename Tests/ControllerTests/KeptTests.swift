@@ -2,6 +2,7 @@ import Client
 import Fleet
 import Foundation
 import HTTPTypes
+import Store
 import Testing
 
 @testable import Controller
