@@ -191,14 +191,7 @@ extension Guest {
             }
             switch record.tenure {
             case .home: throw AgentProblem(.owned, .invalidRequest, "server \(server) is on host \(host.configuration.name) already")
-            case .handedOver:
-                // A server has one unfinished migration: when another brings it back here, the one that took it away has ended, and where
-                // the server is was committed. What it left is in the way and may go now.
-                guard record.outgoing?.key.migration != order.key.migration else {
-                    throw AgentProblem(
-                        .conflict, .invalidRequest, "what server \(server) left here when it moved away is not cleaned up yet")
-                }
-                try await clearSource()
+            case .handedOver: try await makeWay(for: order.key)
             case .awaited: try await dropIncoming()
             case .none: break
             }
@@ -406,18 +399,30 @@ extension Guest {
         guard known.phase == .confirmed || known.phase == .handedOver else {
             throw AgentProblem(.owned, .invalidRequest, "server \(server) was not handed over: it runs here, or may")
         }
-        if known.postCopy == .begun, let process, process.isAlive, try await process.monitor.queryMigrate().status != "completed" {
-            throw AgentProblem(
-                .conflict, .invalidRequest,
-                "the target still fetches memory of server \(server) from here: nothing is removed before it has all")
-        }
         try await clearSource()
+    }
+
+    /// Removes what the server left when it moved away, for a migration that brings it back.
+    ///
+    /// A server has one unfinished migration: when another comes, the one that took it away has ended, and where it is was committed.
+    func makeWay(for key: AttemptKey) async throws {
+        let loan = record.loan.flatMap { $0.phase == .yielded ? $0 : nil }
+        guard let away = loan?.key ?? record.outgoing?.key, away.migration != key.migration else {
+            throw AgentProblem(.conflict, .invalidRequest, "what server \(server) left here when it moved away is not cleaned up yet")
+        }
+        if let loan { try await discardLent(loan) } else { try await clearSource() }
     }
 
     /// Has nothing left of a guest that was handed over.
     private func clearSource() async throws {
         if let process, process.isAlive, try await process.monitor.queryStatus().running {
             throw AgentProblem(.owned, .invalidRequest, "server \(server) runs here against its record: nothing is removed")
+        }
+        if record.outgoing?.postCopy == .begun, let process, process.isAlive, try await process.monitor.queryMigrate().status != "completed"
+        {
+            throw AgentProblem(
+                .conflict, .invalidRequest,
+                "the target still fetches memory of server \(server) from here: nothing is removed before it has all")
         }
         await endMigrations()
         if let process, process.isAlive { try await process.end() }

@@ -23,8 +23,7 @@ extension Guest {
             }
             switch record.tenure {
             case .home: throw AgentProblem(.owned, .invalidRequest, "server \(server) is on host \(host.configuration.name) already")
-            case .handedOver:
-                throw AgentProblem(.conflict, .invalidRequest, "what server \(server) left here when it moved away is not cleaned up yet")
+            case .handedOver: try await makeWay(for: order.key)
             case .awaited: try await dropIncoming(keepsCopies: true)
             case .none: break
             }

@@ -14,7 +14,7 @@ package enum Remedies {
             .otherTarget
         case .sourceLost, .switchoverTimeout, .connectionLost: .sameTarget
         // The guest's own doing, or what was asked for: the same again elsewhere.
-        case .guestStopped, .didNotConverge, .cancelled, .noHost, .invalidRequest, .hostNotDown, .localDisk: .none
+        case .guestStopped, .didNotConverge, .timedOut, .cancelled, .noHost, .invalidRequest, .hostNotDown, .localDisk: .none
         default: end == .target ? .otherTarget : .sameTarget
         }
     }
