@@ -7,7 +7,7 @@ import Testing
 @testable import godwit
 
 @Suite struct ListTests {
-    private func server(_ name: String, _ status: ServerStatus = .running, vcpus: Int = 1, host: String = "host1") -> ServerView {
+    private func server(_ name: String, _ status: ShownStatus = .running, vcpus: Int = 1, host: String = "host1") -> ServerView {
         ServerView(
             id: "id-\(name)", name: name, status: status, host: Named(id: "h-\(host)", name: host), vcpus: vcpus, memoryMB: 512,
             cpuModel: "qemu64-v1", machine: "pc-i440fx-7.2", accelerator: .tcg, firmware: .bios,
