@@ -67,10 +67,15 @@ package struct DirtyRateProbe: Sendable {
         _ = try await outcome()
         let perGiB = Self.samples * (1 << 30) / max(1, memoryBytes)
         let range = Self.samplesPerGiB
-        try await monitor.calcDirtyRate(seconds: seconds, samplePages: Int(min(range.upperBound, max(range.lowerBound, perGiB))))
+        do {
+            try await monitor.calcDirtyRate(seconds: seconds, samplePages: Int(min(range.upperBound, max(range.lowerBound, perGiB))))
+        } catch let error as QMPError {
+            // Somebody else was quicker: then theirs is as good.
+            guard try await monitor.queryDirtyRate().status == "measuring" else { throw error }
+        }
         let info = try await outcome()
         return DirtyWindow(
-            milliseconds: Int64(seconds) * 1000, bytes: min(memoryBytes, Int64(info.dirtyRate ?? 0) << 20 * Int64(info.calcTime)))
+            milliseconds: Int64(info.calcTime) * 1000, bytes: min(memoryBytes, Int64(info.dirtyRate ?? 0) << 20 * Int64(info.calcTime)))
     }
 
     private func outcome() async throws -> DirtyRateInfo {

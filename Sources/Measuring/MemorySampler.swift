@@ -1,6 +1,5 @@
 import AgentAPI
 package import Fleet
-import Foundation
 import Glibc
 import Hypervisor
 
@@ -101,11 +100,24 @@ package struct MemorySampler: Sendable {
         AgentProblem(.failed, .agentError, "the memory of process \(pid) cannot be looked at: \(systemMessage(errno))")
     }
 
+    /// Read to its end: the kernel gives such a file out in pieces, and a reader that takes a short piece for the last one sees half of it.
+    private static func whole(_ path: String, of pid: Int32) throws -> String {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw refusal(pid) }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 64 << 10)
+        while true {
+            let count = read(descriptor, &piece, piece.count)
+            guard count >= 0 else { throw refusal(pid) }
+            guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
+            bytes += piece[..<count]
+        }
+    }
+
     /// Where the guest's RAM begins in its QEMU: QEMU maps it in one piece with a guard page behind it, so that the size tells it.
     private static func mapping(_ pid: Int32, _ bytes: Int64) throws -> Int64 {
-        guard let text = FileManager.default.contents(atPath: "/proc/\(pid)/maps").map({ String(decoding: $0, as: UTF8.self) }) else {
-            throw refusal(pid)
-        }
+        let text = try whole("/proc/\(pid)/maps", of: pid)
         var best: (start: Int64, surplus: Int64)?
         for line in text.split(separator: "\n") {
             let words = line.split(separator: " ", maxSplits: 2)
