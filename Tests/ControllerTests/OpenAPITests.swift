@@ -56,7 +56,7 @@ struct OpenAPITests {
         }
         visit(document)
         #expect(Set(operations).count == operations.count)
-        #expect(operations.count == 36)
+        #expect(operations.count == 37)
     }
 
     private func keys<Key: CodingKey & CaseIterable>(_: Key.Type) -> Set<String> { Set(Key.allCases.map(\.stringValue)) }

@@ -21,6 +21,8 @@ extension HostView: Listed {
             Field("mem_taken", "memory_taken_mb", "mem_commit") { .number($0.memoryTakenMB) },
             Field("Storage_free") { .number($0.storages.reduce(0) { $0 + $1.freeBytes }) },
             Field("Inbound", "inbound_migrations") { .number(Int64($0.inboundMigrations)) },
+            Field("Outbound", "outbound_migrations") { .number(Int64($0.outboundMigrations)) },
+            Field("Failed_lately", "recent_failures") { .number(Int64($0.recentFailures)) },
             Field("Hypervisor", "host_type") { _ in .text("kvm") },
             Field("cpu_desc", "cpu_model") { FieldValue($0.cpuModel) },
             Field("cpu_microcode", "microcode") { FieldValue($0.microcode) },
