@@ -50,15 +50,27 @@ extension EndToEnd {
 
         @Test func `UEFI variables travel, and auto-start starts it there`() async throws {
             try await NetFleet.test { fleet in
-                let source = try await written(
-                    fleet, GuestRecipe(memoryMB: 192, diskDataMB: 16, options: ["--firmware", "uefi"]))
+                let source = try await fleet.createGuest(
+                    GuestRecipe(memoryMB: 192, diskDataMB: 16, boots: false, options: ["--firmware", "uefi"]))
+                try await fleet.command("server-start", "vm1")
+                try await eventually("the firmware keeps variables", within: .seconds(30)) {
+                    try fleet.files(in: "host1").contains { $0.lastPathComponent == "nvram.fd" }
+                }
+                try await fleet.command("server-stop", "vm1", "--force")
+                let file = try #require(try fleet.files(in: "host1").first { $0.lastPathComponent == "nvram.fd" })
+                // Something that no other host can have by itself, where the firmware keeps nothing.
+                let handle = try FileHandle(forUpdating: file)
+                let size = try handle.seekToEnd()
+                try handle.seek(toOffset: size - 16)
+                try handle.write(contentsOf: Data("GODWIT UEFI MARK".utf8))
+                try handle.close()
                 let migration = try await fleet.move("vm1", "--auto-start", "--prefer-host", "host2")
                 let end = try await fleet.arrive(migration.id)
                 #expect(end.targetHost?.name == "host2")
-                let now = try await fleet.ticking("vm1")
-                #expect(now.status == .running && now.host.name == "host2")
+                try await eventually("it is started", within: .seconds(60)) { try await fleet.server("vm1").status == .running }
                 try #expect(fleet.guests(of: source.id).keys.sorted() == ["host2"])
-                try #expect(fleet.files(in: "host2").contains { $0.lastPathComponent == "nvram.fd" })
+                let there = try #require(try fleet.files(in: "host2").first { $0.lastPathComponent == "nvram.fd" })
+                try #expect(Data(contentsOf: there).suffix(16) == Data("GODWIT UEFI MARK".utf8))
                 try await fleet.clean("host1", of: source)
             }
         }

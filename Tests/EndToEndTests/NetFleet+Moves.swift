@@ -78,11 +78,14 @@ extension NetFleet {
         }
     }
 
-    /// Stops a server's guest by its power button.
-    func stop(_ name: String) async throws {
-        let stopped = try await godwit("server-stop", name)
-        guard stopped.status == 0 else { throw Failure("server-stop: \(stopped.error)") }
+    /// Runs `godwit`, which must succeed.
+    func command(_ arguments: String...) async throws {
+        let answer = try await godwit(arguments)
+        guard answer.status == 0 else { throw Failure("\(arguments.joined(separator: " ")): \(answer.error)") }
     }
+
+    /// Stops a server's guest by its power button.
+    func stop(_ name: String) async throws { try await command("server-stop", name) }
 
     /// Bytes that a file takes on its file system.
     func allocated(_ file: URL) throws -> Int64 {

@@ -34,6 +34,8 @@ struct GuestRecipe: Sendable {
     var host = "host1"
     /// Port of this process on which heartbeats are listened to, for a fleet on loopback.
     var beatPort: Int?
+    /// Whether its kernel is booted directly, as it must be to work; without, a server has its firmware and disks alone.
+    var boots = true
     /// Whether the guest says nothing on the network by itself.
     var quiet = false
     /// More of the kernel's command line.
@@ -58,10 +60,14 @@ extension TestFleet {
             return ["--disk", content + disk]
         }
         let created = try await godwit(
-            ["server-create", recipe.name, "--memory-mb", String(recipe.memoryMB)] + disks + [
-                "--nic", "network=\(guestNetwork)", "--kernel", guest.appending(path: "vmlinuz").path, "--initrd",
-                guest.appending(path: "initrd.gz").path, "--append", append, "--prefer-host", recipe.host,
-            ] + recipe.options)
+            ["server-create", recipe.name, "--memory-mb", String(recipe.memoryMB)] + disks
+                + ["--nic", "network=\(guestNetwork)", "--prefer-host", recipe.host]
+                + (recipe.boots
+                    ? [
+                        "--kernel", guest.appending(path: "vmlinuz").path, "--initrd", guest.appending(path: "initrd.gz").path, "--append",
+                        append,
+                    ] : [])
+                + recipe.options)
         guard created.status == 0 else { throw Failure("server-create: \(created.error)") }
         return try await server(recipe.name)
     }
