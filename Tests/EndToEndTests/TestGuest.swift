@@ -89,7 +89,7 @@ extension TestFleet {
     func ticking(_ name: String) async throws -> ServerView {
         let view = try await server(name)
         try await eventually("the guest ticks", within: .seconds(90)) { try console(of: view).contains("GODWIT tick=10 ") }
-        return view
+        return try await server(name)
     }
 
     /// Creates and starts a server with the test guest on host1, and waits until it works.
