@@ -50,14 +50,18 @@ extension Guest {
             if order.bases == nil, let outgoing = record.outgoing, !outgoing.isOver {
                 throw AgentProblem(.conflict, .invalidRequest, "a live migration takes server \(guest.name) away: cancel it first")
             }
+            if order.bases == nil {
+                try await requireOwned(guest)
+                try requireFiles(of: guest)
+            }
             // Of a migration or attempt that is over, or this epoch would not be in force.
             try await endLoan()
-            let (paths, host) = (paths, host)
+            let paths = paths
             let files = try await offloaded {
                 if let names = order.bases {
-                    return try LentFiles.bases(of: guest, only: names, paths) { host.isLocal($0) }
+                    return try LentFiles.bases(of: guest, only: names, paths)
                 }
-                return try LentFiles.all(of: guest, paths) { host.isLocal($0) }
+                return try LentFiles.all(of: guest, paths)
             }
             let begun = LoanRecord(
                 epoch: order.epoch, key: order.key, phase: .lent, enableTLS: order.enableTLS, isOfBases: order.bases != nil, port: 0,
@@ -77,7 +81,7 @@ extension Guest {
     }
 
     /// Ends the daemon, whatever the record says.
-    private func endLoan() async throws {
+    func endLoan() async throws {
         if let loan {
             await loan.end()
         } else {

@@ -29,6 +29,7 @@ extension Guest {
             }
             try host.check(order.description)
             for disk in order.description.disks { _ = try paths.disk(disk) }
+            try requireFiles(of: order.description)
             let hasCopies = record.kept != nil
             let begun = IncomingRecord(
                 epoch: order.epoch, key: order.key, phase: .prepared, source: order.source,
@@ -59,7 +60,8 @@ extension Guest {
         await driver.start()
     }
 
-    /// Owns a server whose files are all here. It stays stopped.
+    /// Owns a server whose files are all here. It stays stopped. That it does is told on shared storages after it is written down here, as in a
+    /// live migration.
     func takeStopped(_ order: HandoverOrder) async throws -> IncomingReport {
         let key = order.key
         try await ledger.change { record in
@@ -76,7 +78,7 @@ extension Guest {
             }
             incoming.phase = .owned
             record.incoming = incoming
-            record.tenure = .home
+            record.own(under: order.epoch)
             record.desired = .stopped
             record.epoch = max(record.epoch, order.epoch)
         }
@@ -84,11 +86,11 @@ extension Guest {
         return try incomingNow(key)
     }
 
-    /// Removes what was begun of base images. Those that are whole stay: others may rest on them.
+    /// Removes what was begun of base images on storages of this host's own. Those that are whole stay: others may rest on them.
     func removeBaseCopies(of guest: GuestDescription) async throws {
         let paths = paths
         try await offloaded {
-            for disk in guest.disks {
+            for disk in guest.disks where !paths.isShared(disk.storage) {
                 for base in disk.bases ?? [] {
                     let path = "\(try paths.storageFolder(disk.storage))/\(LentFiles.bases)/\(base.name).\(guest.server)"
                     for suffix in [".partial", ".copy"] { unlink(path + suffix) }

@@ -63,6 +63,7 @@ extension Guest {
             if isInDoubt {
                 isInDoubt = false
                 await resumeMigrations(adopted: true)
+                await resumeLoan()
             }
             ownerTrouble = nil
         } catch is CancellationError {
@@ -109,6 +110,7 @@ extension Guest {
             $0.lost = GuestRecord.Lost(owner: owner, endedGuest: endedGuest)
             $0.forget()
         }
+        try await endLoan()
     }
 
     /// The source's end of a rescue, once its host is back: whatever guest is still here is ended, and no disk is touched.

@@ -9,12 +9,12 @@ enum LentFiles {
     /// The folder of base images on a storage.
     static let bases = ".base"
 
-    /// All that a stopped server keeps here: the folder of its disks on every local storage, the base images that they rest on, and what the
-    /// agent's own folder has of its firmware and TPM.
-    /// - Throws: ``AgentProblem``: `base-missing`, `disk-error`.
-    static func all(of guest: GuestDescription, _ paths: GuestPaths, isLocal: (String) -> Bool) throws -> [LentFile] {
+    /// All that a stopped server keeps here and no other host sees: its folder on every local storage, the base images that its disks there rest
+    /// on, and what the agent's own folder has of the firmware and TPM of a server without disks.
+    /// - Throws: ``AgentProblem``: `base-missing`, `disk-error`; of kind `invalid` when this host has not all the storages.
+    static func all(of guest: GuestDescription, _ paths: GuestPaths) throws -> [LentFile] {
         var files: [LentFile] = []
-        for storage in Set(guest.disks.map(\.storage)).sorted() where isLocal(storage) {
+        for storage in Set(guest.disks.map(\.storage)).sorted() where !paths.isShared(storage) {
             let folder = try paths.storageFolder(storage)
             for path in try regularFiles(below: "\(folder)/\(guest.server)") where !isOurs(path) {
                 files.append(
@@ -22,13 +22,14 @@ enum LentFiles {
                         "\(folder)/\(guest.server)/\(path)", name: "\(storage)/\(path)", storage: storage, path: "\(guest.server)/\(path)"))
             }
         }
-        for disk in guest.disks where isLocal(disk.storage) {
+        for disk in guest.disks where !paths.isShared(disk.storage) {
             guard files.contains(where: { $0.storage == disk.storage && $0.path == "\(guest.server)/\(disk.name).\(disk.format.rawValue)" })
             else {
                 throw AgentProblem(.failed, .diskError, "\(try paths.disk(disk)) is missing")
             }
         }
-        files += try bases(of: guest, only: nil, paths, isLocal: isLocal)
+        files += try bases(of: guest, only: nil, paths)
+        guard guest.disks.isEmpty else { return files }
         for path in try regularFiles(below: paths.folder) where path == "nvram.fd" || path.hasPrefix("tpm/") {
             files.append(try look("\(paths.folder)/\(path)", name: "state/\(path)", storage: nil, path: path))
         }
@@ -37,11 +38,9 @@ enum LentFiles {
 
     /// The base images on local storages.
     /// - Parameter names: only these; all when nil.
-    static func bases(
-        of guest: GuestDescription, only names: [String]?, _ paths: GuestPaths, isLocal: (String) -> Bool
-    ) throws -> [LentFile] {
+    static func bases(of guest: GuestDescription, only names: [String]?, _ paths: GuestPaths) throws -> [LentFile] {
         var files: [LentFile] = []
-        for disk in guest.disks where isLocal(disk.storage) {
+        for disk in guest.disks where !paths.isShared(disk.storage) {
             for base in disk.bases ?? [] where names?.contains(base.name) ?? true {
                 let path = "\(bases)/\(base.name)"
                 guard !files.contains(where: { $0.storage == disk.storage && $0.path == path }) else { continue }
@@ -56,6 +55,25 @@ enum LentFiles {
             }
         }
         return files
+    }
+
+    /// Both ends of a cold migration must leave the same files alone.
+    /// - Throws: ``AgentProblem`` `not-shared` when the source lends what this host has on a shared storage, or does not lend a local disk.
+    static func require(_ files: [LentFile], toMake guest: GuestDescription, _ paths: GuestPaths) throws {
+        if let file = files.first(where: { $0.storage.map(paths.isShared) ?? false }) {
+            throw AgentProblem(
+                .failed, .notShared,
+                "the source lends \(file.path) of storage \(file.storage ?? ""), which is shared on this host: give the storage the same kind on both hosts"
+            )
+        }
+        for disk in guest.disks where !paths.isShared(disk.storage) {
+            let path = "\(guest.server)/\(disk.name).\(disk.format.rawValue)"
+            if files.contains(where: { $0.storage == disk.storage && $0.path == path }) { continue }
+            throw AgentProblem(
+                .failed, .notShared,
+                "the source does not lend disk \(disk.name), and its storage \(disk.storage) is not shared on this host: give the storage the same kind on both hosts"
+            )
+        }
     }
 
     /// Where a lent file lies, or is to lie, on this host.

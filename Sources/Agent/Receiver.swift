@@ -140,6 +140,7 @@ actor Receiver {
     /// What is to be copied: planned once, for the files do not change while they are lent.
     private func plan(_ loan: LoanReport) async throws -> CopySet {
         if let set { return set }
+        if let guest = ledger.record.description { try LentFiles.require(loan.files, toMake: guest, paths) }
         files = loan.files
         var wanted: [FileToCopy] = []
         var needed: [String: Int64] = [:]

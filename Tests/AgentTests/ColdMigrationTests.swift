@@ -8,7 +8,7 @@ import Testing
 @testable import Hypervisor
 
 /// The test as the worker that has a stopped server copied from one agent to the other.
-private struct ColdMover {
+struct ColdMover {
     let source: TestHost
     let target: TestHost
     let server: ServerID

@@ -9,13 +9,18 @@ import Testing
 @testable import Cold
 
 @Suite struct ColdPlanTests {
+    /// Of a run without trouble.
+    private static let orders = [
+        "host1 prove write", "host2 prove look", "host1 prove remove", "host1 lend", "host2 receive", "host1 yield", "host2 handOver",
+        "host1 discard",
+    ]
+
     @Test func `moves a stopped server, and the history says how`() async throws {
         try await Stage.run { stage in
             let row = try await stage.runToEnd()
             #expect(row.state == .ready && row.attempt == 1)
             #expect(try await stage.isWhole(on: "host2"))
-            #expect(
-                stage.fleet.log == ["host1 lend", "host2 receive", "host1 yield", "host2 handOver", "host1 discard"])
+            #expect(stage.fleet.log == Self.orders)
             let history = try await stage.store.history(of: row.id)
             #expect(history.filter { $0.from != $0.to }.map(\.to) == [.pending, .scheduling, .syncingDisk, .switching, .ready])
             let last = try #require(history.last { $0.to == .ready })
@@ -34,13 +39,49 @@ import Testing
         }
     }
 
-    @Test(arguments: ["pool", nil]) func `without local disks nothing is synced`(storage: String?) async throws {
-        try await Stage.run(storage: storage) { stage in
+    @Test(arguments: [["pool"], []]) func `without local disks nothing is synced`(storages: [String]) async throws {
+        try await Stage.run(storages: storages) { stage in
             let row = try await stage.runToEnd()
             #expect(row.state == .ready)
             #expect(try await stage.isWhole(on: "host2"))
+            #expect(stage.fleet.log == (storages.isEmpty ? Array(Self.orders.dropFirst(3)) : Self.orders))
             let history = try await stage.store.history(of: row.id)
             #expect(history.filter { $0.from != $0.to }.map(\.to) == [.pending, .scheduling, .switching, .ready])
+        }
+    }
+
+    @Test func `of a local and a shared disk one is synced, and the other one proven`() async throws {
+        try await Stage.run(storages: ["pool", "local"]) { stage in
+            let row = try await stage.runToEnd()
+            #expect(row.state == .ready && row.attempt == 1)
+            #expect(try await stage.isWhole(on: "host2"))
+            #expect(stage.fleet.log == Self.orders)
+            let history = try await stage.store.history(of: row.id)
+            #expect(history.filter { $0.from != $0.to }.map(\.to) == [.pending, .scheduling, .syncingDisk, .switching, .ready])
+        }
+    }
+
+    @Test(arguments: [["pool"], ["local", "pool"]])
+    func `a storage that is shared by name alone: nothing is lent to that host, and another one is taken`(storages: [String])
+        async throws
+    {
+        try await Stage.run(storages: storages) { stage in
+            stage.fleet.world.withLock { $0.nodes["host2"]?.sees = [] }
+            let row = try await stage.runToEnd()
+            #expect(row.state == .ready && row.attempt == 2 && row.excluded.count == 1)
+            #expect(try await stage.isWhole(on: "host3"))
+            let onHost2 = stage.fleet.log.filter { $0.hasPrefix("host2") }
+            #expect(onHost2 == ["host2 prove look"])
+        }
+    }
+
+    @Test func `nowhere the same storage: failed, the source as it was`() async throws {
+        try await Stage.run(hosts: ["host1", "host2"], storages: ["pool"]) { stage in
+            stage.fleet.world.withLock { $0.nodes["host2"]?.storages["pool"] = .local }
+            let row = try await stage.runToEnd()
+            #expect(row.state == .failed && row.reason?.code == .notShared)
+            #expect(try await stage.isWhole(on: "host1"))
+            #expect(!stage.fleet.log.contains { $0.hasSuffix("lend") })
         }
     }
 
@@ -147,7 +188,7 @@ import Testing
     }
 
     /// Every call of an agent of a run without trouble has a number; two more than there are.
-    private static let calls = 1...18
+    private static let calls = 1...24
 
     @Test(arguments: calls) func `a worker that dies at any call leaves nothing behind that the next does not finish`(at call: Int)
         async throws

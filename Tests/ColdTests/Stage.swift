@@ -21,7 +21,7 @@ struct Stage: Sendable {
     let steps: StepSettings
 
     static func run(
-        hosts names: [String] = ["host1", "host2", "host3"], storage: String? = "local",
+        hosts names: [String] = ["host1", "host2", "host3"], storages: [String] = ["local"],
         _ body: (Stage) async throws -> Void
     ) async throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "cold-\(UUID().uuidString)")
@@ -29,7 +29,7 @@ struct Stage: Sendable {
         defer { try? FileManager.default.removeItem(at: folder) }
         let database = try await SQLiteDatabase.open(path: folder.appending(path: "store.sqlite").path)
         do {
-            try await body(Stage(Store(database), names, storage: storage))
+            try await body(Stage(Store(database), names, storages: storages))
         } catch {
             await database.close()
             throw error
@@ -37,7 +37,7 @@ struct Stage: Sendable {
         await database.close()
     }
 
-    private init(_ store: Store, _ names: [String], storage: String?) async throws {
+    private init(_ store: Store, _ names: [String], storages: [String]) async throws {
         self.store = store
         var hosts: [Fleet.Host] = []
         for (number, name) in names.enumerated() {
@@ -56,7 +56,9 @@ struct Stage: Sendable {
                 description: GuestDescription(
                     server: id, name: "vm1", vcpus: 1, memoryBytes: 8 << 30, cpuModel: "qemu64-v1", machine: "pc-i440fx-7.2",
                     accelerator: .tcg, firmware: .bios, boot: nil,
-                    disks: storage.map { [.init(name: "disk0", sizeBytes: 1 << 20, format: .qcow2, bus: .virtioBlk, storage: $0)] } ?? [],
+                    disks: storages.enumerated().map { number, storage in
+                        .init(name: "disk\(number)", sizeBytes: 1 << 20, format: .qcow2, bus: .virtioBlk, storage: storage)
+                    },
                     cdrom: nil, nics: []),
                 note: nil, createdAt: .now), owner: "test", leaseMS: 60_000)
         try await store.finishOperation(id, epoch: created.epoch, status: .ready, note: nil)

@@ -9,6 +9,9 @@ struct World {
         /// The server may be started here.
         var isHome = false
         var hasFiles = false
+        var storages: [String: Storage.Kind] = ["local": .local, "pool": .shared]
+        /// Names of the storages that are the same as the source's.
+        var sees: Set<String> = ["pool"]
         var loan: LoanReport?
         var incoming: IncomingReport?
         var keepsCopies = false
@@ -127,9 +130,20 @@ struct FakeAgent: AgentOrders {
     func rehearse(_ server: ServerID, _ order: RehearseOrder) async throws -> RehearsalReport { throw Self.missing("order") }
     func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport { throw Self.missing("order") }
     func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport { throw Self.missing("order") }
-    func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport { throw Self.missing("order") }
     func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport { throw Self.missing("order") }
     func deleteKept(_ id: String) async throws { throw Self.missing("order") }
+
+    func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport {
+        try await fleet.call(name, "prove \(order.act.rawValue)", epoch: order.epoch) { [name] world in
+            let node = world.nodes[name, default: World.Node()]
+            var report = ProofReport(storages: [:])
+            for storage in order.storages {
+                let isSeen = order.act != .remove && (order.act == .write || node.sees.contains(storage))
+                report.storages[storage] = ProofReport.Finding(kind: node.storages[storage], isSeen: isSeen)
+            }
+            return report
+        }
+    }
 
     func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport {
         try await fleet.call(name, "lend", epoch: order.epoch) { [name] world in

@@ -4,7 +4,8 @@ import Fleet
 package import Steps
 package import Store
 
-/// The plan of a cold migration: place, have the stopped server's files lent, have them copied and verified, hand the server over, commit.
+/// The plan of a cold migration: place, prove what is shared, have the stopped server's other files lent, have them copied
+/// and verified, hand the server over, commit.
 ///
 /// A server whose disks are all shared goes the same way with nothing to copy.
 package enum ColdPlan {
@@ -15,7 +16,8 @@ package enum ColdPlan {
         return Plan(
             mode: .cold,
             steps: [
-                PlaceStep(ground: ground), LendStep(ground: ground), ReceiveStep(ground: ground), HandOverStep(ground: ground),
+                PlaceStep(ground: ground), ProveSharedStep(ground: ground), LendStep(ground: ground), ReceiveStep(ground: ground),
+                HandOverStep(ground: ground),
                 CommitStep(ground: ground, figures: ReceiveStep.figures),
             ],
             statusWhileMoving: .migrating,
