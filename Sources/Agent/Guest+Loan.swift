@@ -52,12 +52,12 @@ extension Guest {
             }
             // Of a migration or attempt that is over, or this epoch would not be in force.
             try await endLoan()
-            let (paths, host) = (paths, host)
+            let paths = paths
             let files = try await offloaded {
                 if let names = order.bases {
-                    return try LentFiles.bases(of: guest, only: names, paths) { host.isLocal($0) }
+                    return try LentFiles.bases(of: guest, only: names, paths) { !paths.isShared($0) }
                 }
-                return try LentFiles.all(of: guest, paths) { host.isLocal($0) }
+                return try LentFiles.all(of: guest, paths) { !paths.isShared($0) }
             }
             let begun = LoanRecord(
                 epoch: order.epoch, key: order.key, phase: .lent, enableTLS: order.enableTLS, isOfBases: order.bases != nil, port: 0,

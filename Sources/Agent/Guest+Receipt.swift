@@ -29,6 +29,7 @@ extension Guest {
             }
             try host.check(order.description)
             for disk in order.description.disks { _ = try paths.disk(disk) }
+            try requireFiles(of: order.description)
             let hasCopies = record.kept != nil
             let begun = IncomingRecord(
                 epoch: order.epoch, key: order.key, phase: .prepared, source: order.source,
@@ -76,7 +77,7 @@ extension Guest {
             }
             incoming.phase = .owned
             record.incoming = incoming
-            record.tenure = .home
+            record.own(under: order.epoch)
             record.desired = .stopped
             record.epoch = max(record.epoch, order.epoch)
         }

@@ -23,9 +23,6 @@ struct HostContext: Sendable {
     /// QEMU's own program to lend files with.
     var storageDaemon: String { "qemu-storage-daemon" }
 
-    /// Whether what lies on that storage is this host's alone.
-    func isLocal(_ storage: String) -> Bool { configuration.storages.contains { $0.name == storage } }
-
     /// The description with everything pinned that an owner may leave open, so that it stays the same for the server's life and on every host;
     /// and sentences about what was changed.
     /// - Throws: ``AgentProblem`` of kind `invalid` when no guest can be made of it here.
