@@ -145,6 +145,13 @@ actor Receiver {
         var wanted: [FileToCopy] = []
         var needed: [String: Int64] = [:]
         for file in loan.files {
+            if let storage = file.storage, paths.isShared(storage) {
+                // It could be the very file that is to be read.
+                throw AgentProblem(
+                    .failed, .notShared,
+                    "storage \(storage) is the source's own and shared on host \(host.configuration.name): give both hosts the same kind of it"
+                )
+            }
             let path = try LentFiles.path(of: file, paths)
             let isBase = file.path.hasPrefix(LentFiles.bases + "/")
             if isBase, access(path, F_OK) == 0 { continue }

@@ -91,7 +91,7 @@ struct ColdMigrationTests {
             let mover = ColdMover(server, from: hosts[0], to: hosts[1])
             let loan = try await mover.lend()
             #expect(loan.phase == .lent && loan.files.count == 2 && loan.port != 0)
-            await #expect { try await hosts[0].orders.start(server, StartOrder(epoch: Epoch(11))) } throws: {
+            await #expect { try await hosts[0].orders.start(server, StartOrder(epoch: mover.epoch)) } throws: {
                 "\($0)".contains("cancel the migration first")
             }
             try await mover.receive()
@@ -99,7 +99,7 @@ struct ColdMigrationTests {
             let receipt = try #require(report.receipt)
             #expect(receipt.bytesVerified == receipt.bytesTotal && receipt.bytesFetched == receipt.bytesTotal)
             #expect(receipt.bytesTotal < 40 * Self.mebibyte)
-            await #expect(throws: AgentProblem.self) { try await hosts[1].orders.start(server, StartOrder(epoch: Epoch(11))) }
+            await #expect(throws: AgentProblem.self) { try await hosts[1].orders.start(server, StartOrder(epoch: mover.epoch)) }
             #expect(try await mover.handOver().phase == .owned)
             #expect(try await files(server, on: hosts[1]) == before)
             await #expect(throws: AgentProblem.self) { try await hosts[0].orders.start(server, StartOrder(epoch: Epoch(12))) }
@@ -235,6 +235,31 @@ struct ColdMigrationTests {
             try await hosts[0].orders.discard(server, DiscardOrder(epoch: mover.epoch, key: mover.key, end: .source))
             #expect(try await hosts[0].orders.loan(server, mover.key).phase == .returned)
             #expect(try await files(server, on: hosts[0]).count == 2)
+        }
+    }
+
+    @Test func `of mixed disks only the local one is copied, and the shared one is left as it is`() async throws {
+        try await withHosts("h1", "h2") { hosts in
+            let server = ServerID.unique()
+            var description = TestGuest.description(server, disks: 2)
+            description.disks[0].storage = "shared"
+            _ = try await hosts[0].orders.define(server, DefineOrder(epoch: Epoch(1), description: description))
+            let shared = try #require(hosts[0].configuration.storages.last?.path) + "/\(server)/disk0.qcow2"
+            func inode() throws -> UInt64 {
+                var status = stat()
+                guard stat(shared, &status) == 0 else { throw TestFailure("\(shared) is gone") }
+                return UInt64(status.st_ino)
+            }
+            let before = try inode()
+            let mover = ColdMover(server, from: hosts[0], to: hosts[1])
+            #expect(try await mover.lend().files.map(\.name) == ["local/disk1.qcow2"])
+            try await mover.receive()
+            try await mover.incoming()
+            #expect(try await mover.handOver().phase == .owned)
+            try await hosts[0].orders.discard(server, DiscardOrder(epoch: mover.epoch, key: mover.key, end: .source))
+            #expect(try inode() == before)
+            #expect(try await hosts[1].orders.start(server, StartOrder(epoch: Epoch(11))).summary.status == .running)
+            await #expect(throws: AgentProblem.self) { try await hosts[0].orders.start(server, StartOrder(epoch: Epoch(11))) }
         }
     }
 }
