@@ -179,7 +179,6 @@ struct CopyTests {
             // A token bucket lets a second's worth through ahead of its time.
             #expect(early.bytesFetched > 0 && early.bytesFetched <= rate * (elapsed + 1000) / 1000, "\(early) after \(elapsed) ms")
             await set.setRate(nil)
-            let changed = ContinuousClock.now
             try await copied
             #expect(begin.duration(to: .now) < .seconds(10))
         }
