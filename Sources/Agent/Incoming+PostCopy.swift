@@ -64,8 +64,14 @@ extension Incoming {
             do { try await monitor.closeDescriptor(name) } catch let error as QMPError where error.code == .command {}
             throw error
         }
-        let deadline = ContinuousClock.now.advanced(by: .seconds(60))
-        while try await monitor.queryMigrate().status == "postcopy-recover", ContinuousClock.now < deadline {
+        // A TLS handshake comes before QEMU's state moves.
+        let begin = ContinuousClock.now
+        loop: while true {
+            switch try await monitor.queryMigrate().status {
+            case "postcopy-recover" where begin.duration(to: .now) < .seconds(60): break
+            case "postcopy-paused" where begin.duration(to: .now) < .seconds(10): break
+            default: break loop
+            }
             try await Task.sleep(for: .milliseconds(20))
         }
         socket.release()

@@ -37,8 +37,7 @@ extension Outgoing {
             watched.change { $0.postCopy = .interrupted }
         }
         do {
-            let report = try await host.peers.agent(at: leave.targetAgentURL).incoming(server, key, seen: 0, waitMS: 0)
-            if report.postCopy == .lost {
+            if try await isLost(at: leave.targetAgentURL) {
                 isTargetLost = true
                 return .again
             }
@@ -54,11 +53,25 @@ extension Outgoing {
             }
             try await monitor.migrate(uri: "fd:" + name, resume: true)
             sockets = [socket]
-            return .pause(.milliseconds(50))
+            // A TLS handshake comes before QEMU's state moves; another connection meanwhile would spoil both.
+            let deadline = ContinuousClock.now.advanced(by: .seconds(10))
+            while try await monitor.queryMigrate().status == "postcopy-paused", ContinuousClock.now < deadline {
+                try await Task.sleep(for: .milliseconds(20))
+            }
+            return .again
         } catch let problem as AgentProblem {
             logger.info("post-copy is not joined yet", metadata: ["problem": .stringConvertible(problem)])
             if watched.value.reason != problem.reason { show(.confirmed) { $0.reason = problem.reason } }
             return .pause(.milliseconds(500))
+        }
+    }
+
+    /// Whether the target's agent says so; one that does not answer says nothing.
+    private func isLost(at url: String) async throws -> Bool {
+        do {
+            return try await host.peers.agent(at: url).incoming(server, key, seen: 0, waitMS: 0).postCopy == .lost
+        } catch let problem as AgentProblem where problem.kind == .unreachable {
+            return false
         }
     }
 

@@ -168,6 +168,9 @@ extension Outgoing {
         } else {
             try await migrateByDescriptor(record, monitor)
         }
+        // Now what QEMU says is about this attempt, also when it failed before the next look.
+        try await change { $0.phase = .memory }
+        show(.memory)
         tell(policy.opening)
         try await keep(policy)
     }

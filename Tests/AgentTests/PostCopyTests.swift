@@ -15,7 +15,7 @@ struct PostCopyTests {
     /// The target runs the guest, and much of its memory is still at the source.
     static func begin(
         _ hosts: [TestHost], streams: StreamOptions = StreamOptions(isPostCopyAllowed: true)
-    ) async throws -> (Mover, CuttableLink, boot: String?) {
+    ) async throws -> (Mover, CuttableLink, boot: String?, Endpoints) {
         let server = ServerID.unique()
         let description = TestGuest.description(server, parameters: "godwit.dirty_mb_s=60 godwit.dirty_set_mb=32")
         let report = try await boot(description, on: hosts[0])
@@ -29,7 +29,7 @@ struct PostCopyTests {
         try await mover.sendMemory(
             endpoints, bandwidth: slow, rules: ConvergenceRules(downtimeLimitMS: 30, autoConverge: false, postCopy: true))
         try await mover.outgoing(.confirmed, within: .seconds(150))
-        return (mover, link, TestGuest.tick(report.consoleLog)?["boot"])
+        return (mover, link, TestGuest.tick(report.consoleLog)?["boot"], endpoints)
     }
 
     static func sourcesSide(_ mover: Mover) async throws -> OutgoingReport {
@@ -55,7 +55,7 @@ struct PostCopyTests {
 
     @Test func `ends what does not converge, and the source stays until all is fetched`() async throws {
         try await withHosts("a", "b") { hosts in
-            let (mover, link, boot) = try await Self.begin(hosts)
+            let (mover, link, boot, _) = try await Self.begin(hosts)
             defer { link.end() }
             let report = try await Self.sourcesSide(mover)
             #expect(report.postCopy == .fetching)
@@ -75,7 +75,7 @@ struct PostCopyTests {
 
     @Test func `is joined anew after cuts, by agents that were restarted meanwhile`() async throws {
         try await withHosts("a", "b") { hosts in
-            let (mover, link, boot) = try await Self.begin(hosts)
+            let (mover, link, boot, endpoints) = try await Self.begin(hosts)
             defer { link.end() }
             link.cut()
             try await eventually("both ends know of the cut", within: .seconds(30)) {
@@ -90,6 +90,8 @@ struct PostCopyTests {
                 try await host.stop()
                 try await host.start()
             }
+            // The agents of a test come back at other addresses.
+            try await mover.sendMemory(endpoints, bandwidth: Self.slow)
             link.mend()
             try await eventually("it is joined", within: .seconds(30)) {
                 try await Self.sourcesSide(mover).events.contains { $0.reason.message.contains("joined again") }
@@ -103,7 +105,7 @@ struct PostCopyTests {
 
     @Test func `goes encrypted, a cut included`() async throws {
         try await withHosts("a", "b") { hosts in
-            let (mover, link, boot) = try await Self.begin(hosts, streams: StreamOptions(isEncrypted: true, isPostCopyAllowed: true))
+            let (mover, link, boot, _) = try await Self.begin(hosts, streams: StreamOptions(isEncrypted: true, isPostCopyAllowed: true))
             defer { link.end() }
             link.cut()
             try await eventually("the source knows of the cut", within: .seconds(30)) {
@@ -116,7 +118,7 @@ struct PostCopyTests {
 
     @Test func `says that memory is lost when the source's QEMU ends too soon`() async throws {
         try await withHosts("a", "b") { hosts in
-            let (mover, link, _) = try await Self.begin(hosts)
+            let (mover, link, _, _) = try await Self.begin(hosts)
             defer { link.end() }
             let pid = try #require(try await hosts[0].orders.host().guests.first?.pid)
             kill(pid, SIGKILL)
@@ -139,7 +141,7 @@ struct PostCopyTests {
 
     @Test func `says that memory is lost when the target's QEMU ends too soon`() async throws {
         try await withHosts("a", "b") { hosts in
-            let (mover, link, _) = try await Self.begin(hosts)
+            let (mover, link, _, _) = try await Self.begin(hosts)
             defer { link.end() }
             let pid = try #require(try await hosts[1].orders.host().guests.first?.pid)
             kill(pid, SIGKILL)

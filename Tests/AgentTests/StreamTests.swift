@@ -15,6 +15,7 @@ struct StreamTests {
         let server = ServerID.unique()
         let parameters = "godwit.dirty_mb_s=10 godwit.dirty_set_mb=8" + (disks == 0 ? " godwit.disk=none" : "")
         let report = try await boot(TestGuest.description(server, disks: disks, parameters: parameters), on: hosts[0])
+        let boot = TestGuest.tick(report.consoleLog)?["boot"]
         var mover = Mover(server, from: hosts[0], to: hosts[1])
         mover.streams = streams
         let endpoints = try await mover.prepare()
@@ -24,7 +25,7 @@ struct StreamTests {
         try await mover.outgoing(.confirmed)
         try await mover.incoming(.running)
         let there = try await hosts[1].orders.guest(server)
-        try await MigrationFaultTests.expectTicking(there.consoleLog, boot: TestGuest.tick(report.consoleLog)?["boot"])
+        try await MigrationFaultTests.expectTicking(there.consoleLog, boot: boot)
         try await hosts[0].orders.discard(server, DiscardOrder(epoch: mover.epoch, key: mover.key, end: .source))
         // And back, in the clear: what the first move set up does not stick.
         let back = Mover(server, from: hosts[1], to: hosts[0], migration: .unique())
@@ -34,7 +35,7 @@ struct StreamTests {
         try await back.sendMemory(others)
         try await back.outgoing(.confirmed)
         let home = try await hosts[0].orders.guest(server)
-        try await MigrationFaultTests.expectTicking(home.consoleLog, boot: TestGuest.tick(report.consoleLog)?["boot"])
+        try await MigrationFaultTests.expectTicking(home.consoleLog, boot: boot)
     }
 
     @Test func `go encrypted, by the agents' own certificates`() async throws {
