@@ -37,10 +37,10 @@ extension EndToEnd {
                 // A small file system that only host2 sees; room enough by the look of it.
                 let storage = fleet.path("host2/local")
                 let inside = try fleet.host("host2").command()
-                try await #expect(execute(inside + ["mount", "-t", "tmpfs", "-o", "size=600M", "small", storage]).status == 0)
+                try await #expect(execute(inside + ["mount", "-t", "tmpfs", "-o", "size=1300M", "small", storage]).status == 0)
                 try await eventually("host2's room is known", within: .seconds(60)) {
                     try await fleet.hosts().contains {
-                        $0.name == "host2" && $0.storages.contains { $0.name == "local" && $0.freeBytes < 700 << 20 }
+                        $0.name == "host2" && $0.storages.contains { $0.name == "local" && $0.freeBytes < 1400 << 20 }
                     }
                 }
                 let options = ["--prefer-host", "host2", "--max-bandwidth-mb", "20"]
