@@ -145,7 +145,7 @@ extension TestFleet {
         if view.host.id != source.host.id { #expect(!text.contains("GODWIT start"), "the guest was booted again") }
         try await check("check-console", view.consoleLog ?? "", "--partial")
         let acknowledged = text.split(separator: " record=").last.flatMap { UInt64($0.prefix { $0.isNumber }) } ?? 0
-        let disk = try #require(try disks(of: view.id, on: view.host.name).min { $0.path < $1.path })
+        let disk = try #require(try disks(of: view.id, on: view.host.name).min { $0.lastPathComponent < $1.lastPathComponent })
         try await check("check-records", disk.path, "--at-least", String(max(acknowledged, heard)))
     }
 
