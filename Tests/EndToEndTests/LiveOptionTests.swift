@@ -166,7 +166,7 @@ extension EndToEnd {
                         "vm1", "--prefer-host", "host2", "--max-bandwidth-mb", "20", "--no-auto-converge", "--timeout", "25s")
                     let (code, sentence) = try await fleet.lose(hopeless.id)
                     print("outside: not converging: \(code): \(sentence)")
-                    #expect(["did-not-converge", "timeout", "deadline"].contains { code.contains($0) }, "\(code)")
+                    #expect(["did-not-converge", "timed-out"].contains(code), "\(code)")
                     try await #expect(fleet.server("vm1").host.name == "host1")
                     try await fleet.clean("host2", of: source)
                     let quick = try await fleet.migrate(
@@ -192,23 +192,6 @@ extension EndToEnd {
                         })
                 }
                 try await fleet.proveWhole("vm1", source: source, heard: heard)
-            }
-        }
-
-        @Test func `a failed target is kept on demand, listed, and in nobody's way`() async throws {
-            try await NetFleet.test { fleet in
-                let source = try await fleet.startGuest(GuestRecipe(memoryMB: 192, dirtyMBs: 5, diskDataMB: 16))
-                let migration = try await fleet.migrate(
-                    "vm1", "--prefer-host", "host2", "--max-bandwidth-mb", "10", "--keep-dest-guest-on-failed")
-                try await fleet.reach(.syncingMemory, migration.id) { $0.memoryTransferredBytes > 5 << 20 }
-                let cancelled = try await fleet.godwit("server-cancel-live-migrate", "vm1")
-                #expect(cancelled.status == 0, "\(cancelled.error)")
-                _ = try await fleet.lose(migration.id)
-                let kept = try await fleet.godwit("kept-list")
-                #expect(kept.status == 0 && kept.output.contains("host2"), "\(kept.output)\(kept.error)")
-                let second = try await fleet.migrate("vm1", "--prefer-host", "host2")
-                try await fleet.arrive(second.id)
-                try await fleet.proveWhole("vm1", source: source)
             }
         }
     }
