@@ -34,28 +34,37 @@ extension EndToEnd {
             try await NetFleet.test { fleet in
                 let recipe = GuestRecipe(dirtyMBs: 2, diskDataMB: 160)
                 let source = live ? try await fleet.startGuest(recipe) : try await fleet.createGuest(recipe)
-                // A small file system that only host2 sees; room enough by the look of it.
+                // A file system of its own that only host2 sees, with room enough until somebody else takes it.
                 let storage = fleet.path("host2/local")
                 let inside = try fleet.host("host2").command()
-                try await #expect(execute(inside + ["mount", "-t", "tmpfs", "-o", "size=1300M", "small", storage]).status == 0)
-                try await eventually("host2's room is known", within: .seconds(60)) {
-                    try await fleet.hosts().contains {
-                        $0.name == "host2" && $0.storages.contains { $0.name == "local" && $0.freeBytes < 1400 << 20 }
-                    }
+                try await #expect(execute(inside + ["mount", "-t", "tmpfs", "-o", "size=1400M", "small", storage]).status == 0)
+                do {
+                    try await fill(fleet, source, inside, storage, live: live)
+                } catch {
+                    _ = try await execute(inside + ["umount", "-l", storage])
+                    throw error
                 }
-                let options = ["--prefer-host", "host2", "--max-bandwidth-mb", "20"]
-                let migration = live ? try await fleet.migrate("vm1", options) : try await fleet.move("vm1", options)
-                try await fleet.reach(.syncingDisk, migration.id) { $0.diskDoneBytes > 40 << 20 }
-                _ = try await execute(inside + ["sh", "-c", "dd if=/dev/zero of=\(storage)/filler bs=1M 2>&1"])
-                let (code, sentence) = try await fleet.lose(migration.id, within: .seconds(240))
-                print("outside: full disk, live \(live): \(code): \(sentence)")
-                #expect(code == "disk-full" && sentence.contains("host2"), "\(code): \(sentence)")
-                try await intact(fleet, source)
-                try await eventually("the target is clean", within: .seconds(60)) {
-                    let list = try await execute(inside + ["find", storage, "-name", "disk*"])
-                    return list.output.isEmpty
+                try await #expect(execute(inside + ["umount", "-l", storage]).status == 0)
+            }
+        }
+
+        private func fill(_ fleet: NetFleet, _ source: ServerView, _ inside: [String], _ storage: String, live: Bool) async throws {
+            try await eventually("host2's room is known", within: .seconds(60)) {
+                try await fleet.hosts().contains { host in
+                    host.name == "host2" && host.storages.contains { $0.name == "local" && $0.freeBytes < 1500 << 20 }
                 }
-                _ = try await execute(inside + ["umount", "-l", storage])
+            }
+            let options = ["--prefer-host", "host2", "--max-bandwidth-mb", "20"]
+            let migration = live ? try await fleet.migrate("vm1", options) : try await fleet.move("vm1", options)
+            try await fleet.reach(.syncingDisk, migration.id) { $0.diskDoneBytes > 40 << 20 }
+            _ = try await execute(inside + ["sh", "-c", "dd if=/dev/zero of=\(storage)/filler bs=1M 2>&1"])
+            let (code, sentence) = try await fleet.lose(migration.id, within: .seconds(240))
+            print("outside: full disk, live \(live): \(code): \(sentence)")
+            #expect(code == "disk-full" && sentence.contains("host2"), "\(code): \(sentence)")
+            try await intact(fleet, source)
+            try await eventually("the target is clean", within: .seconds(60)) {
+                let list = try await execute(inside + ["find", storage, "-name", "disk*"])
+                return list.output.isEmpty
             }
         }
 

@@ -33,7 +33,8 @@ extension EndToEnd {
                         "vm1", ["--prefer-host", "host2"] + streams + (tls ? ["--enable-tls"] : []))
                     try await fleet.arrive(migration.id)
                 }
-                #expect(seen.bytes > 40 << 20, "the streams passed here: \(seen.bytes)")
+                #expect(
+                    seen.dropped == 0 && seen.bytes > 40 << 20, "the streams passed here: \(seen.bytes), \(seen.dropped) packets unseen")
                 let disk = seen.found[Sniffer.diskMarker.hex] ?? 0
                 let pages = memory.count { seen.found[$0.hex] ?? 0 > 0 }
                 print("outside: TLS \(tls): \(seen.bytes >> 20) MiB passed, disk pattern in \(disk) packets, \(pages) of 64 of memory")
@@ -176,6 +177,20 @@ extension EndToEnd {
                     #expect(steps.contains { $0.lowercased().contains("downtime") || $0.lowercased().contains("limit") }, "\(steps)")
                 }
                 try await fleet.proveWhole("vm1", source: source, heard: heard)
+            }
+        }
+
+        @Test func `a failed target is kept on demand, listed, and in nobody's way`() async throws {
+            try await NetFleet.test { fleet in
+                let source = try await fleet.startGuest(GuestRecipe(memoryMB: 192, dirtyMBs: 5, diskDataMB: 16))
+                let migration = try await fleet.migrate(
+                    "vm1", "--prefer-host", "host2", "--max-bandwidth-mb", "5", "--keep-dest-guest-on-failed", "--timeout", "15s")
+                _ = try await fleet.lose(migration.id)
+                let kept = try await fleet.godwit("kept-list")
+                #expect(kept.status == 0 && kept.output.contains("host2"), "\(kept.output)\(kept.error)")
+                let second = try await fleet.migrate("vm1", "--prefer-host", "host2")
+                try await fleet.arrive(second.id)
+                try await fleet.proveWhole("vm1", source: source)
             }
         }
     }

@@ -210,6 +210,8 @@ final class NetFleet: TestFleet {
             try await control.ip("link add \(link) type veth peer name \(bridge == "lan" ? "uplink" : bridge) netns \(host.pid)")
             try await control.ip("link set \(link) master \(bridge) up")
         }
+        // A host that comes back has the card that it had: others still know it by that.
+        try await host.ip("link set mgmt address 02:67:77:00:00:\(address(of: name).split(separator: ".").last ?? "01")")
         try await host.ip("addr add \(address(of: name))/24 dev mgmt")
         try await host.ip("link set mgmt up")
         try await host.ip("link add lan type bridge")

@@ -65,6 +65,6 @@ extension NetFleet {
     func endObservers(_ log: URL? = nil) async throws {
         let place = log?.path ?? path("observer")
         for process in try Processes.mentioning(place) where process.arguments.first != "nsenter" { kill(process.pid, SIGTERM) }
-        try await eventually("the clients outside end", within: .seconds(10)) { try Processes.mentioning(place).isEmpty }
+        try await eventually("the clients outside end", within: .seconds(60)) { try Processes.mentioning(place).isEmpty }
     }
 }
