@@ -29,10 +29,14 @@ package struct Host: Hashable, Sendable, Codable {
 
     private final class Told: Hashable, Sendable, Codable {
         let facts: HostFacts
+        let kind: HostKind
 
-        init(_ facts: HostFacts) { self.facts = facts }
+        init(_ facts: HostFacts) {
+            self.facts = facts
+            kind = HostKind(facts)
+        }
 
-        init(from decoder: any Decoder) throws { facts = try HostFacts(from: decoder) }
+        convenience init(from decoder: any Decoder) throws { self.init(try HostFacts(from: decoder)) }
 
         func encode(to encoder: any Encoder) throws { try facts.encode(to: encoder) }
 
@@ -55,6 +59,12 @@ package struct Host: Hashable, Sendable, Codable {
         self.healthyUntil = healthyUntil
         self.told = facts.map { Told($0) }
     }
+
+    /// What it is but for figures; nil until its agent has told.
+    package var kind: HostKind? { told?.kind }
+
+    /// Empty until its agent has told.
+    package var storages: [Storage] { told?.facts.storages ?? [] }
 
     /// True once its agent has told what it is.
     package var hasFacts: Bool { told != nil }

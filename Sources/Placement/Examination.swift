@@ -22,6 +22,8 @@ struct Examination {
     let outbound: (wanted: String, found: String)?
     /// Whether a rejection tells what was wanted and found; where it is only asked for whether there is one, the words cost more than all else.
     let explains: Bool
+    /// Of what every host is asked for alike.
+    private let words: (vcpus: String, memory: String, storages: [String])
 
     init(_ request: PlacementRequest, source load: HostLoad?, now: Timestamp, explains: Bool) {
         self.explains = explains
@@ -33,7 +35,14 @@ struct Examination {
         self.sourceName = sourceName
         let needs = Needs(request.description, storages: source?.storages ?? [])
         self.needs = needs
-        localWants = needs.localBytes.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+        let localWants = needs.localBytes.sorted { $0.key < $1.key }.map { (name: $0.key, bytes: $0.value) }
+        self.localWants = localWants
+        words =
+            explains
+            ? (
+                "\(needs.vcpus) vCPUs", "\(Bytes(needs.memoryBytes)) of memory",
+                localWants.map { "\(Bytes($0.bytes)) on storage \($0.name)" }
+            ) : ("", "", [])
         sharedWants = needs.sharedStorages.sorted()
         localDisks = request.description.disks.filter { needs.localBytes[$0.storage] != nil }
         let names = Set(request.description.nics.map(\.network)).sorted()
@@ -48,10 +57,17 @@ struct Examination {
             ? nil : ("a free slot for a migration out of \(sourceName)", "\(taken) of \(slots) taken")
     }
 
-    /// The first filter that the host does not pass; nil when it can take the server.
-    func rejection(_ load: HostLoad) -> Rejection? {
-        admissionRejection(load) ?? roomRejection(load) ?? load.host.facts.flatMap { kindRejection(load, $0) } ?? ownRejection(load)
-            ?? slotRejection(load)
+    /// The first filter that each host does not pass, in the hosts' order; nil for one that can take the server.
+    func rejections(_ loads: [HostLoad], _ rows: [FleetSnapshot.Row], kinds: [Int]) -> [Rejection?] {
+        let ofKinds = kinds.map { place in loads[place].host.facts.flatMap { kindRejection(loads[place], $0) } }
+        return loads.withUnsafeBufferPointer { loads in
+            rows.indices.map { place in
+                let (row, load) = (rows[place], loads[place])
+                return admissionRejection(load) ?? roomRejection(load, row)
+                    ?? (row.kind < 0 ? nil : ofKinds[Int(row.kind)]?.of(load.host.id, name: load.host.name)) ?? ownRejection(load)
+                    ?? slotRejection(load)
+            }
+        }
     }
 
     // MARK: the filters, in their order
@@ -76,34 +92,28 @@ struct Examination {
     }
 
     /// Whether there is room to promise.
-    private func roomRejection(_ load: HostLoad) -> Rejection? {
-        let cpus = load.host.vcpusCapacity
-        if load.vcpusTaken + needs.vcpus > cpus {
-            return reject(load, .vcpus, "\(needs.vcpus) vCPUs", "\(max(0, cpus - load.vcpusTaken)) of \(cpus) left")
+    private func roomRejection(_ load: HostLoad, _ row: FleetSnapshot.Row) -> Rejection? {
+        if row.vcpusLeft < Int64(needs.vcpus) {
+            return reject(load, .vcpus, words.vcpus, .left(Int(row.vcpusLeft), of: Int(row.vcpus)))
         }
-        let memory = load.host.memoryCapacityBytes
-        if load.memoryTakenBytes + needs.memoryBytes > memory {
-            return reject(
-                load, .memory, "\(Bytes(needs.memoryBytes)) of memory",
-                "\(Bytes(max(0, memory - load.memoryTakenBytes))) of \(Bytes(memory)) left")
+        if row.memoryLeft < needs.memoryBytes {
+            return reject(load, .memory, words.memory, .bytesLeftOf(row.memoryLeft, row.memory))
         }
         return nil
     }
 
     /// Whether the host's storages have room: by what is promised of them, and by what their file systems would still take.
-    private func storageRoomRejection(_ load: HostLoad, _ facts: HostFacts) -> Rejection? {
-        for (name, wanted) in localWants {
-            guard let storage = facts.storages.first(where: { $0.name == name && $0.kind == .local }) else { continue }
+    private func storageRoomRejection(_ load: HostLoad, _ storages: [Storage]) -> Rejection? {
+        for (place, (name, wanted)) in localWants.enumerated() {
+            guard let storage = storages.first(where: { $0.name == name && $0.kind == .local }) else { continue }
             let reserved = load.storageReservedBytes[name, default: 0]
             let free = storage.freeBytes - reserved
             if free < wanted {
-                return reject(load, .storage, "\(Bytes(wanted)) on storage \(name)", "\(Bytes(max(0, free))) left")
+                return reject(load, .storage, words.storages[place], .bytesLeft(free))
             }
             let promised = load.storagePromisedBytes[name, default: 0] + reserved
             if storage.capacityBytes - promised < wanted {
-                return reject(
-                    load, .storage, "\(Bytes(wanted)) on storage \(name)",
-                    "\(Bytes(promised)) of \(Bytes(storage.capacityBytes)) promised to disks")
+                return reject(load, .storage, words.storages[place], .bytesPromised(promised, of: storage.capacityBytes))
             }
         }
         return nil
@@ -176,7 +186,7 @@ struct Examination {
 
     /// What hangs on the host itself and cannot be compared by numbers alone.
     func ownRejection(_ load: HostLoad) -> Rejection? {
-        if !localWants.isEmpty, let facts = load.host.facts, let rejection = storageRoomRejection(load, facts) { return rejection }
+        if !localWants.isEmpty, let rejection = storageRoomRejection(load, load.host.storages) { return rejection }
         if !request.missingFeatures.isEmpty, let missing = request.missingFeatures[load.host.id] {
             return reject(load, .cpuFeatures, "every feature of the guest's CPU", "its QEMU lacks \(featuresLacked(missing))")
         }
@@ -200,7 +210,7 @@ struct Examination {
         if let outbound { return reject(load, .outbound, outbound.wanted, outbound.found) }
         let slots = load.host.slots.inbound
         if load.inboundMigrations >= slots {
-            return reject(load, .inbound, "a free slot for a migration into it", "\(load.inboundMigrations) of \(slots) taken")
+            return reject(load, .inbound, "a free slot for a migration into it", .taken(load.inboundMigrations, of: slots))
         }
         return nil
     }
@@ -212,6 +222,13 @@ struct Examination {
     ) -> Rejection {
         guard explains else { return Self.unexplained }
         return Rejection(host: load.host.id, name: load.host.name, filter: filter, wanted: wanted(), found: found())
+    }
+
+    private func reject(
+        _ load: HostLoad, _ filter: PlacementFilter, _ wanted: @autoclosure () -> String, _ finding: Rejection.Finding
+    ) -> Rejection {
+        guard explains else { return Self.unexplained }
+        return Rejection(host: load.host.id, name: load.host.name, filter: filter, wanted: wanted(), finding: finding)
     }
 
     private static let unexplained = Rejection(host: "", name: "", filter: .facts, wanted: "", found: "")

@@ -23,8 +23,10 @@ package struct FleetSnapshot: Sendable {
         var inboundLeft: Int32
         var migrations: Int32
         var failures: Int32
-        /// Which kind it is of; -1 for a host that nothing is placed on, for its state or because it has told nothing.
+        /// Which kind it is of; -1 for a host that has told nothing.
         var kind: Int32
+        /// False for a host that nothing is placed on, for its state or because it has told nothing.
+        var isOpen: Bool
     }
 
     package init(_ loads: [HostLoad]) {
@@ -32,12 +34,17 @@ package struct FleetSnapshot: Sendable {
         let loads = isSorted ? loads : loads.sorted { $0.host.name < $1.host.name }
         self.loads = loads
         places = Dictionary(loads.indices.map { (loads[$0].host.id, $0) }) { first, _ in first }
+        (rows, kinds) = Self.rows(of: loads)
+    }
+
+    /// A row for each host, and one host of each kind.
+    static func rows(of loads: [HostLoad]) -> (rows: [Row], kinds: [Int]) {
         var kinds: [Int] = []
-        var known: [Kind: Int32] = [:]
-        rows = loads.indices.map { place in
-            var row = loads.withUnsafeBufferPointer { Row(of: $0, at: place) }
-            if row.kind >= 0, let facts = loads[place].host.facts {
-                let kind = Kind(facts)
+        var known: [HostKind: Int32] = [:]
+        let rows = loads.withUnsafeBufferPointer { loads in
+            loads.indices.map { place in
+                var row = Row(of: loads, at: place)
+                guard let kind = Row.kind(of: loads, at: place) else { return row }
                 if let number = known[kind] {
                     row.kind = number
                 } else {
@@ -45,10 +52,10 @@ package struct FleetSnapshot: Sendable {
                     known[kind] = row.kind
                     kinds.append(place)
                 }
+                return row
             }
-            return row
         }
-        self.kinds = kinds
+        return (rows, kinds)
     }
 
     func place(of host: HostID) -> Int? { places[host] }
@@ -97,7 +104,7 @@ package struct FleetSnapshot: Sendable {
 }
 
 extension FleetSnapshot.Row {
-    /// Read in place: a copy of a host, with thousands of them, would be most of the work. Its kind is 0 as long as nobody knows better.
+    /// Read in place: a copy of a host, with thousands of them, would be most of the work. Its kind is -1 as long as nobody knows better.
     init(of loads: UnsafeBufferPointer<HostLoad>, at place: Int) {
         guard let load = loads.baseAddress.map({ $0 + place }) else { preconditionFailure("a host beyond the last one") }
         let capacity = load.pointee.host.capacity
@@ -109,33 +116,11 @@ extension FleetSnapshot.Row {
         inboundLeft = Int32(clamping: capacity.slots.inbound - load.pointee.inboundMigrations)
         migrations = Int32(clamping: load.pointee.inboundMigrations + load.pointee.outboundMigrations)
         failures = Int32(clamping: load.pointee.recentFailures)
-        kind = capacity.isOpen ? 0 : -1
-    }
-}
-
-/// What hosts of one kind have in common: all that a filter asks of a host's facts but for figures.
-private struct Kind: Hashable {
-    let facts: HostFacts
-
-    init(_ facts: HostFacts) { self.facts = facts }
-
-    /// By what differs most often; ``==`` looks at the rest.
-    func hash(into hasher: inout Hasher) {
-        hasher.combine(facts.cpuModel)
-        hasher.combine(facts.microcode)
-        hasher.combine(facts.kernel)
-        hasher.combine(facts.qemuVersion)
-        hasher.combine(facts.storages.count)
-        hasher.combine(facts.networks.count)
+        isOpen = capacity.isOpen
+        kind = -1
     }
 
-    static func == (left: Kind, right: Kind) -> Bool {
-        let (left, right) = (left.facts, right.facts)
-        return left.cpuModel == right.cpuModel && left.microcode == right.microcode && left.kernel == right.kernel
-            && left.architecture == right.architecture && left.pageSizeBytes == right.pageSizeBytes
-            && left.qemuVersion == right.qemuVersion && left.accelerator == right.accelerator && left.networks == right.networks
-            && left.storages.count == right.storages.count
-            && zip(left.storages, right.storages).allSatisfy { $0.name == $1.name && $0.kind == $1.kind }
-            && left.machineTypes == right.machineTypes && left.guestCPUModels == right.guestCPUModels
+    static func kind(of loads: UnsafeBufferPointer<HostLoad>, at place: Int) -> HostKind? {
+        loads.baseAddress.flatMap { ($0 + place).pointee.host.kind }
     }
 }

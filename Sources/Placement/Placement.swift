@@ -9,17 +9,17 @@ package enum Placement {
         return choose(request, fleet.loads, fleet.rows, kinds: fleet.kinds, source: source, preferred: preferred, now: now)
     }
 
-    /// The same, once: sorting the hosts by what they are would take longer than to look at them.
+    /// The same, once.
     package static func choose(_ request: PlacementRequest, among loads: [HostLoad], now: Timestamp) -> PlacementOutcome {
-        let rows = loads.withUnsafeBufferPointer { loads in loads.indices.map { FleetSnapshot.Row(of: loads, at: $0) } }
+        let (rows, kinds) = FleetSnapshot.rows(of: loads)
         func place(of host: HostID) -> Int? { loads.firstIndex { $0.host.id == host } }
         return choose(
-            request, loads, rows, kinds: nil, source: place(of: request.source), preferred: request.options.preferHost.map(place(of:)),
+            request, loads, rows, kinds: kinds, source: place(of: request.source), preferred: request.options.preferHost.map(place(of:)),
             now: now)
     }
 
     private static func choose(
-        _ request: PlacementRequest, _ loads: [HostLoad], _ rows: [FleetSnapshot.Row], kinds: [Int]?, source: Int?, preferred: Int??,
+        _ request: PlacementRequest, _ loads: [HostLoad], _ rows: [FleetSnapshot.Row], kinds: [Int], source: Int?, preferred: Int??,
         now: Timestamp
     ) -> PlacementOutcome {
         func examination(explains: Bool) -> Examination {
@@ -28,8 +28,7 @@ package enum Placement {
         if let place = best(examination(explains: false), loads, rows, kinds: kinds, source: source, preferred: preferred) {
             return .chosen(loads[place].host.id)
         }
-        let explaining = examination(explains: true)
-        return .rejected(loads.compactMap { explaining.rejection($0) })
+        return .rejected(examination(explains: true).rejections(loads, rows, kinds: kinds).compactMap(\.self))
     }
 
     /// Every host that could take the server, best first, and for each of the others why it cannot.
@@ -37,23 +36,16 @@ package enum Placement {
         _ request: PlacementRequest, in fleet: FleetSnapshot, now: Timestamp
     ) -> (candidates: [HostID], rejections: [Rejection]) {
         let examination = Examination(request, source: fleet.place(of: request.source).map { fleet.loads[$0] }, now: now, explains: true)
-        var rejections: [Rejection] = []
-        var candidates: [(rank: Rank, place: Int)] = []
-        for place in fleet.loads.indices {
-            if let rejection = examination.rejection(fleet.loads[place]) {
-                rejections.append(rejection)
-            } else {
-                candidates.append((examination.rank(fleet.rows[place]), place))
-            }
-        }
+        let found = examination.rejections(fleet.loads, fleet.rows, kinds: fleet.kinds)
+        var candidates = found.indices.filter { found[$0] == nil }.map { (rank: examination.rank(fleet.rows[$0]), place: $0) }
         candidates.sort { $0.rank.isBetter(than: $1.rank) ?? ($0.place < $1.place) }
-        return (candidates.map { fleet.loads[$0.place].host.id }, rejections)
+        return (candidates.map { fleet.loads[$0.place].host.id }, found.compactMap(\.self))
     }
 
     /// The place of the best host that passes every filter. Filters that read more than numbers are asked only of a host that would win, and
-    /// what they say about a kind of host, where kinds are known, once for all of that kind.
+    /// what they say about a kind of host once for all of that kind.
     private static func best(
-        _ examination: Examination, _ loads: [HostLoad], _ rows: [FleetSnapshot.Row], kinds: [Int]?, source: Int?, preferred: Int??
+        _ examination: Examination, _ loads: [HostLoad], _ rows: [FleetSnapshot.Row], kinds: [Int], source: Int?, preferred: Int??
     ) -> Int? {
         let request = examination.request
         if examination.outbound != nil || (request.mode == .rescue && !examination.localDisks.isEmpty) { return nil }
@@ -65,23 +57,24 @@ package enum Placement {
             places = preferred..<(preferred + 1)
         }
         /// Of each kind: not looked at yet, fit, unfit.
-        var verdicts = [Bool?](repeating: nil, count: kinds?.count ?? 0)
-        func isFit(_ place: Int, _ kind: Int) -> Bool {
-            guard kinds == nil || verdicts[kind] == nil else { return verdicts[kind] ?? false }
-            let isFit = loads[place].host.facts.map { examination.kindRejection(loads[place], $0) == nil } ?? false
-            if kinds != nil { verdicts[kind] = isFit }
+        var verdicts = [Bool?](repeating: nil, count: kinds.count)
+        func isFit(_ kind: Int) -> Bool {
+            if let verdict = verdicts[kind] { return verdict }
+            let load = loads[kinds[kind]]
+            let isFit = load.host.facts.map { examination.kindRejection(load, $0) == nil } ?? false
+            verdicts[kind] = isFit
             return isFit
         }
         var best: (rank: Rank, place: Int)?
         rows.withUnsafeBufferPointer { rows in
             for place in places {
                 let row = rows[place]
-                guard row.kind >= 0, row.vcpusLeft >= vcpus, row.memoryLeft >= memory, row.inboundLeft > 0, now < row.healthyUntil,
+                guard row.isOpen, row.vcpusLeft >= vcpus, row.memoryLeft >= memory, row.inboundLeft > 0, now < row.healthyUntil,
                     place != source
                 else { continue }
                 let rank = examination.rank(row)
                 if let best, !(rank.isBetter(than: best.rank) ?? (loads[place].host.name < loads[best.place].host.name)) { continue }
-                guard isFit(place, Int(row.kind)) else { continue }
+                guard isFit(Int(row.kind)) else { continue }
                 if !request.excluded.isEmpty, request.excluded[loads[place].host.id] != nil { continue }
                 if examination.ownRejection(loads[place]) == nil { best = (rank, place) }
             }

@@ -3,7 +3,8 @@ package import Fleet
 /// That no host can take a server, told to a person: a table with a line a host.
 package struct PlacementFailure: Hashable, Sendable {
     package let server: String
-    package let rejections: [Rejection]
+    /// Hosts by name, the source last.
+    package let ordered: [Rejection]
 
     /// So many hosts get a line of their own; the rest are counted by filter.
     package static let linesAtMost = 30
@@ -15,16 +16,10 @@ package struct PlacementFailure: Hashable, Sendable {
     /// - Parameter server: its name.
     package init(server: String, rejections: [Rejection]) {
         self.server = server
-        self.rejections = rejections
-    }
-
-    /// Hosts by name, the source last.
-    package var ordered: [Rejection] {
-        rejections.sorted { left, right in
-            let leftIsSource = left.filter == .notSource
-            let rightIsSource = right.filter == .notSource
-            return leftIsSource == rightIsSource ? left.name < right.name : rightIsSource
-        }
+        let isSorted = zip(rejections, rejections.dropFirst()).allSatisfy { $0.name <= $1.name }
+        var ordered = isSorted ? rejections : rejections.sorted { $0.name < $1.name }
+        if let source = ordered.firstIndex(where: { $0.filter == .notSource }) { ordered.append(ordered.remove(at: source)) }
+        self.ordered = ordered
     }
 
     /// One row a host, of the cells that ``columns`` names.
@@ -42,7 +37,9 @@ package struct PlacementFailure: Hashable, Sendable {
         }
         let rest = ordered.dropFirst(Self.linesAtMost)
         if !rest.isEmpty {
-            let counts = Dictionary(grouping: rest, by: \.filter).map { (filter: $0.key, count: $0.value.count) }
+            var counted: [PlacementFilter: Int] = [:]
+            for rejection in rest { counted[rejection.filter, default: 0] += 1 }
+            let counts = counted.map { (filter: $0.key, count: $0.value) }
                 .sorted { ($1.count, $0.filter.rawValue) < ($0.count, $1.filter.rawValue) }
             let told = counts.map { "\($0.count) by \($0.filter.rawValue)" }.joined(separator: ", ")
             lines.append("and \(rest.count) more: \(told)")
@@ -52,7 +49,7 @@ package struct PlacementFailure: Hashable, Sendable {
 
     /// The sentence and under it the table.
     package var message: String {
-        guard !rejections.isEmpty else { return "No host can take \(server): there is no host." }
+        guard !ordered.isEmpty else { return "No host can take \(server): there is no host." }
         return (["No host can take \(server):"] + lines).joined(separator: "\n  ")
     }
 

@@ -33,25 +33,6 @@ package struct PlacementRequest: Sendable {
     package var asksForFeatures: Bool { mode == .live && options.cpuCheck == .features && !options.skipCPUCheck }
 }
 
-/// Why one host cannot take a server: the first filter that it did not pass.
-package struct Rejection: Hashable, Sendable, Codable {
-    package var host: HostID
-    package var name: String
-    package var filter: PlacementFilter
-    /// What the filter asked for, for a person: `4 vCPUs`.
-    package var wanted: String
-    /// What the host has instead: `2 of 16 left`.
-    package var found: String
-
-    package init(host: HostID, name: String, filter: PlacementFilter, wanted: String, found: String) {
-        self.host = host
-        self.name = name
-        self.filter = filter
-        self.wanted = wanted
-        self.found = found
-    }
-}
-
 /// What a host must be or have, in the order in which it is looked at.
 package enum PlacementFilter: String, Sendable, Codable, CaseIterable {
     case notSource = "not-source"

@@ -491,6 +491,30 @@ private func expect(_ rejection: Rejection?, _ filter: PlacementFilter, _ wanted
         #expect(Placement.choose(asked, among: all.sorted { $0.host.name < $1.host.name }, now: now) == expected)
     }
 
+    @Test func `hosts that a filter could tell apart are of different kinds, and figures make no kind`() throws {
+        let facts = try #require(load("a").host.facts)
+        func isOther(_ change: (inout HostFacts) -> Void) -> Bool {
+            var other = facts
+            change(&other)
+            return HostKind(other) != HostKind(facts)
+        }
+        let telling: [(inout HostFacts) -> Void] = [
+            { $0.architecture = "aarch64" }, { $0.cpuModel = "EPYC" }, { $0.microcode += "1" }, { $0.kernel = "6.12" },
+            { $0.qemuVersion = "8.0.0" }, { $0.machineTypes.removeLast() }, { $0.guestCPUModels.append("EPYC-v1") },
+            { $0.accelerator = .tcg }, { $0.pageSizeBytes *= 2 }, { $0.storages[0].kind = .shared }, { $0.storages[0].name = "other" },
+            { $0.storages.removeLast() }, { $0.networks[0].kind = .user }, { $0.networks.removeLast() },
+        ]
+        for (number, change) in telling.enumerated() { #expect(isOther(change), "\(number)") }
+        #expect(
+            !isOther {
+                $0.cpus += 1
+                $0.memoryBytes += gib
+                $0.storages[0].freeBytes -= gib
+                $0.storages[0].capacityBytes += gib
+                $0.warnings.append("a warning")
+            })
+    }
+
     @Test func `knows what it was told of a reservation, and of its end`() {
         var fleet = FleetSnapshot([load("source", vcpus: 4, memory: 8 * gib, promised: ["local": 40 * gib]), load("target")])
         let reservation = Needs(request().description, storages: []).reservation(of: "m1", on: "id-target")
