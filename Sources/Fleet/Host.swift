@@ -19,30 +19,31 @@ package struct Host: Hashable, Sendable, Codable {
         get { told?.facts }
         set { told = newValue.map { Told($0) } }
     }
-    /// Of all that a host is this is nearly everything: behind a reference, copies of a host cost next to nothing.
-    private var told: Told?
+    /// Of all that a host is this is nearly everything: behind a reference, copies of a host cost next to nothing, and whoever looks at thousands
+    /// of hosts copies none of their facts.
+    package private(set) var told: Told?
 
     private enum CodingKeys: String, CodingKey {
         case id, name, agentURL, enabled, maintenance, overcommit, slots, healthyUntil
         case told = "facts"
     }
 
-    private final class Told: Hashable, Sendable, Codable {
-        let facts: HostFacts
-        let kind: HostKind
+    package final class Told: Hashable, Sendable, Codable {
+        package let kind: HostKind
+        package let facts: HostFacts
 
         init(_ facts: HostFacts) {
             self.facts = facts
             kind = HostKind(facts)
         }
 
-        convenience init(from decoder: any Decoder) throws { self.init(try HostFacts(from: decoder)) }
+        package convenience init(from decoder: any Decoder) throws { self.init(try HostFacts(from: decoder)) }
 
-        func encode(to encoder: any Encoder) throws { try facts.encode(to: encoder) }
+        package func encode(to encoder: any Encoder) throws { try facts.encode(to: encoder) }
 
-        static func == (left: Told, right: Told) -> Bool { left === right || left.facts == right.facts }
+        package static func == (left: Told, right: Told) -> Bool { left === right || left.facts == right.facts }
 
-        func hash(into hasher: inout Hasher) { hasher.combine(facts) }
+        package func hash(into hasher: inout Hasher) { hasher.combine(facts) }
     }
 
     package init(
@@ -60,35 +61,14 @@ package struct Host: Hashable, Sendable, Codable {
         self.told = facts.map { Told($0) }
     }
 
-    /// What it is but for figures; nil until its agent has told.
-    package var kind: HostKind? { told?.kind }
-
-    /// Empty until its agent has told.
-    package var storages: [Storage] { told?.facts.storages ?? [] }
-
     /// True once its agent has told what it is.
     package var hasFacts: Bool { told != nil }
 
-    /// What may be promised here, and whether anything new is placed here at all: what is asked of thousands of hosts at once.
-    package struct Capacity: Hashable, Sendable {
-        package let vcpus: Int
-        package let memoryBytes: Int64
-        package let isOpen: Bool
-        package let healthyUntil: Timestamp
-        package let slots: MigrationSlots
-    }
-
-    package var capacity: Capacity {
-        Capacity(
-            vcpus: vcpusCapacity, memoryBytes: memoryCapacityBytes, isOpen: told != nil && enabled && !maintenance,
-            healthyUntil: healthyUntil, slots: slots)
-    }
-
     /// vCPUs that may be promised here; 0 until its agent has told what it has.
-    package var vcpusCapacity: Int { told?.facts.cpus.multiplied(by: overcommit.vcpus) ?? 0 }
+    package var vcpusCapacity: Int { overcommit.vcpus(of: told?.facts.cpus ?? 0) }
 
     /// Bytes of memory that may be promised here, likewise.
-    package var memoryCapacityBytes: Int64 { told?.facts.memoryBytes.multiplied(by: overcommit.memory) ?? 0 }
+    package var memoryCapacityBytes: Int64 { overcommit.memoryBytes(of: told?.facts.memoryBytes ?? 0) }
 
     package func isOnline(at now: Timestamp) -> Bool { now < healthyUntil }
 }

@@ -45,10 +45,12 @@ package struct Overcommit: Hashable, Sendable, Codable {
     package static let standard = Overcommit(vcpus: 8, memory: 1)
 
     /// vCPUs that may be promised on a host.
-    package func vcpus(of facts: HostFacts) -> Int { facts.cpus.multiplied(by: vcpus) }
+    package func vcpus(of facts: HostFacts) -> Int { vcpus(of: facts.cpus) }
+    package func vcpus(of cpus: Int) -> Int { cpus.multiplied(by: vcpus) }
 
     /// Bytes that may be promised on a host.
-    package func memoryBytes(of facts: HostFacts) -> Int64 { facts.memoryBytes.multiplied(by: memory) }
+    package func memoryBytes(of facts: HostFacts) -> Int64 { memoryBytes(of: facts.memoryBytes) }
+    package func memoryBytes(of bytes: Int64) -> Int64 { bytes.multiplied(by: memory) }
 }
 
 extension FixedWidthInteger {

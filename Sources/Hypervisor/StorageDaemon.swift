@@ -68,10 +68,10 @@ package final class StorageDaemon: Sendable {
         let tls = certificates == nil ? "" : ",tls-creds=tls"
         arguments += ["--nbd-server", "addr.type=fd,addr.str=\(listenerNumber),max-connections=0\(tls)"]
         for (number, export) in exports.enumerated() {
-            let cache = DiskImages.takesDirectIO(export.path) ? "on" : "off"
             arguments += [
                 "--blockdev",
-                "driver=file,node-name=f\(number),filename=\(escaped(export.path)),read-only=on,locking=on,cache.direct=\(cache)",
+                // Through the page cache: what is read to be sent need not be read from the disk again for its digest.
+                "driver=file,node-name=f\(number),filename=\(escaped(export.path)),read-only=on,locking=on,cache.direct=off",
                 // An export for reading lets others write; this one between keeps them away. It does nothing else.
                 "--blockdev",
                 "driver=blkdebug,node-name=l\(number),image=f\(number),read-only=on,unshare-child-perms.0=write,unshare-child-perms.1=resize",

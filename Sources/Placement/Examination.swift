@@ -57,15 +57,19 @@ struct Examination {
             ? nil : ("a free slot for a migration out of \(sourceName)", "\(taken) of \(slots) taken")
     }
 
+    /// A host to look at, in place: a copy of each of thousands would be most of the work.
+    typealias Candidate = UnsafePointer<HostLoad>
+
     /// The first filter that each host does not pass, in the hosts' order; nil for one that can take the server.
     func rejections(_ loads: [HostLoad], _ rows: [FleetSnapshot.Row], kinds: [Int]) -> [Rejection?] {
-        let ofKinds = kinds.map { place in loads[place].host.facts.flatMap { kindRejection(loads[place], $0) } }
-        return loads.withUnsafeBufferPointer { loads in
-            rows.indices.map { place in
-                let (row, load) = (rows[place], loads[place])
+        loads.withUnsafeBufferPointer { loads in
+            guard let first = loads.baseAddress else { return [] }
+            let ofKinds = kinds.map { kindRejection(first + $0) }
+            return rows.indices.map { place in
+                let (row, load) = (rows[place], first + place)
                 return admissionRejection(load) ?? roomRejection(load, row)
-                    ?? (row.kind < 0 ? nil : ofKinds[Int(row.kind)]?.of(load.host.id, name: load.host.name)) ?? ownRejection(load)
-                    ?? slotRejection(load)
+                    ?? (row.kind < 0 ? nil : ofKinds[Int(row.kind)]?.of(load.pointee.host.id, name: load.pointee.host.name))
+                    ?? ownRejection(load) ?? slotRejection(load)
             }
         }
     }
@@ -73,17 +77,18 @@ struct Examination {
     // MARK: the filters, in their order
 
     /// Whether the host is to be considered at all.
-    private func admissionRejection(_ load: HostLoad) -> Rejection? {
-        let host = load.host
-        if host.id == request.source { return reject(load, .notSource, "another host", "the server is there now") }
-        if let preferred = request.options.preferHost, host.id != preferred {
+    private func admissionRejection(_ load: Candidate) -> Rejection? {
+        if load.pointee.host.id == request.source { return reject(load, .notSource, "another host", "the server is there now") }
+        if let preferred = request.options.preferHost, load.pointee.host.id != preferred {
             return reject(load, .preferred, "the preferred host", "another one")
         }
-        if let reason = request.excluded[host.id] { return reject(load, .excluded, "a host not tried yet", reason.message) }
-        if !host.enabled { return reject(load, .enabled, "enabled", "disabled") }
-        if host.maintenance { return reject(load, .maintenance, "not in maintenance", "in maintenance") }
-        if !host.isOnline(at: now) { return reject(load, .online, "online", "offline") }
-        if !host.hasFacts { return reject(load, .facts, "an agent that told what it is", "nothing told yet") }
+        if !request.excluded.isEmpty, let reason = request.excluded[load.pointee.host.id] {
+            return reject(load, .excluded, "a host not tried yet", reason.message)
+        }
+        if !load.pointee.host.enabled { return reject(load, .enabled, "enabled", "disabled") }
+        if load.pointee.host.maintenance { return reject(load, .maintenance, "not in maintenance", "in maintenance") }
+        if now >= load.pointee.host.healthyUntil { return reject(load, .online, "online", "offline") }
+        if load.pointee.host.told == nil { return reject(load, .facts, "an agent that told what it is", "nothing told yet") }
         if let disk = localDisks.first, request.mode == .rescue {
             return reject(
                 load, .localDisk, "every disk on shared storage", "\(disk.name) is on \(disk.storage), which is \(sourceName)'s own")
@@ -92,7 +97,7 @@ struct Examination {
     }
 
     /// Whether there is room to promise.
-    private func roomRejection(_ load: HostLoad, _ row: FleetSnapshot.Row) -> Rejection? {
+    private func roomRejection(_ load: Candidate, _ row: FleetSnapshot.Row) -> Rejection? {
         if row.vcpusLeft < Int64(needs.vcpus) {
             return reject(load, .vcpus, words.vcpus, .left(Int(row.vcpusLeft), of: Int(row.vcpus)))
         }
@@ -103,15 +108,15 @@ struct Examination {
     }
 
     /// Whether the host's storages have room: by what is promised of them, and by what their file systems would still take.
-    private func storageRoomRejection(_ load: HostLoad, _ storages: [Storage]) -> Rejection? {
+    private func storageRoomRejection(_ load: Candidate, _ storages: [Storage]) -> Rejection? {
         for (place, (name, wanted)) in localWants.enumerated() {
             guard let storage = storages.first(where: { $0.name == name && $0.kind == .local }) else { continue }
-            let reserved = load.storageReservedBytes[name, default: 0]
+            let reserved = load.pointee.storageReservedBytes[name, default: 0]
             let free = storage.freeBytes - reserved
             if free < wanted {
                 return reject(load, .storage, words.storages[place], .bytesLeft(free))
             }
-            let promised = load.storagePromisedBytes[name, default: 0] + reserved
+            let promised = load.pointee.storagePromisedBytes[name, default: 0] + reserved
             if storage.capacityBytes - promised < wanted {
                 return reject(load, .storage, words.storages[place], .bytesPromised(promised, of: storage.capacityBytes))
             }
@@ -120,7 +125,8 @@ struct Examination {
     }
 
     /// What hangs on nothing but what the host is: equal for all hosts of one kind.
-    func kindRejection(_ load: HostLoad, _ facts: HostFacts) -> Rejection? {
+    func kindRejection(_ load: Candidate) -> Rejection? {
+        guard let facts = load.pointee.host.facts else { return nil }
         for (name, _) in localWants where !facts.storages.contains(where: { $0.name == name && $0.kind == .local }) {
             return reject(load, .storage, "a local storage \(name)", storagesFound(facts))
         }
@@ -141,7 +147,7 @@ struct Examination {
 
     /// What must be as it is at the source. A running guest carries its CPU's features and its pages along, so that only a live
     /// migration asks for the same CPU, kernel and page size.
-    private func hardwareRejection(_ load: HostLoad, _ facts: HostFacts) -> Rejection? {
+    private func hardwareRejection(_ load: Candidate, _ facts: HostFacts) -> Rejection? {
         guard let source else {
             return reject(load, .architecture, "the same architecture as \(sourceName)", "\(sourceName) has not told what it is")
         }
@@ -166,7 +172,7 @@ struct Examination {
         return nil
     }
 
-    private func qemuRejection(_ load: HostLoad, _ facts: HostFacts) -> Rejection? {
+    private func qemuRejection(_ load: Candidate, _ facts: HostFacts) -> Rejection? {
         let description = request.description
         if let release, let there = QEMURelease(version: facts.qemuVersion), there < release {
             return reject(load, .qemuVersion, "QEMU \(release) or newer, for \(description.machine)", "QEMU \(facts.qemuVersion)")
@@ -185,15 +191,15 @@ struct Examination {
     }
 
     /// What hangs on the host itself and cannot be compared by numbers alone.
-    func ownRejection(_ load: HostLoad) -> Rejection? {
-        if !localWants.isEmpty, let rejection = storageRoomRejection(load, load.host.storages) { return rejection }
-        if !request.missingFeatures.isEmpty, let missing = request.missingFeatures[load.host.id] {
+    func ownRejection(_ load: Candidate) -> Rejection? {
+        if !localWants.isEmpty, let told = load.pointee.host.told, let rejection = storageRoomRejection(load, told.facts.storages) { return rejection }
+        if !request.missingFeatures.isEmpty, let missing = request.missingFeatures[load.pointee.host.id] {
             return reject(load, .cpuFeatures, "every feature of the guest's CPU", "its QEMU lacks \(featuresLacked(missing))")
         }
-        for companion in request.companions where companion.forbids(load.host.id) {
+        for companion in request.companions where companion.forbids(load.pointee.host.id) {
             return reject(
                 load, .group, "\(companion.policy.rawValue) with \(companion.name) (group \(companion.group))",
-                found(companion, load.host.id))
+                found(companion, load.pointee.host.id))
         }
         return nil
     }
@@ -206,11 +212,11 @@ struct Examination {
         }
     }
 
-    private func slotRejection(_ load: HostLoad) -> Rejection? {
+    private func slotRejection(_ load: Candidate) -> Rejection? {
         if let outbound { return reject(load, .outbound, outbound.wanted, outbound.found) }
-        let slots = load.host.slots.inbound
-        if load.inboundMigrations >= slots {
-            return reject(load, .inbound, "a free slot for a migration into it", .taken(load.inboundMigrations, of: slots))
+        let slots = load.pointee.host.slots.inbound
+        if load.pointee.inboundMigrations >= slots {
+            return reject(load, .inbound, "a free slot for a migration into it", .taken(load.pointee.inboundMigrations, of: slots))
         }
         return nil
     }
@@ -218,17 +224,17 @@ struct Examination {
     // MARK: words
 
     private func reject(
-        _ load: HostLoad, _ filter: PlacementFilter, _ wanted: @autoclosure () -> String, _ found: @autoclosure () -> String
+        _ load: Candidate, _ filter: PlacementFilter, _ wanted: @autoclosure () -> String, _ found: @autoclosure () -> String
     ) -> Rejection {
         guard explains else { return Self.unexplained }
-        return Rejection(host: load.host.id, name: load.host.name, filter: filter, wanted: wanted(), found: found())
+        return Rejection(host: load.pointee.host.id, name: load.pointee.host.name, filter: filter, wanted: wanted(), found: found())
     }
 
     private func reject(
-        _ load: HostLoad, _ filter: PlacementFilter, _ wanted: @autoclosure () -> String, _ finding: Rejection.Finding
+        _ load: Candidate, _ filter: PlacementFilter, _ wanted: @autoclosure () -> String, _ finding: Rejection.Finding
     ) -> Rejection {
         guard explains else { return Self.unexplained }
-        return Rejection(host: load.host.id, name: load.host.name, filter: filter, wanted: wanted(), finding: finding)
+        return Rejection(host: load.pointee.host.id, name: load.pointee.host.name, filter: filter, wanted: wanted(), finding: finding)
     }
 
     private static let unexplained = Rejection(host: "", name: "", filter: .facts, wanted: "", found: "")

@@ -107,20 +107,21 @@ extension FleetSnapshot.Row {
     /// Read in place: a copy of a host, with thousands of them, would be most of the work. Its kind is -1 as long as nobody knows better.
     init(of loads: UnsafeBufferPointer<HostLoad>, at place: Int) {
         guard let load = loads.baseAddress.map({ $0 + place }) else { preconditionFailure("a host beyond the last one") }
-        let capacity = load.pointee.host.capacity
-        vcpus = Int64(capacity.vcpus)
+        let told = load.pointee.host.told
+        let overcommit = load.pointee.host.overcommit
+        vcpus = told.map { Int64(overcommit.vcpus(of: $0.facts.cpus)) } ?? 0
         vcpusLeft = vcpus - Int64(load.pointee.vcpusTaken)
-        memory = capacity.memoryBytes
+        memory = told.map { overcommit.memoryBytes(of: $0.facts.memoryBytes) } ?? 0
         memoryLeft = memory - load.pointee.memoryTakenBytes
-        healthyUntil = capacity.healthyUntil.milliseconds
-        inboundLeft = Int32(clamping: capacity.slots.inbound - load.pointee.inboundMigrations)
+        healthyUntil = load.pointee.host.healthyUntil.milliseconds
+        inboundLeft = Int32(clamping: load.pointee.host.slots.inbound - load.pointee.inboundMigrations)
         migrations = Int32(clamping: load.pointee.inboundMigrations + load.pointee.outboundMigrations)
         failures = Int32(clamping: load.pointee.recentFailures)
-        isOpen = capacity.isOpen
+        isOpen = told != nil && load.pointee.host.enabled && !load.pointee.host.maintenance
         kind = -1
     }
 
     static func kind(of loads: UnsafeBufferPointer<HostLoad>, at place: Int) -> HostKind? {
-        loads.baseAddress.flatMap { ($0 + place).pointee.host.kind }
+        loads.baseAddress.flatMap { ($0 + place).pointee.host.told?.kind }
     }
 }

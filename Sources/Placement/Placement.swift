@@ -58,25 +58,27 @@ package enum Placement {
         }
         /// Of each kind: not looked at yet, fit, unfit.
         var verdicts = [Bool?](repeating: nil, count: kinds.count)
-        func isFit(_ kind: Int) -> Bool {
-            if let verdict = verdicts[kind] { return verdict }
-            let load = loads[kinds[kind]]
-            let isFit = load.host.facts.map { examination.kindRejection(load, $0) == nil } ?? false
-            verdicts[kind] = isFit
-            return isFit
-        }
         var best: (rank: Rank, place: Int)?
-        rows.withUnsafeBufferPointer { rows in
-            for place in places {
-                let row = rows[place]
-                guard row.isOpen, row.vcpusLeft >= vcpus, row.memoryLeft >= memory, row.inboundLeft > 0, now < row.healthyUntil,
-                    place != source
-                else { continue }
-                let rank = examination.rank(row)
-                if let best, !(rank.isBetter(than: best.rank) ?? (loads[place].host.name < loads[best.place].host.name)) { continue }
-                guard isFit(Int(row.kind)) else { continue }
-                if !request.excluded.isEmpty, request.excluded[loads[place].host.id] != nil { continue }
-                if examination.ownRejection(loads[place]) == nil { best = (rank, place) }
+        loads.withUnsafeBufferPointer { loads in
+            guard let first = loads.baseAddress else { return }
+            func isFit(_ kind: Int) -> Bool {
+                if let verdict = verdicts[kind] { return verdict }
+                let isFit = examination.kindRejection(first + kinds[kind]) == nil
+                verdicts[kind] = isFit
+                return isFit
+            }
+            rows.withUnsafeBufferPointer { rows in
+                for place in places {
+                    let row = rows[place]
+                    guard row.isOpen, row.vcpusLeft >= vcpus, row.memoryLeft >= memory, row.inboundLeft > 0, now < row.healthyUntil,
+                        place != source
+                    else { continue }
+                    let rank = examination.rank(row)
+                    if let best, !(rank.isBetter(than: best.rank) ?? (first[place].host.name < first[best.place].host.name)) { continue }
+                    guard isFit(Int(row.kind)) else { continue }
+                    if !request.excluded.isEmpty, request.excluded[first[place].host.id] != nil { continue }
+                    if examination.ownRejection(first + place) == nil { best = (rank, place) }
+                }
             }
         }
         return best?.place
