@@ -1,10 +1,10 @@
 import Glibc
 
-/// Memory that direct I/O takes: begins at a whole block.
+/// Memory that begins at a whole block, as files are copied in.
 ///
 /// `@unchecked Sendable`: a buffer belongs to one ``Lane`` and is touched only by what runs on it, one piece after the other.
 final class AlignedBuffer: @unchecked Sendable {
-    /// The block that offsets, lengths and memory of direct I/O are multiples of.
+    /// What offsets and lengths of what is copied are multiples of.
     static let alignment = 4096
 
     let bytes: UnsafeMutableRawBufferPointer

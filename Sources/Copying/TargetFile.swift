@@ -4,24 +4,20 @@ import Foundation
 import Glibc
 import Hypervisor
 
-/// The file that a copy fills, by direct I/O where the file system takes it: what is written stands on the disk, and what is read back comes
-/// from there and not from memory.
+/// The file that a copy fills, through the page cache: what was written is on its way to the disk at once, and on it for good with the next
+/// flush; what is read back is the file as the kernel has it, without waiting for the disk again. (Direct I/O costs less of the processor,
+/// but to read back what was just written then takes as long as to write it.)
 ///
 /// Its descriptor is used from several threads at once, with positions of their own (`pread`, `pwrite`), and closed with the last reference.
 final class TargetFile: Sendable {
     let path: String
-    let isDirect: Bool
     private let descriptor: Int32
 
     /// Opens the file, or makes it.
     init(_ path: String) throws {
         self.path = path
-        var descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | DiskImages.directIO, 0o600)
-        isDirect = descriptor >= 0
-        // tmpfs, for one, does not take it.
-        if descriptor < 0, errno == EINVAL { descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600) }
+        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw Self.failure("opened", path) }
-        self.descriptor = descriptor
     }
 
     deinit {
@@ -53,6 +49,13 @@ final class TargetFile: Sendable {
             }
             done += count
         }
+        // Linux begins to write back what it is told will not be needed: the disk is busy from now on and not only at the next flush.
+        letGo(offset..<offset + Int64(bytes.count))
+    }
+
+    /// Has what is on the disk already out of the page cache, so that a large file does not drive out all else.
+    func letGo(_ range: Range<Int64>) {
+        _ = posix_fadvise(descriptor, off_t(range.lowerBound), off_t(range.upperBound - range.lowerBound), Int32(POSIX_FADV_DONTNEED))
     }
 
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws {

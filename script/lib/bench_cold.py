@@ -124,12 +124,12 @@ class Bench(Fleet):
     def ended(self, migration, before):
         """Waits for its end and proves the disk; figures: seconds, bytes, attempts."""
         show = lambda: self.ask("migration-show", migration)  # noqa: E731
-        self.until("end of the migration", lambda: show()["migration"]["state"] in ("ready", "failed"), 300)
+        self.until("end of the migration", lambda: show()["state"] in ("ready", "failed"), 300)
         link = carried() - before
         told = show()
-        if told["migration"]["state"] != "ready":
+        if told["state"] != "ready":
             raise bare.Failure(f"the migration failed: {told['migration'].get('reason')}")
-        figures = {"link": link, "attempt": told["migration"]["attempt"], "total_s": told["migration"]["total_ms"] / 1000}
+        figures = {"link": link, "attempt": told["attempt"], "total_s": told["total_ms"] / 1000}
         for row in told["history"]:
             numbers = row.get("numbers") or {}
             figures.update({key: numbers[key] for key in ("wireBytes", "diskBytes", "copyMS") if key in numbers})
@@ -148,7 +148,7 @@ class Bench(Fleet):
         migration, target, before = self.migration("--max-bandwidth-mb", "200")
 
         def half():
-            progress = self.ask("migration-show", migration)["migration"].get("progress") or {}
+            progress = self.ask("migration-show", migration).get("progress") or {}
             return progress.get("disk_total_bytes", 0) and progress["disk_done_bytes"] * 2 >= progress["disk_total_bytes"]
 
         self.until("half of the disk", half)
@@ -159,7 +159,7 @@ class Bench(Fleet):
             run("ss", "-K", "state", "established", "sport", "=", f":{listening[1]}")
         else:
             with open(os.path.join(self.state, "processes.json")) as file:
-                os.kill(json.load(file)[target if how == "agent" else "worker1"]["pid"], signal.SIGKILL)
+                os.kill(json.load(file)[target if how == "agent" else "worker"]["pid"], signal.SIGKILL)
         return self.ended(migration, before)
 
 
