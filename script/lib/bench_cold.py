@@ -129,9 +129,10 @@ class Bench(Fleet):
         told = show()
         if told["state"] != "ready":
             raise bare.Failure(f"the migration failed: {told['migration'].get('reason')}")
-        figures = {"link": link, "attempt": told["attempt"], "total_s": told["total_ms"] / 1000}
+        figures = {"link": link, "attempt": told["attempt"], "total_s": told["total_ms"] / 1000, "reasons": []}
         for row in told["history"]:
             numbers = row.get("numbers") or {}
+            figures["reasons"] += [row["reason"]["code"]] if row.get("reason") else []
             figures.update({key: numbers[key] for key in ("wireBytes", "diskBytes", "copyMS") if key in numbers})
             if row.get("from") == "syncing-disk" and row["to"] == "switching":
                 figures["whole_s"] = numbers["ms"] / 1000
@@ -160,7 +161,10 @@ class Bench(Fleet):
         else:
             with open(os.path.join(self.state, "processes.json")) as file:
                 os.kill(json.load(file)[target if how == "agent" else "worker"]["pid"], signal.SIGKILL)
-        return self.ended(migration, before)
+        figures = self.ended(migration, before)
+        if how == "connections" and "connection-lost" not in figures["reasons"]:
+            raise bare.Failure("the copy did not notice that its connections were reset")
+        return figures
 
 
 def main():

@@ -46,9 +46,9 @@ def parameters(memory, dirty, dirty_set, port):
 
 
 def one(fleet, guest, image, row, deadline, rounds):
-    """Forecast and outcome of one guest, once for each round."""
+    """Forecast and outcome of one guest, once for each round, as they come."""
     memory, dirty, dirty_set, bandwidth = row
-    name, found = "forecast", []
+    name = "forecast"
     flags = ["--max-bandwidth-mb", str(bandwidth)] if bandwidth else []
     with Beats() as beats, open(os.path.join(guest, "cmdline")) as command_line:
         append = f"{command_line.read().strip()} {parameters(memory, dirty, dirty_set, beats.port)}"
@@ -67,23 +67,26 @@ def one(fleet, guest, image, row, deadline, rounds):
                 estimate = told.get("estimate")
                 if not estimate:
                     raise bare.Failure(f"no estimate: {told['notes']}")
-                subprocess.run([fleet.godwit, "server-live-migrate", name, "--no-auto-converge", "--timeout", f"{deadline}s", "--wait", *flags], env=fleet.environment, stdin=subprocess.DEVNULL, capture_output=True)
+                # That it fails is an outcome too.
+                command = [fleet.godwit, "server-live-migrate", name, "--no-auto-converge", "--timeout", f"{deadline}s", "--wait", *flags]
+                subprocess.run(command, env=fleet.environment, stdin=subprocess.DEVNULL, capture_output=True)
                 migration = fleet.ask("migration-list", "--server", name)[0]
-                found.append(
-                    {
-                        "memory_mb": memory, "dirty_mb_s": dirty, "dirty_set_mb": dirty_set, "bandwidth_mb": bandwidth,
-                        "forecast_s": estimate["total_ms"] / 1000, "asked_s": took, "estimate": estimate,
-                        "told": estimate["converges"], "converged": migration["state"] == "ready" and migration["attempt"] == 1,
-                        "total_s": migration["total_ms"] / 1000, "migration": migration,
-                    }
-                )
+                states = {}
+                for event in fleet.ask("migration-show", migration["id"])["history"]:
+                    if event.get("from") and event["from"] != event["to"] and "ms" in (event.get("numbers") or {}):
+                        states[event["from"]] = states.get(event["from"], 0) + event["numbers"]["ms"]
+                yield {
+                    "memory_mb": memory, "dirty_mb_s": dirty, "dirty_set_mb": dirty_set, "bandwidth_mb": bandwidth,
+                    "forecast_s": estimate["total_ms"] / 1000, "asked_s": took, "estimate": estimate,
+                    "told": estimate["converges"], "converged": migration["state"] == "ready" and migration["attempt"] == 1,
+                    "total_s": migration["total_ms"] / 1000, "states": states, "migration": migration,
+                }
                 if not beats.wait_for(1.0, 60, since_ns=time.time_ns()):
                     raise bare.Failure("the guest beats no more")
         finally:
             if fleet.ask("server-show", name)["status"] != "ready":
                 fleet.call("server-stop", name, "--force")
             fleet.call("server-delete", name)
-    return found
 
 
 def main():
