@@ -97,7 +97,7 @@ struct Forecaster {
         _ server: Server, _ mode: Mode, _ options: MigrationOptions, from source: Fleet.Host, to target: Fleet.Host, _ views: Views,
         _ notes: inout [String]
     ) async throws -> EstimateView? {
-        let experience = try await store.experience(mode)
+        let experience = try await store.experience(mode, between: source.id, and: target.id, encrypted: options.enableTLS)
         var input = Forecast.Input(
             mode: mode, options: options, diskBytes: 0, memoryRate: Self.unknownRate, diskRate: Self.unknownRate,
             overheadMS: experience.overheadMS ?? (mode == .live ? Forecast.usualOverheadMS : 500),
@@ -114,18 +114,16 @@ struct Forecaster {
             let local = report.disks.filter { needs.localBytes[$0.storage] != nil }
             input.diskBytes = local.reduce(0) { $0 + $1.allocatedBytes }
             if let disk = local.max(by: { $0.allocatedBytes < $1.allocatedBytes }), disk.allocatedBytes > 0 {
-                input.diskRate = await rate(server, disk: disk, source, target, &notes) ?? Self.unknownRate
+                let rehearsed = await rate(server, disk: disk, options, source, target, &notes)
+                input.diskRate = Forecast.rate(rehearsed: rehearsed, seen: experience.diskRate) ?? Self.unknownRate
             }
             if mode == .live {
                 input.memoryBytes = report.memoryBytes
                 input.memoryUsedBytes = report.memoryUsedBytes ?? report.memoryBytes
                 input.dirtied = report.dirtied
-                input.memoryRate = await rate(server, disk: nil, source, target, &notes) ?? Self.unknownRate
+                let rehearsed = await rate(server, disk: nil, options, source, target, &notes)
+                input.memoryRate = Forecast.rate(rehearsed: rehearsed, seen: experience.memoryRate) ?? Self.unknownRate
                 if !report.isRunning { notes.append("The guest does not run now, so that nothing is known of how it dirties memory.") }
-            }
-            if options.enableTLS {
-                input.memoryRate = Int64(Double(input.memoryRate) * Self.tlsShare)
-                input.diskRate = Int64(Double(input.diskRate) * Self.tlsShare)
             }
         }
         let forecast = Forecast(input)
@@ -144,7 +142,8 @@ struct Forecaster {
 
     /// How fast the way between the hosts is, for memory or for a disk's data; nil, with a note, when that could not be rehearsed.
     private func rate(
-        _ server: Server, disk: DiskMeasure?, _ source: Fleet.Host, _ target: Fleet.Host, _ notes: inout [String]
+        _ server: Server, disk: DiskMeasure?, _ options: MigrationOptions, _ source: Fleet.Host, _ target: Fleet.Host,
+        _ notes: inout [String]
     ) async -> Int64? {
         let id = UUID().uuidString.lowercased()
         let (giver, taker) = (agents.agent(of: source), agents.agent(of: target))
@@ -152,7 +151,8 @@ struct Forecaster {
             let place = try await within(Self.quick) { try await taker.awaitRehearsal(RehearsalOrder(id: id, storage: disk?.storage)) }
             let order = RehearseOrder(id: id, place: place, disk: disk?.name)
             let report = try await within(.seconds(25)) { try await giver.rehearse(server.id, order) }
-            if let rate = report.rate { return rate }
+            // The rehearsal's stream is plain.
+            if let rate = report.rate { return options.enableTLS ? Int64(Double(rate) * Self.tlsShare) : rate }
         } catch {
             log.info("a rehearsal failed", metadata: ["source": "\(source.name)", "target": "\(target.name)", "error": "\(error)"])
             notes.append(

@@ -51,8 +51,10 @@ package struct BandwidthBudget: Hashable, Sendable {
             || Set(mirrors.map(\.disk)) != Set(self.before.keys)
         let elapsed = self.atMS.map { atMS - $0 } ?? 0
         guard isOther || elapsed >= Self.intervalMS else { return nil }
+        // When memory begins, what the mirrors moved until now is the disks' content, and tells nothing of what the guest writes.
+        let begins = isSendingMemory && !self.isSendingMemory
         let needs = mirrors.map { mirror in
-            let moved = before[mirror.disk].map { max(0, mirror.done - $0) } ?? 0
+            let moved = begins ? 0 : before[mirror.disk].map { max(0, mirror.done - $0) } ?? 0
             return (mirror.disk, elapsed > 0 ? moved * 1000 / elapsed + mirror.left : mirror.left)
         }
         self.budget = budget

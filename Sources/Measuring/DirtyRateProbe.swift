@@ -4,8 +4,8 @@ import Foundation
 import Hypervisor
 package import QMP
 
-/// How a running guest dirties its memory: by QEMU's measurement over one and two seconds, and below a second, where QEMU measures nothing,
-/// by looking at pages from outside.
+/// How a running guest dirties its memory: by looking at pages from outside over spans from a tenth of a second to two, and over one and two
+/// seconds by QEMU's own measurement too, of which the larger counts: on a busy host either can miss what was written.
 package struct DirtyRateProbe: Sendable {
     private let monitor: QMPClient
     private let sampler: MemorySampler
@@ -23,7 +23,7 @@ package struct DirtyRateProbe: Sendable {
         package var warnings: [String]
     }
 
-    private static let short: [Duration] = [.milliseconds(100), .milliseconds(300)]
+    private static let spans: [Duration] = [.milliseconds(100), .milliseconds(300), .seconds(1), .seconds(2)]
     /// Pages that QEMU looks at in all, and what it takes for each GiB.
     private static let samples: Int64 = 16_384
     private static let samplesPerGiB: ClosedRange<Int64> = 128...16_384
@@ -33,7 +33,7 @@ package struct DirtyRateProbe: Sendable {
     /// Takes about three seconds.
     package func run() async throws -> Outcome {
         var outcome = Outcome(usedBytes: nil, dirtied: [], warnings: [])
-        async let sampled = sampleShort()
+        async let sampled = sample()
         do {
             // The small guest that QEMU would leave out is looked at from outside alone.
             if memoryBytes >= Self.leastBlock {
@@ -45,7 +45,7 @@ package struct DirtyRateProbe: Sendable {
         switch await sampled {
         case .success(let sample):
             outcome.usedBytes = sample.usedBytes
-            outcome.dirtied = sample.dirtied + outcome.dirtied
+            outcome.dirtied = Self.merged(sample.dirtied, outcome.dirtied)
             if memoryBytes < Self.leastBlock { outcome.warnings.append("QEMU measures only memory of 128 MiB and more") }
         case .failure(let problem):
             outcome.warnings.append(problem.reason.message)
@@ -53,10 +53,18 @@ package struct DirtyRateProbe: Sendable {
         return outcome
     }
 
-    private func sampleShort() async -> Result<MemorySampler.Sample, AgentProblem> {
-        let spans = memoryBytes >= Self.leastBlock ? Self.short : Self.short + [.seconds(1), .seconds(2)]
+    /// What was seen from outside; of a span that QEMU measured as well, what is more.
+    static func merged(_ seen: [DirtyWindow], _ told: [DirtyWindow]) -> [DirtyWindow] {
+        seen.map { window in
+            // A look takes some milliseconds, so that its span is never quite QEMU's.
+            let other = told.first { abs($0.milliseconds - window.milliseconds) <= window.milliseconds / 4 }
+            return DirtyWindow(milliseconds: window.milliseconds, bytes: max(window.bytes, other?.bytes ?? 0))
+        }
+    }
+
+    private func sample() async -> Result<MemorySampler.Sample, AgentProblem> {
         do {
-            return .success(try await sampler.sample(after: spans))
+            return .success(try await sampler.sample(after: Self.spans))
         } catch {
             return .failure(error as? AgentProblem ?? AgentProblem(.failed, .agentError, "\(error)"))
         }

@@ -192,7 +192,9 @@ struct Examination {
 
     /// What hangs on the host itself and cannot be compared by numbers alone.
     func ownRejection(_ load: Candidate) -> Rejection? {
-        if !localWants.isEmpty, let told = load.pointee.host.told, let rejection = storageRoomRejection(load, told.facts.storages) { return rejection }
+        if !localWants.isEmpty, let told = load.pointee.host.told, let rejection = storageRoomRejection(load, told.facts.storages) {
+            return rejection
+        }
         if !request.missingFeatures.isEmpty, let missing = request.missingFeatures[load.pointee.host.id] {
             return reject(load, .cpuFeatures, "every feature of the guest's CPU", "its QEMU lacks \(featuresLacked(missing))")
         }

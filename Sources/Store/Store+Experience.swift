@@ -1,17 +1,25 @@
 package import Fleet
 import SQL
 
-/// What finished migrations took beside what grows with their bytes; nil as long as none has told. Milliseconds.
+/// What finished migrations took; nil as long as none has told.
 package struct Experience: Hashable, Sendable {
-    /// From the acceptance to the first byte, and from the last one to `ready`.
+    /// From the acceptance to the first byte, and from the last one to `ready`; milliseconds.
     package var overheadMS: Int64?
-    /// Of the blackout, all but the last pass over memory.
+    /// Of the blackout, all but the last pass over memory; milliseconds.
     package var switchMS: Int64?
+    /// Bytes a second between the two hosts where no bandwidth was asked for, beginnings and ends of the streams included.
+    package var diskRate: Int64?
+    package var memoryRate: Int64?
 
-    package init(overheadMS: Int64? = nil, switchMS: Int64? = nil) {
+    package init(overheadMS: Int64? = nil, switchMS: Int64? = nil, diskRate: Int64? = nil, memoryRate: Int64? = nil) {
         self.overheadMS = overheadMS
         self.switchMS = switchMS
+        self.diskRate = diskRate
+        self.memoryRate = memoryRate
     }
+
+    /// Fewer bytes than these tell of how a stream begins and not of its rate.
+    fileprivate static let telling: Int64 = 32 << 20
 }
 
 extension Store {
@@ -41,6 +49,47 @@ extension Store {
             overheads.append(max(0, prepared - (try row.integer("created_at"))) + max(0, finished - sent - standing))
         }
         return Experience(overheadMS: overheads.median, switchMS: switches.median)
+    }
+
+    /// The same, with the rates of the last few live migrations between two hosts, whichever way they went, with or without encryption.
+    package func experience(_ mode: Mode, between one: HostID, and other: HostID, encrypted: Bool) async throws -> Experience {
+        var experience = try await experience(mode)
+        guard mode == .live else { return experience }
+        let rows = try await read { transaction in
+            try await transaction.query(
+                """
+                SELECT m.options, m.progress,
+                    (SELECT s.changed_at FROM steps s WHERE s.migration_id = m.id AND s.step = 'prepare-target') AS prepared_at,
+                    (SELECT s.changed_at FROM steps s WHERE s.migration_id = m.id AND s.step = 'mirror-disks') AS mirrored_at,
+                    (SELECT s.changed_at FROM steps s WHERE s.migration_id = m.id AND s.step = 'send-memory') AS sent_at
+                FROM (
+                    SELECT * FROM migrations WHERE mode = \(mode.rawValue) AND state = \(MigrationState.ready.rawValue) AND attempt = 1
+                        AND ((source_id = \(one.value) AND target_id = \(other.value))
+                            OR (source_id = \(other.value) AND target_id = \(one.value)))
+                    ORDER BY id DESC LIMIT 20
+                ) AS m
+                """)
+        }
+        var disks: [Int64] = []
+        var memories: [Int64] = []
+        for row in rows {
+            let options = try JSON.value(MigrationOptions.self, row.text("options"))
+            guard options.maxBandwidthMB == nil, options.enableTLS == encrypted, let text = try row.optionalText("progress"),
+                let prepared = try row.optionalInteger("prepared_at"), let sent = try row.optionalInteger("sent_at")
+            else { continue }
+            let progress = try JSON.value(Progress.self, text)
+            let mirrored = try row.optionalInteger("mirrored_at")
+            if let mirrored, mirrored > prepared, progress.diskDone >= Experience.telling {
+                disks.append(progress.diskDone * 1000 / (mirrored - prepared))
+            }
+            let begun = mirrored ?? prepared
+            if sent > begun, progress.memoryTransferred >= Experience.telling {
+                memories.append(progress.memoryTransferred * 1000 / (sent - begun))
+            }
+        }
+        experience.diskRate = Array(disks.prefix(5)).median
+        experience.memoryRate = Array(memories.prefix(5)).median
+        return experience
     }
 }
 

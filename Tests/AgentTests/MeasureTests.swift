@@ -45,6 +45,13 @@ import Testing
         }
     }
 
+    @Test func `of what QEMU tells and what is seen from outside, the larger counts`() {
+        func window(_ ms: Int64, _ bytes: Int64) -> DirtyWindow { DirtyWindow(milliseconds: ms, bytes: bytes) }
+        let seen = [window(110, 1), window(310, 3), window(1020, 10), window(2030, 12)]
+        #expect(DirtyRateProbe.merged(seen, [window(1000, 0), window(2000, 20)]) == [seen[0], seen[1], seen[2], window(2030, 20)])
+        #expect(DirtyRateProbe.merged(seen, []) == seen)
+    }
+
     @Test func `two that measure at once both get an answer`() async throws {
         try await withHosts("host1") { hosts in
             try await running("vm1", on: hosts[0], dirty: 20, set: 16)

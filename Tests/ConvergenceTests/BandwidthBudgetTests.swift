@@ -46,6 +46,18 @@ import Testing
         #expect(split?.mirrors == ["disk0": 0] && split?.memory == 0)
     }
 
+    @Test func `memory does not wait for what the disks took before it began`() {
+        var budget = BandwidthBudget()
+        let all = 100 * Self.megabyte
+        _ = budget.look(budget: all, mirrors: [Mirror(disk: "disk0", done: 0, left: all)], isSendingMemory: false, atMS: 0)
+        let begun = budget.look(budget: all, mirrors: [Mirror(disk: "disk0", done: all, left: 0)], isSendingMemory: true, atMS: 1000)
+        #expect(begun?.memory == 98 * Self.megabyte)
+        // What the guest writes meanwhile counts from the next look on.
+        let later = budget.look(
+            budget: all, mirrors: [Mirror(disk: "disk0", done: 2 * all, left: 0)], isSendingMemory: true, atMS: 2000)
+        #expect(later?.memory == 10 * Self.megabyte)
+    }
+
     @Test func `it divides anew once a second by what was moved, and at once for another budget`() {
         var budget = BandwidthBudget()
         func look(_ total: Int64?, done: Int64, left: Int64, at: Int64, memory: Bool = true) -> BandwidthBudget.Split? {

@@ -192,6 +192,41 @@ import Testing
             }
             #expect(try await store.experience(.live).switchMS == 12)
             #expect(try await store.experience(.cold) == Experience())
+            // Its journal tells no times, so that no rate is known; and of another pair of hosts, or encrypted, nothing is.
+            let known = try await store.experience(.live, between: two.id, and: one.id, encrypted: false)
+            #expect(known == Experience(switchMS: 12))
+        }
+    }
+
+    @Test(arguments: Backend.available)
+    func `experience of rates is of the two hosts, and of streams that nothing held back`(_ backend: Backend) async throws {
+        try await withStore(backend) { store in
+            let hosts = [try await store.addHost("one"), try await store.addHost("two"), try await store.addHost("three")]
+            let server = try await store.addServer("a", on: hosts[0])
+            var migration = try await store.bring(store.claim(server), toSwitchingOn: hosts[1])
+            migration.progress = Progress(diskDone: 400 << 20, memoryTransferred: 300 << 20)
+            try await store.advance(migration, to: .ready) { change in
+                change.placement = hosts[1].id
+                change.release = true
+                change.serverStatus = .running
+            }
+            let id = migration.id
+            _ = try await store.database.write { transaction in
+                for (position, step) in [("prepare-target", 1000), ("mirror-disks", 3000), ("send-memory", 6000)].enumerated() {
+                    _ = try await transaction.execute(
+                        """
+                        INSERT INTO steps (migration_id, attempt, step, position, status, changed_at)
+                        VALUES (\(id.value), \(Int64(1)), \(step.0), \(Int64(position)), \("done"), \(Int64(step.1)))
+                        """)
+                }
+                return 0
+            }
+            for (one, other) in [(0, 1), (1, 0)] {
+                let known = try await store.experience(.live, between: hosts[one].id, and: hosts[other].id, encrypted: false)
+                #expect(known.diskRate == 200 << 20 && known.memoryRate == 100 << 20)
+            }
+            #expect(try await store.experience(.live, between: hosts[0].id, and: hosts[2].id, encrypted: false).memoryRate == nil)
+            #expect(try await store.experience(.live, between: hosts[0].id, and: hosts[1].id, encrypted: true).memoryRate == nil)
         }
     }
 }
