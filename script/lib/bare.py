@@ -408,7 +408,7 @@ class Run:
             time.sleep(0.1)
         target.command("system_powerdown")
         try:
-            target.process.wait(20)
+            target.process.wait(60)
         except subprocess.TimeoutExpired:
             raise Failure(f"the guest does not power off; its console ends with: {tail(target.log)}") from None
         found = console.check(logs)
