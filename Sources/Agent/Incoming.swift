@@ -20,6 +20,8 @@ actor Incoming {
     private var threads: [Int] = []
     private var isTaking = false
     private var hasPostCopyBegun = false
+    /// QEMU's `MigrationStatus` as its latest event told it. A main loop that waits for memory answers nothing, and yet tells that.
+    var streamStatus: String?
     private let turnstile = Turnstile()
 
     /// - Parameter listener: where the source's agent connects for the memory stream.
@@ -78,7 +80,7 @@ actor Incoming {
         await withDiscardingTaskGroup { group in
             if let events {
                 group.addTask {
-                    for await _ in events { self.bell.ring() }
+                    for await event in events { await self.note(event) }
                     self.bell.ring()
                 }
             }
@@ -90,6 +92,11 @@ actor Incoming {
             }
             group.cancelAll()
         }
+    }
+
+    private func note(_ event: QMPEvent) {
+        if event.name == "MIGRATION", let status = event.data["status"]?.string { streamStatus = status }
+        bell.ring()
     }
 
     /// False when there is nothing left to drive.
@@ -123,6 +130,9 @@ actor Incoming {
 
     func look(_ record: IncomingRecord) async throws -> IncomingMachine.Sight {
         guard let process, process.isAlive else { return IncomingMachine.Sight(isAlive: false, isRunning: false, memory: .none) }
+        if record.phase == .running, record.isFetching, Self.isInterrupted(streamStatus) {
+            return IncomingMachine.Sight(isAlive: true, isRunning: true, memory: .interrupted)
+        }
         async let asked = process.monitor.queryMigrate()
         async let state = process.monitor.queryStatus()
         let (migration, status) = (try await asked, try await state)
@@ -137,6 +147,8 @@ actor Incoming {
             }
         return IncomingMachine.Sight(isAlive: true, isRunning: status.running, memory: memory)
     }
+
+    static func isInterrupted(_ status: String?) -> Bool { status == "postcopy-paused" || status == "postcopy-recover" }
 
     func change(_ body: @escaping @Sendable (inout IncomingRecord) -> Void) async throws {
         let key = key

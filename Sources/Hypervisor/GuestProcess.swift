@@ -11,9 +11,9 @@ package import QMP
 package final class GuestProcess: Sendable {
     package let pid: Int32
     private let startTime: UInt64
-    private let paths: GuestPaths
+    package let paths: GuestPaths
     package let monitor: QMPClient
-    /// Connected for out-of-band execution, for `yank` alone.
+    /// Connected for out-of-band execution: for what must be done while the other hangs.
     package let rescue: QMPClient
 
     private init(pid: Int32, startTime: UInt64, paths: GuestPaths, monitor: QMPClient, rescue: QMPClient) {
