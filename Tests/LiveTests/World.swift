@@ -1,11 +1,12 @@
 import AgentAPI
+import AgentFakes
 import Fleet
 
 /// Hosts, their guests and what their agents wrote down: as far as the orders of a migration can tell, in memory and without time.
 ///
 /// It moves by ticks, one for every look at a source's end. The two agents do the switchover by themselves, as the real ones do.
-struct World {
-    struct Node {
+struct World: FakeWorld {
+    struct Node: FakeNode {
         var epoch = Epoch.none
         /// Its vCPUs execute.
         var isRunning = false
