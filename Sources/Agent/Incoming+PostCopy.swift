@@ -64,7 +64,9 @@ extension Incoming {
         try await pause(process)
         socket.hold()
         let (monitor, path) = (process.monitor, process.paths.again)
-        let isGiven = try await Self.answers { try await monitor.sendDescriptor(socket.descriptor, name: name, deadline: .seconds(1)) }
+        let isGiven = try await Self.answers {
+            try await monitor.sendDescriptor(socket.descriptor, name: name, deadline: .seconds(1))
+        }
         guard isGiven || record?.streams?.isEncrypted != true else {
             // QEMU 7.2 shakes hands on its main loop.
             throw AgentProblem(.failed, .connectionLost, "QEMU's main loop waits for memory, and cannot prove its peer meanwhile")
@@ -83,7 +85,9 @@ extension Incoming {
         } catch {
             if isGiven {
                 _ = try await Self.answers {
-                    do { try await monitor.closeDescriptor(name, deadline: .seconds(1)) } catch let error as QMPError where error.code == .command {}
+                    do {
+                        try await monitor.closeDescriptor(name, deadline: .seconds(1))
+                    } catch let error as QMPError where error.code == .command {}
                 }
             }
             throw error

@@ -62,7 +62,8 @@ extension Outgoing {
             if record.phase != .memory { try await applyBandwidth(record, isSendingMemory: false) }
         // The last writes go as fast as they can: the guest stands still.
         case .preSwitchover, .device, .cancelling: break
-        case .postCopy, .interrupted, .rejoining: break
+        case .postCopy: try await applyPostCopyBandwidth(record)
+        case .interrupted, .rejoining: break
         }
         return sight
     }

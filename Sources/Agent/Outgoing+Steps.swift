@@ -34,7 +34,7 @@ extension Outgoing {
             try await change { $0.phase = .memory }
             show(.memory)
         case .startPostCopy:
-            try await monitor.migrateSetParameters(["max-postcopy-bandwidth": JSONValue(record.bandwidth ?? 0)])
+            try await applyPostCopyBandwidth(record)
             try await monitor.migrateStartPostCopy()
             isPostCopyOrdered = true
             verdict = nil

@@ -44,6 +44,8 @@ actor Outgoing {
     var troubles = 0
     var hasCredentials = false
     var isPostCopyOrdered = false
+    /// As QEMU was told last, in bytes a second; 0 is unlimited.
+    var postCopyBandwidth: Int64?
     var hasArrived = false
     var isTargetLost = false
     var delivery = Delivery()

@@ -12,6 +12,8 @@ struct Fetching {
     let context: StepContext
     private var eventsNoted: Int
     private var looks: Int64 = 0
+    /// What the source was last told.
+    private var bandwidth: Int64?
 
     init(ground: Ground, source: AgentLink, target: AgentLink, context: StepContext) throws {
         self.ground = ground
@@ -20,29 +22,43 @@ struct Fetching {
         self.context = context
         let memories = try context.journal.compactMap { try context.output(of: $0.step, as: Noted.self)?.eventsNoted }
         eventsNoted = memories.max() ?? 0
+        bandwidth = context.bandwidth
     }
 
     /// How long a broken stream is joined anew before that is told as awaited.
     private static let patience = Duration.seconds(5)
 
     /// Returns once nothing more is to be fetched: all is there, or the rest is lost for certain.
-    mutating func untilComplete(step: String) async throws {
+    /// - Returns: the source's last report, nil when it was not asked any more.
+    mutating func untilComplete() async throws -> OutgoingReport? {
         var interruptedAt: Duration?
-        var seen: Int64 = 0
+        var last: OutgoingReport?
         while true {
-            let incoming = try await look()
-            if incoming == nil || incoming == .complete { return }
-            if incoming == .lost { return try await tellLoss(on: target.host, step: step) }
-            let report = try await sourcesSide(seen: seen)
-            seen = report.version
-            try await take(report, step: step)
+            let incoming: PostCopy?
+            do {
+                incoming = try await look()
+            } catch let awaiting as Awaiting {
+                // The source may have noticed why.
+                try await take(sourcesSide(seen: 0))
+                throw awaiting
+            }
+            if incoming == nil || incoming == .complete { return last }
+            if incoming == .lost {
+                try await tellLoss(on: target.host)
+                return last
+            }
+            try await passOnBandwidth()
+            let report = try await sourcesSide(seen: last?.version ?? 0)
+            last = report
+            try await take(report)
             switch report.postCopy {
             case nil, .complete: break
             case .lost:
                 // What it waits for will never come.
                 let order = StopOrder(epoch: context.epoch, graceMS: 0)
                 _ = try await ask(target, "end the guest, whose memory is lost") { try await $0.stop(context.server, order) }
-                return try await tellLoss(on: source.host, step: step)
+                try await tellLoss(on: source.host)
+                return last
             case .fetching: interruptedAt = nil
             case .interrupted:
                 let since = interruptedAt ?? context.clock.now()
@@ -62,7 +78,7 @@ struct Fetching {
     }
 
     /// Writes what is new. That no byte moves is no stall here: a guest may need none of those that are missing, and there is no way back.
-    private mutating func take(_ report: OutgoingReport, step: String) async throws {
+    mutating func take(_ report: OutgoingReport) async throws {
         if report.events.count > eventsNoted {
             let new = Array(report.events[eventsNoted...])
             eventsNoted = report.events.count
@@ -77,6 +93,18 @@ struct Fetching {
         return try await ask(target, "say whether all memory is there") {
             try await $0.incoming(server, key, seen: 0, waitMS: 0)
         }.postCopy
+    }
+
+    /// Tells the source what somebody changed meanwhile.
+    private mutating func passOnBandwidth() async throws {
+        let options = await context.options()
+        guard options.bandwidth != bandwidth else { return }
+        let prepared = try PrepareTargetStep.output(context)
+        let order = MemoryOrder(
+            epoch: context.epoch, key: context.key, target: prepared.endpoints, targetAgentURL: prepared.targetAgentURL,
+            bandwidth: options.bandwidth, rules: ConvergenceRules(options))
+        _ = try await ask(source, "take another bandwidth") { try await $0.sendMemory(context.server, order) }
+        bandwidth = options.bandwidth
     }
 
     private func sourcesSide(seen: Int64) async throws -> OutgoingReport {
@@ -102,7 +130,7 @@ struct Fetching {
         }
     }
 
-    private func tellLoss(on host: Host, step: String) async throws {
+    private func tellLoss(on host: Host) async throws {
         let reason = Reason(
             .guestStopped,
             "The guest's QEMU on \(host.name) ended before post-copy was complete: the guest's memory is lost. Its disks are whole on \(target.host.name): start the server again."

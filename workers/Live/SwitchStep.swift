@@ -45,12 +45,12 @@ struct SwitchStep: Step {
         let source = try await ground.source(context)
         let target = try await ground.target(context)
         let end = SourceEnd(ground: ground, source: source, context: context)
-        let report = try await handover(end, target)
+        var report = try await handover(end, target)
+        var fetching = try Fetching(ground: ground, source: source, target: target, context: context)
+        // Where the target does not answer the source may have noticed why.
+        if let report, report.postCopy != nil { try await fetching.take(report) }
         let incoming = try await untilRunning(context, target)
-        if incoming.postCopy != nil {
-            var fetching = try Fetching(ground: ground, source: source, target: target, context: context)
-            try await fetching.untilComplete(step: name)
-        }
+        if incoming.postCopy != nil { report = try await fetching.untilComplete() ?? report }
         var output = Output(blackout: report?.blackout, vcpuProgressMS: incoming.vcpuProgressMS)
         let progress = report?.progress ?? context.migration.progress
         output.diskBytes = progress?.diskDone
