@@ -76,7 +76,9 @@ extension Incoming {
             guard try await socket.hasWord(within: .seconds(60)) else {
                 throw AgentProblem(.failed, .connectionLost, "the source does not take the stream up")
             }
-            if isGiven, try await Self.answers({ try await monitor.migrateRecover(uri: "fd:" + name, deadline: .seconds(5)) }) { return nil }
+            if isGiven, try await Self.answers({ try await monitor.migrateRecover(uri: "fd:" + name, deadline: .seconds(5)) }) {
+                return nil
+            }
             logger.info("QEMU's main loop waits for memory: post-copy goes on over a relay")
             unlink(path)
             defer { unlink(path) }

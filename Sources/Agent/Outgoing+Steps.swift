@@ -148,6 +148,11 @@ extension Outgoing {
                 .failed, .incompatibleQEMU,
                 "QEMU \(monitor.version) cannot pause before the switchover: a newer one is needed for live migration")
         }
+        if record.isPaused == true, try await monitor.queryStatus().status == "postmigrate" {
+            // So an earlier migration left it that was called off in its last pass, and QEMU takes no guest away like that. Only running ends it.
+            try await monitor.cont()
+            try await monitor.stop()
+        }
         try await ledger.layOutSlot()
         var capabilities = Self.capabilities(leave.rules)
         capabilities["multifd"] = record.streams?.channels != nil

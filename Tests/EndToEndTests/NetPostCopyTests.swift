@@ -11,7 +11,8 @@ extension EndToEnd {
                 let source = try await fleet.startGuest(GuestRecipe(memoryMB: 192, dirtyMBs: 60, dirtySetMB: 48, diskDataMB: 8))
                 let heard = try await fleet.watched("vm1", "live, post-copy with a cut", silenceBelow: .seconds(60)) {
                     let migration = try await fleet.migrate(
-                        "vm1", "--prefer-host", "host2", "--max-bandwidth-mb", "20", "--no-auto-converge", "--max-downtime-ms", "60", "--post-copy")
+                        "vm1", "--prefer-host", "host2", "--max-bandwidth-mb", "20", "--no-auto-converge", "--max-downtime-ms", "60",
+                        "--post-copy")
                     try await told("the end of the rounds", fleet, migration.id) { $0.code == .postCopy }
                     // What is missing takes its time.
                     try await fleet.command("server-set-live-migrate-params", "vm1", "--max-bandwidth-mb", "4")

@@ -66,6 +66,35 @@ import Testing
         try await body(name)
     }
 
+    @Test func `leaves a paused guest that is called off in its last pass as it takes away only once it ran`() async throws {
+        try await withClient(smallPC) { source, _ in
+            try await source.cont()
+            try await source.stop()
+            for isAgain in [false, true] {
+                try await withClient(smallPC + ["-incoming", "defer"]) { target, _ in
+                    try await source.migrateSetCapabilities(["pause-before-switchover": true])
+                    let move = { (name: String) in
+                        try await Self.join(source, target, name: name) { name in
+                            try await target.migrateIncoming(uri: "fd:" + name)
+                            try await source.migrate(uri: "fd:" + name)
+                        }
+                    }
+                    if isAgain {
+                        let refused = await #expect(throws: QMPError.self) { try await source.migrate(uri: "tcp:127.0.0.1:1") }
+                        #expect(refused?.reason?.contains("paused due to previous migration") == true)
+                        try await source.cont()
+                        try await source.stop()
+                    }
+                    try await move("to")
+                    try await eventually("the last pass") { try await source.queryMigrate().status == "pre-switchover" }
+                    try await source.migrateCancel()
+                    try await eventually("the end") { try await source.queryMigrate().status == "cancelled" }
+                    #expect(try await source.queryStatus().status == "postmigrate")
+                }
+            }
+        }
+    }
+
     @Test func `tells on which port a target listens by itself`() async throws {
         try await withClient(smallPC + ["-incoming", "defer"]) { target, _ in
             #expect(try await target.queryMigrate().socketAddress == nil)
