@@ -106,6 +106,10 @@ extension Guest {
         await endMigrations()
         release()
         for path in [paths.console, paths.log] { unlink(path) }
+        if record.description?.tpm != nil {
+            await TPMEmulator.end(paths)
+            try tpm.clear()
+        }
         try await ledger.change {
             $0.lost = GuestRecord.Lost(owner: owner, endedGuest: endedGuest)
             $0.forget()

@@ -14,6 +14,7 @@ actor Guest {
     nonisolated let paths: GuestPaths
     nonisolated let host: HostContext
     nonisolated let ledger: Ledger
+    nonisolated let tpm: TPMState
     nonisolated let logger: Logger
     let turnstile = Turnstile()
     private(set) var process: GuestProcess?
@@ -35,6 +36,7 @@ actor Guest {
         self.server = server
         self.paths = host.paths.of(server)
         self.host = host
+        self.tpm = TPMState(paths)
         self.ledger = try Ledger(path: paths.record, server: server)
         var logger = host.logger
         logger[metadataKey: "server"] = .stringConvertible(server)
@@ -198,7 +200,10 @@ actor Guest {
     /// - Parameter shared: also what every host sees. That goes only with the server itself.
     func removeFiles(of guest: GuestDescription, shared: Bool = false) async throws {
         let paths = paths
-        if guest.tpm != nil { await TPMEmulator.end(paths) }
+        if guest.tpm != nil {
+            await TPMEmulator.end(paths)
+            try tpm.clear()
+        }
         // A file system can take long over a large file.
         try await offloaded {
             for storage in Set(guest.disks.map(\.storage)) where shared || !paths.isShared(storage) {
@@ -226,6 +231,7 @@ actor Guest {
             }
             if let process, process.isAlive {
                 let state = try await process.monitor.queryStatus()
+                try await tpm.settle(guest)
                 if ["prelaunch", "paused", "io-error"].contains(state.status) { try await process.monitor.cont() }
             } else {
                 let available = HostProbe.availableMemory
@@ -276,6 +282,7 @@ actor Guest {
             if let guest = record.description { try await requireOwned(guest) }
             try refuseWhileLent("delete it")
             await endMigrations()
+            try await endLoan()
             if let guest = record.description { try await removeFiles(of: guest, shared: true) }
             try await ledger.change { $0.forget() }
         }
@@ -305,7 +312,11 @@ actor Guest {
             paths: paths, diskPaths: diskPaths, directDisks: Set(diskPaths.filter { DiskImages.takesDirectIO($0.value) }.keys),
             attachments: host.attachments(of: guest), firmwareCode: guest.firmware == .uefi ? try host.firmware().code : nil,
             firmwareVariables: guest.firmware == .uefi ? try paths.nvram(of: guest) : nil)
-        if guest.tpm != nil { try await TPMEmulator.start(host.configuration.swtpm, state: try paths.tpm(of: guest), paths: paths) }
+        if guest.tpm != nil {
+            await TPMEmulator.end(paths)
+            try await TPMEmulator.start(
+                host.configuration.swtpm, state: try tpm.prepare(for: guest, isIncoming: purpose == .incoming), paths: paths)
+        }
         do {
             let process = try await GuestProcess.spawn(
                 host.configuration.qemu, CommandLine.arguments(guest, around, for: purpose), paths: paths, logger: logger)

@@ -11,6 +11,7 @@ actor Incoming {
     nonisolated let bell = Bell()
     nonisolated let watched: Watched<IncomingReport>
     private let ledger: Ledger
+    private let tpm: TPMState
     let process: GuestProcess?
     private let listener: StreamSocket?
     let logger: Logger
@@ -28,6 +29,7 @@ actor Incoming {
     init(_ record: IncomingRecord, of guest: Guest, process: GuestProcess?, listener: StreamSocket?) {
         self.key = record.key
         self.ledger = guest.ledger
+        self.tpm = guest.tpm
         self.process = process
         self.listener = listener
         var logger = guest.logger
@@ -301,6 +303,7 @@ actor Incoming {
         guard let process else { throw AgentProblem(.failed, .guestStopped, "the guest's QEMU is gone") }
         let monitor = process.monitor
         try await removeExports(monitor)
+        try await tpm.settle(ledger.record.description)
         let executed = process.executed(threads: threads)
         let begin = ContinuousClock.now
         // QEMU answers when the guest runs; RESUME comes before the answer.
@@ -314,6 +317,7 @@ actor Incoming {
     private func leavePaused() async throws {
         guard let process else { throw AgentProblem(.failed, .guestStopped, "the guest's QEMU is gone") }
         try await removeExports(process.monitor)
+        try await tpm.settle(ledger.record.description)
         try await process.monitor.activateDisks(ledger.record.description?.disks.map(\.name) ?? [])
         try await noteRunning(resumeUS: nil)
     }

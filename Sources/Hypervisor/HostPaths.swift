@@ -73,6 +73,10 @@ package struct GuestPaths: Hashable, Sendable {
     package var monitor: String { sockets + ".qmp" }
     /// The control channel of its TPM.
     package var tpmSocket: String { sockets + ".tpm" }
+    /// Of a guest that came live from another host: leads to the folder of its TPM's state.
+    package var tpmLink: String { folder + "/tpm-link" }
+    /// That folder while the guest is not this host's.
+    package var tpmArrival: String { folder + "/tpm-arrival" }
     package var tpmPID: String { folder + "/tpm.pid" }
     package var tpmLog: String { folder + "/tpm.log" }
     /// A second monitor, for what must be done while the first hangs.
