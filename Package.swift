@@ -138,8 +138,8 @@ let package = Package(
         tests(
             "AgentTests",
             [
-                "Agent", "Hypervisor", "Measuring", "Sharing", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess, logging,
-                serviceLifecycle,
+                "Agent", "Hypervisor", "Copying", "Measuring", "Sharing", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess,
+                logging, serviceLifecycle,
             ]),
         tests("EngineTests", ["Staging", "AgentFakes", "Engine", "Store", "SQL", "AgentAPI", "Fleet", logging]),
         tests("LiveTests", ["Live", "Staging", "AgentFakes", "Steps", "Engine", "Store", "AgentAPI", "Fleet"]),

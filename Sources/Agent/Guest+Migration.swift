@@ -185,13 +185,14 @@ extension Guest {
                 throw AgentProblem(
                     .conflict, .invalidRequest, "this host has refused attempt \(order.key.attempt) of migration \(order.key.migration)")
             }
-            if let known = record.incoming, known.key == order.key {
+            if let known = record.incoming, known.key == order.key, !known.isOfBases {
                 try await ledger.change { $0.incoming?.epoch = order.epoch }
                 return try incomingNow(order.key)
             }
             switch record.tenure {
             case .home: throw AgentProblem(.owned, .invalidRequest, "server \(server) is on host \(host.configuration.name) already")
             case .handedOver: try await makeWay(for: order.key)
+            case .awaited where record.incoming?.key == order.key: try await endReceiptOfBases()
             case .awaited: try await dropIncoming()
             case .none: break
             }
@@ -394,7 +395,11 @@ extension Guest {
     }
 
     private func discardSource(_ order: DiscardOrder) async throws {
-        if let known = record.loan, known.key == order.key { return try await discardLent(known) }
+        if let known = record.loan, known.key == order.key {
+            try await discardLent(known)
+            // Base images alone were lent: the server itself went, if it did, by its streams.
+            guard known.isOfBases, record.outgoing?.key == order.key, record.tenure == .handedOver else { return }
+        }
         guard let known = record.outgoing, known.key == order.key else { return }
         guard known.phase == .confirmed || known.phase == .handedOver else {
             throw AgentProblem(.owned, .invalidRequest, "server \(server) was not handed over: it runs here, or may")
@@ -425,6 +430,7 @@ extension Guest {
                 "the target still fetches memory of server \(server) from here: nothing is removed before it has all")
         }
         await endMigrations()
+        try await endLoan()
         if let process, process.isAlive { try await process.end() }
         release()
         if let guest = record.description { try await removeFiles(of: guest) }

@@ -153,12 +153,15 @@ package struct Storage: Hashable, Sendable, Codable {
     package var capacityBytes: Int64
     /// What the file system would still take.
     package var freeBytes: Int64
+    /// Names of the base images that lie there; nil of an agent that does not tell.
+    package var bases: [String]?
 
-    package init(name: String, kind: Kind, capacityBytes: Int64, freeBytes: Int64) {
+    package init(name: String, kind: Kind, capacityBytes: Int64, freeBytes: Int64, bases: [String]? = nil) {
         self.name = name
         self.kind = kind
         self.capacityBytes = capacityBytes
         self.freeBytes = freeBytes
+        self.bases = bases
     }
 }
 

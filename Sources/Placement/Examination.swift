@@ -92,8 +92,9 @@ struct Examination {
 
     /// Whether the host's storages have room: by what is promised of them, and by what their file systems would still take.
     private func storageRoomRejection(_ load: HostLoad, _ facts: HostFacts) -> Rejection? {
-        for (name, wanted) in localWants {
+        for (name, disks) in localWants {
             guard let storage = facts.storages.first(where: { $0.name == name && $0.kind == .local }) else { continue }
+            let wanted = disks + needs.baseBytes(lackingOn: storage)
             let reserved = load.storageReservedBytes[name, default: 0]
             let free = storage.freeBytes - reserved
             if free < wanted {

@@ -6,12 +6,59 @@ import Fleet
 struct FakeAgent: PartialAgent {
     let name: String
     let fleet: FakeFleet<World>
+    private static let nothing = AgentProblem(.notFound, .invalidRequest, "nothing here")
+
+    func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport {
+        try await fleet.call(name, "lend", epoch: order.epoch) { [name] world in
+            if let known = world.nodes[name]?.loan, known.key == order.key {
+                guard known.phase == .lent else { throw AgentProblem(.conflict, .invalidRequest, "the attempt is over here") }
+                return known
+            }
+            guard let names = order.bases, world.nodes[name]?.isRunning == true else { throw Self.nothing }
+            guard let node = world.nodes[name], node.bases.isSuperset(of: names) else {
+                throw AgentProblem(.failed, .baseMissing, "a base image is missing on \(name)")
+            }
+            let loan = LoanReport(
+                epoch: order.epoch, key: order.key, phase: .lent, address: "10.0.0.1", port: 1, isEncrypted: order.enableTLS, files: [])
+            world.nodes[name]?.loan = loan
+            return loan
+        }
+    }
+
+    func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport {
+        try await fleet.call(name, "takeBack", epoch: order.epoch) { [name] world in
+            guard var loan = world.nodes[name]?.loan, loan.key == order.key else { throw Self.nothing }
+            loan.phase = .returned
+            world.nodes[name]?.loan = loan
+            return loan
+        }
+    }
+
+    func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport {
+        try await fleet.call(name, "receive", epoch: order.epoch) { [name] world in
+            world.nodes[name]?.note(order.bandwidth)
+            if let known = world.nodes[name]?.incoming, known.key == order.key { return known }
+            if world.nodes[name]?.refused.contains(order.key) == true { throw AgentProblem(.conflict, .invalidRequest, "refused already") }
+            let report = IncomingReport(
+                epoch: order.epoch, key: order.key, phase: .prepared, version: world.nextVersion(), receipt: ReceiptReport())
+            world.nodes[name]?.incoming = report
+            world.nodes[name]?.copying = order.bases ?? []
+            return report
+        }
+    }
 
     func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport {
         try await fleet.call(name, "prepare", epoch: order.epoch) { [name] world in
             world.prepared = order
-            if let known = world.nodes[name]?.incoming, known.key == order.key { return known }
+            if let known = world.nodes[name]?.incoming, known.key == order.key {
+                guard known.receipt != nil else { return known }
+                guard known.phase == .received else { throw AgentProblem(.conflict, .baseMissing, "still on their way") }
+            }
             if world.nodes[name]?.refused.contains(order.key) == true { throw AgentProblem(.conflict, .invalidRequest, "refused already") }
+            let bases = Set(order.description.disks.flatMap { $0.bases ?? [] }.map(\.name))
+            guard let node = world.nodes[name], node.bases.isSuperset(of: bases) else {
+                throw AgentProblem(.failed, .baseMissing, "a base image is missing on \(name)")
+            }
             let report = IncomingReport(
                 epoch: order.epoch, key: order.key, phase: .prepared, version: world.nextVersion(),
                 endpoints: Endpoints(address: "10.0.0.2", nbdPort: 1, memoryPort: 2))
@@ -136,6 +183,7 @@ struct FakeAgent: PartialAgent {
 
     func incoming(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> IncomingReport {
         try await fleet.call(name, "incoming") { [name] world in
+            world.tickCopy(name)
             if let known = world.nodes[name]?.incoming, known.key == key { return known }
             guard world.nodes[name]?.refused.contains(key) == true else { throw unknown }
             return IncomingReport(epoch: .none, key: key, phase: .refused, version: world.nextVersion())
@@ -175,5 +223,11 @@ struct FakeAgent: PartialAgent {
             description: GuestDescription(
                 server: server, name: "vm1", vcpus: 1, memoryBytes: 1, cpuModel: "", machine: "", accelerator: .tcg, firmware: .bios,
                 boot: nil, disks: [], cdrom: medium, nics: []), consoleLog: "", warnings: [], cdromBytes: 2048)
+    }
+
+    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds {
+        try await fleet.call(name, "bases") { [name] world in
+            BaseNeeds(needs.needs.filter { world.nodes[name]?.bases.contains($0.base.name) != true })
+        }
     }
 }

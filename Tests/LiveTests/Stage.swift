@@ -10,8 +10,8 @@ typealias Stage = PlanStage<World>
 /// A running server on host1.
 extension Stage {
     static func run(
-        hosts names: [String] = ["host1", "host2", "host3"], hasDisk: Bool = true, cdrom: String? = nil,
-        relayAfter: Duration = .milliseconds(30), _ body: (Stage) async throws -> Void
+        hosts names: [String] = ["host1", "host2", "host3"], hasDisk: Bool = true, base: String? = nil,
+        cdrom: String? = nil, relayAfter: Duration = .milliseconds(30), _ body: (Stage) async throws -> Void
     ) async throws {
         var scene = Scene<World>(.live, .running) {
             FakeAgent(name: $0, fleet: $1)
@@ -21,6 +21,7 @@ extension Stage {
         scene.hosts = names
         scene.storages = hasDisk ? ["local"] : []
         scene.cdrom = cdrom
+        scene.base = base
         scene.steps.pollMS = 20
         scene.steps.relayAfter = relayAfter
         scene.steps.runAfter = .milliseconds(50)

@@ -432,6 +432,31 @@ private func expect(_ rejection: Rejection?, _ filter: PlacementFilter, _ wanted
         #expect(PlacementFailure(server: "vm1", rejections: []).message == "No host can take vm1: there is no host.")
     }
 
+    @Test func `counts a base image in where it is known to be missing, and rejects nobody for that alone`() {
+        let base = GuestDescription.BaseImage(name: "b.qcow2", format: .qcow2, sizeBytes: 100 * gib)
+        var asked = request()
+        asked.description.disks[0].bases = [base]
+        func host(_ name: String, _ bases: [String]?, free: Int64 = 200 * gib) -> HostLoad {
+            load(name) {
+                $0.storages[0].bases = bases
+                $0.storages[0].freeBytes = free
+            }
+        }
+        let hosts = [
+            load("source"), host("has", ["b.qcow2"], free: 50 * gib), host("lacks", []), host("silent", nil),
+            host("full", ["a.qcow2"], free: 139 * gib),
+        ]
+        let survey = Placement.survey(asked, in: FleetSnapshot(hosts), now: now)
+        #expect(Set(survey.candidates) == ["id-has", "id-lacks", "id-silent"])
+        let full = survey.rejections.first { $0.name == "full" }
+        #expect(full?.filter == .storage && full?.wanted.hasPrefix("140") == true, "\(String(describing: full))")
+        let needs = Needs(asked.description, storages: [])
+        for (name, gibs) in [("has", Int64(40)), ("lacks", 140), ("silent", 40)] {
+            let storages = hosts.first { $0.host.name == name }?.host.facts?.storages ?? []
+            #expect(needs.reservation(of: "m1", on: "h", storages: storages).storageBytes == ["local": gibs * gib])
+        }
+    }
+
     @Test func `reserves what was looked for`() {
         let needs = Needs(request().description, storages: [])
         #expect(needs.localBytes == ["local": 40 * gib] && needs.hasLocalDisks)

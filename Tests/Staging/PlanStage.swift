@@ -43,7 +43,9 @@ package struct PlanStage<World: FakeWorld>: Sendable {
                     server: id, name: "vm1", vcpus: 1, memoryBytes: 8 << 30, cpuModel: "qemu64-v1", machine: "pc-i440fx-7.2",
                     accelerator: .tcg, firmware: .bios, boot: nil,
                     disks: scene.storages.enumerated().map { number, storage in
-                        .init(name: "disk\(number)", sizeBytes: 1 << 20, format: .qcow2, bus: .virtioBlk, storage: storage)
+                        .init(
+                            name: "disk\(number)", sizeBytes: 1 << 20, format: .qcow2, bus: .virtioBlk, storage: storage,
+                            bases: scene.base.map { [.init(name: $0, format: .qcow2, sizeBytes: 1 << 20)] })
                     }, cdrom: scene.cdrom, nics: []),
                 note: nil, createdAt: .now), owner: "test", leaseMS: 60_000)
         try await store.finishOperation(id, epoch: created.epoch, status: scene.status, note: nil)

@@ -14,6 +14,8 @@ package struct Scene<World: FakeWorld>: Sendable {
     package var hosts = ["host1", "host2", "host3"]
     /// The storage of each of the server's disks.
     package var storages = ["local"]
+    /// Name of a base image that every disk rests on.
+    package var base: String?
     package var cdrom: String?
     /// What a migration is asked for when a test says nothing else.
     package var options = MigrationOptions()

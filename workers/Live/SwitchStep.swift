@@ -27,6 +27,8 @@ struct SwitchStep: Step {
     @Sendable static func figures(_ context: StepContext) throws -> [String: Int64] {
         guard let found = try context.output(of: name, as: Output.self) else { return [:] }
         var numbers: [String: Int64] = [:]
+        let brought = try CopyBasesStep.brought(context)
+        if brought > 0 { numbers["baseBytes"] = brought }
         numbers["diskBytes"] = found.diskBytes
         numbers["memoryBytes"] = found.memoryBytes
         numbers["vcpuProgressMS"] = found.vcpuProgressMS
@@ -52,7 +54,8 @@ struct SwitchStep: Step {
         let incoming = try await untilRunning(context, target)
         if incoming.postCopy != nil { report = try await fetching.untilComplete() ?? report }
         var output = Output(blackout: report?.blackout, vcpuProgressMS: incoming.vcpuProgressMS)
-        let progress = report?.progress ?? context.migration.progress
+        let brought = try CopyBasesStep.brought(context)
+        let progress = report?.progress.adding(bases: brought) ?? context.migration.progress
         output.diskBytes = progress?.diskDone
         output.memoryBytes = progress?.memoryTransferred
         var result = try StepResult(output: output)
@@ -96,7 +99,7 @@ struct SwitchStep: Step {
                 }
             case .mirroring, .mirrored, .memory, .switching: handedOverAt = nil
             }
-            try await context.report(report.progress)
+            try await context.report(report.progress.adding(bases: CopyBasesStep.brought(context)))
         }
     }
 
