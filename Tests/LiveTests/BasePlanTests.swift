@@ -10,7 +10,7 @@ import Testing
 @testable import Live
 
 /// Servers whose disks rest on a base image.
-@Suite struct BasePlanTests {
+@Suite(.serialized) struct BasePlanTests {
     private static let base = "0123456789abcdef0123456789abcdef.qcow2"
 
     private static func run(hosts: [String] = ["host1", "host2", "host3"], _ body: (Stage) async throws -> Void) async throws {
@@ -148,7 +148,7 @@ import Testing
             stage.fleet.onCall { number, _ in
                 if number == call { _ = try? await stage.store.requestCancel(id, actor: "ada") }
             }
-            let row = try await stage.withWorker(leaseMS: 600) { try await stage.end(of: id) }
+            let row = try await stage.withWorker { try await stage.end(of: id) }
             stage.fleet.onCall(nil)
             #expect(row.state == .ready || row.reason?.code == .cancelled)
             #expect(try await stage.isWhole(on: row.state == .ready ? "host2" : "host1"))
