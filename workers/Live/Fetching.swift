@@ -39,25 +39,27 @@ struct Fetching {
                 incoming = try await look()
             } catch let awaiting as Awaiting {
                 // The source may have noticed why.
-                try await take(sourcesSide(seen: 0))
+                if let report = try await sourcesSide(seen: 0) { try await take(report) }
                 throw awaiting
             }
             if incoming == nil || incoming == .complete { return last }
             if incoming == .lost {
-                try await tellLoss(on: target.host)
+                try await tellLoss("The guest's QEMU on \(target.host.name) ended before post-copy was complete")
                 return last
             }
-            try await passOnBandwidth()
-            let report = try await sourcesSide(seen: last?.version ?? 0)
+            guard let report = try await sourcesSide(seen: last?.version ?? 0) else {
+                try await endGuest()
+                try await tellLoss("\(source.host.name) is down, as was confirmed, with memory of the guest that only it had")
+                return last
+            }
             last = report
             try await take(report)
+            try await passOnBandwidth()
             switch report.postCopy {
             case nil, .complete: break
             case .lost:
-                // What it waits for will never come.
-                let order = StopOrder(epoch: context.epoch, graceMS: 0)
-                _ = try await ask(target, "end the guest, whose memory is lost") { try await $0.stop(context.server, order) }
-                try await tellLoss(on: source.host)
+                try await endGuest()
+                try await tellLoss("The guest's QEMU on \(source.host.name) ended before post-copy was complete")
                 return last
             case .fetching: interruptedAt = nil
             case .interrupted:
@@ -107,15 +109,23 @@ struct Fetching {
         bandwidth = options.bandwidth
     }
 
-    private func sourcesSide(seen: Int64) async throws -> OutgoingReport {
+    /// What the target's guest waits for will never come.
+    private func endGuest() async throws {
+        let order = StopOrder(epoch: context.epoch, graceMS: 0)
+        _ = try await ask(target, "end the guest, whose memory is lost") { try await $0.stop(context.server, order) }
+    }
+
+    /// Nil when it does not answer and somebody vouches that it never will.
+    private func sourcesSide(seen: Int64) async throws -> OutgoingReport? {
         let (server, key, wait) = (context.server, context.key, ground.settings.pollMS)
         do {
             return try await source.ask(patience: context.settings.shortPatience) {
                 try await $0.outgoing(server, key, seen: seen, waitMS: wait)
             }
         } catch let problem as AgentProblem {
+            if problem.kind == .unreachable, await context.options().confirmHostDown { return nil }
             throw Awaiting(
-                "\(source.host.name), which alone has the rest of the guest's memory; if that host is lost for good so is the memory, and the server can only be started again from its disks on \(target.host.name)",
+                "\(source.host.name), which alone has the rest of the guest's memory; if that host is lost for good, so is the memory: give it up by server-set-live-migrate-params --confirm-host-down, and start the server again from its disks on \(target.host.name)",
                 reason: problem.reason)
         }
     }
@@ -130,11 +140,8 @@ struct Fetching {
         }
     }
 
-    private func tellLoss(on host: Host) async throws {
-        let reason = Reason(
-            .guestStopped,
-            "The guest's QEMU on \(host.name) ended before post-copy was complete: the guest's memory is lost. Its disks are whole on \(target.host.name): start the server again."
-        )
-        try await context.note([PolicyEvent(reason.code, reason.message)], output: Noted(eventsNoted: .max))
+    private func tellLoss(_ what: String) async throws {
+        let message = "\(what): that memory is lost. The server's disks are whole on \(target.host.name): start it again."
+        try await context.note([PolicyEvent(.guestStopped, message)], output: Noted(eventsNoted: .max))
     }
 }
