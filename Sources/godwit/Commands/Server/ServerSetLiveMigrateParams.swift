@@ -4,7 +4,8 @@ import Client
 struct ServerSetLiveMigrateParams: ControllerCommand {
     static let configuration = CommandConfiguration(
         abstract: "Change a server's migration in flight.",
-        usage: Usage.line("server-set-live-migrate-params", ["--max-bandwidth-mb N", "--downtime-limit-ms N", "--confirm-host-down"], "<ID>"),
+        usage: Usage.line(
+            "server-set-live-migrate-params", ["--max-bandwidth-mb N", "--downtime-limit-ms N", "--confirm-host-down"], "<ID>"),
         discussion: """
             At least one must be given; what is left out stays as it is. Each change is told in the migration's history.
             """)
