@@ -73,6 +73,7 @@ extension Guest {
         }
         await receiver?.stop()
         receiver = nil
+        if let guest = record.description { try await removeBaseCopies(of: guest) }
     }
 
     /// Owns a server whose files are all here. It stays stopped. That it does is told on shared storages after it is written down here, as in a

@@ -82,26 +82,32 @@ actor Guest {
 
     func define(_ order: DefineOrder) async throws -> GuestReport {
         try await obey(order.epoch) {
-            let images = try await look(at: order.images, for: order.description)
-            var wish = try await takeBases(order)
-            for index in wish.disks.indices where wish.disks[index].sizeBytes == 0 {
-                guard let image = images[wish.disks[index].name] else {
-                    throw AgentProblem(
-                        .invalid, .invalidRequest,
-                        "disk \(wish.disks[index].name) has neither a size, nor an image or a base to take it from: give one of them")
-                }
-                wish.disks[index].sizeBytes = (image.look.virtualSize + 511) / 512 * 512
-            }
-            let (guest, warnings) = try host.pin(wish)
-            try refuseUnlessFree(for: guest)
-            try await makeFiles(for: guest, images: images, epoch: order.epoch)
-            try await ledger.change { record in
-                if record.tenure != .home { record.own(under: order.epoch) }
-                record.description = guest
-                record.warnings = warnings
-            }
-            return try await report()
+            let storages = try Set(
+                order.description.disks.filter { order.bases[$0.name] != nil }.map { try host.paths.storage($0.storage) })
+            return try await BaseImages.holding(storages.sorted()) { try await make(order) }
         }
+    }
+
+    private func make(_ order: DefineOrder) async throws -> GuestReport {
+        let images = try await look(at: order.images, for: order.description)
+        var wish = try await takeBases(order)
+        for index in wish.disks.indices where wish.disks[index].sizeBytes == 0 {
+            guard let image = images[wish.disks[index].name] else {
+                throw AgentProblem(
+                    .invalid, .invalidRequest,
+                    "disk \(wish.disks[index].name) has neither a size, nor an image or a base to take it from: give one of them")
+            }
+            wish.disks[index].sizeBytes = (image.look.virtualSize + 511) / 512 * 512
+        }
+        let (guest, warnings) = try host.pin(wish)
+        try refuseUnlessFree(for: guest)
+        try await makeFiles(for: guest, images: images, epoch: order.epoch)
+        try await ledger.change { record in
+            if record.tenure != .home { record.own(under: order.epoch) }
+            record.description = guest
+            record.warnings = warnings
+        }
+        return try await report()
     }
 
     private func look(

@@ -9,12 +9,12 @@ import Testing
 /// Disks that rest on base images.
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct BaseImageTests {
-    private static func image(_ arguments: String...) async throws {
+    static func image(_ arguments: String...) async throws {
         _ = try await Program.succeed("qemu-img", arguments, deadline: .seconds(30), code: .diskError, for: "an image of the test")
     }
 
     /// A chain of two in a folder of the host's own: a raw image with a pattern, and a qcow2 on it with another.
-    private static func chain(on host: TestHost) async throws -> String {
+    static func chain(on host: TestHost) async throws -> String {
         let (lower, upper) = ("\(host.folder)/golden.raw", "\(host.folder)/patched.qcow2")
         try await image("create", "-q", "-f", "raw", lower, "128M")
         try await image("create", "-q", "-f", "qcow2", "-F", "raw", "-b", lower, upper)
@@ -34,7 +34,7 @@ struct BaseImageTests {
         }
     }
 
-    private static func description() -> GuestDescription {
+    static func description() -> GuestDescription {
         var guest = TestGuest.description(.unique(), parameters: "godwit.region_mb=16")
         guest.disks[0].sizeBytes = 0
         return guest
@@ -155,7 +155,6 @@ struct BaseImageTests {
             #expect(receipt.bytesFetched <= receipt.bytesTotal + 5 << 20, "\(receipt)")
             #expect(receipt.bytesVerified == receipt.bytesTotal && receipt.bytesTotal > 24 << 20)
             let folder = "\(storage(hosts[1]))/.base"
-            #expect(hosts[1].files(under: folder) == bases.map(\.name).sorted())
             for base in bases {
                 #expect(try await BaseImages.contentName(of: "\(folder)/\(base.name)", format: base.format) == base.name)
                 #expect(
@@ -169,6 +168,7 @@ struct BaseImageTests {
             #expect(StorageDaemon.find(pidPath: HostPaths(hosts[0].configuration).of(server).loanPID) == nil)
 
             let endpoints = try await mover.prepare()
+            #expect(hosts[1].files(under: folder) == bases.map(\.name).sorted())
             try await mover.mirror(endpoints)
             let mirrored = try await mover.outgoing(.mirrored)
             #expect(mirrored.progress.diskTotal < 16 << 20, "what the base holds does not travel again")

@@ -42,6 +42,9 @@ actor ScriptedAgent: PartialAgent {
 
     /// What it measures of any guest, how fast a rehearsal goes, and the features of its QEMU's CPU; nil is refused.
     private var measured: MeasureReport?
+    /// Names of the base images that it has.
+    private var bases: Set<String> = []
+    func has(_ base: String) { bases.insert(base) }
     private var rehearsed: RehearsalReport?
     private var features: [String] = []
 
@@ -142,6 +145,11 @@ actor ScriptedAgent: PartialAgent {
     }
 
     nonisolated var unknown: AgentProblem { AgentProblem(.failed, .agentError, "the controller never gives this order") }
+
+    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds {
+        try await obey("missing-bases")
+        return BaseNeeds(needs.needs.filter { !bases.contains($0.base.name) })
+    }
 
     func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport {
         try await obey("measure(\(order.watches))", server)

@@ -88,8 +88,13 @@ extension EndToEnd {
                     #expect(sent > floor && sent < ceiling)
                     #expect(name == "vm1" ? brought.count == 1 && bytes >= 60 << 20 : brought.isEmpty && bytes == 0)
                     try await fleet.proveWhole(name, source: source)
+                    // It goes with the last server on it.
+                    try await fleet.clean("host1", of: source)
+                    try await eventually("host1 has no base image any more", within: .seconds(20)) {
+                        try fleet.files(in: "host1/local/.base").isEmpty
+                    }
                 }
-                try #expect(fleet.files(in: "host2/local/.base").count == fleet.files(in: "host1/local/.base").count)
+                try #expect(fleet.files(in: "host2/local/.base").count == 1)
             }
         }
 
