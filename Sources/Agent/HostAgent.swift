@@ -138,6 +138,8 @@ package final class HostAgent: AgentOrders {
         }
         var facts = probe.facts(qemu: host.qemu, guests: summaries.sorted { $0.server.value < $1.server.value })
         facts.kept = try await KeptGuests(host).list()
+        facts.hasUEFI = host.firmwareFiles != nil
+        facts.hasTPM = host.hasTPMEmulator
         return facts
     }
 

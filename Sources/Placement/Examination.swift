@@ -172,6 +172,12 @@ struct Examination {
                 load, .guestCPU, "guest CPU \(description.cpuModel)",
                 "not among the \(facts.guestCPUModels.count) that its QEMU \(facts.qemuVersion) runs in full")
         }
+        if description.firmware == .uefi, facts.hasUEFI == false {
+            return reject(load, .firmware, "UEFI firmware (the package ovmf)", "none")
+        }
+        if description.tpm != nil, facts.hasTPM == false {
+            return reject(load, .tpm, "an emulator for the server's TPM (the package swtpm)", "none")
+        }
         return nil
     }
 

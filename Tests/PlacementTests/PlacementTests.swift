@@ -200,6 +200,18 @@ private func expect(_ rejection: Rejection?, _ filter: PlacementFilter, _ wanted
         #expect(QEMURelease(version: "7.2.22").map(\.description) == "7.2")
     }
 
+    @Test func `leaves out a host without what the guest boots by or is measured by`() {
+        var wanted = request()
+        (wanted.description.firmware, wanted.description.tpm) = (.uefi, .v2)
+        expect(rejection(wanted, load("target") { $0.hasUEFI = false }), .firmware, "UEFI firmware (the package ovmf)", "none")
+        expect(
+            rejection(wanted, load("target") { ($0.hasUEFI, $0.hasTPM) = (true, false) }), .tpm,
+            "an emulator for the server's TPM (the package swtpm)", "none")
+        // An agent that does not tell is not left out.
+        #expect(rejection(wanted, load("target")) == nil)
+        #expect(rejection(request(), load("target") { ($0.hasUEFI, $0.hasTPM) = (false, false) }) == nil)
+    }
+
     @Test func `leaves out a host whose last answer proves nothing any more`() {
         expect(rejection(request(), load("target", online: false)), .online, "online", "offline")
     }
