@@ -120,8 +120,8 @@ package struct HostFacts: Hashable, Sendable, Codable {
     package init(
         architecture: String, cpuModel: String, microcode: String, kernel: String, qemuVersion: String, machineTypes: [String],
         machineAliases: [String: String], guestCPUModels: [String], accelerator: Accelerator, warnings: [String], cpus: Int,
-        memoryBytes: Int64, pageSizeBytes: Int64, storages: [Storage], networks: [Network], guests: [GuestSummary], kept: [KeptGuest]? = nil,
-        hasUEFI: Bool? = nil, hasTPM: Bool? = nil
+        memoryBytes: Int64, pageSizeBytes: Int64, storages: [Storage], networks: [Network], guests: [GuestSummary],
+        kept: [KeptGuest]? = nil, hasUEFI: Bool? = nil, hasTPM: Bool? = nil
     ) {
         self.architecture = architecture
         self.cpuModel = cpuModel

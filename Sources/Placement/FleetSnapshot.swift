@@ -136,6 +136,7 @@ private struct Kind: Hashable {
             && left.qemuVersion == right.qemuVersion && left.accelerator == right.accelerator && left.networks == right.networks
             && left.storages.count == right.storages.count
             && zip(left.storages, right.storages).allSatisfy { $0.name == $1.name && $0.kind == $1.kind }
-            && left.hasUEFI == right.hasUEFI && left.hasTPM == right.hasTPM && left.machineTypes == right.machineTypes && left.guestCPUModels == right.guestCPUModels
+            && left.hasUEFI == right.hasUEFI && left.hasTPM == right.hasTPM && left.machineTypes == right.machineTypes
+            && left.guestCPUModels == right.guestCPUModels
     }
 }
