@@ -66,6 +66,7 @@ extension Guest {
                 )
             }
             try requireSameShared(order.sharedDisks, guest)
+            try await requireOwned(guest)
             guard let process, process.isAlive, case let state = try await process.monitor.queryStatus(),
                 state.running || Self.isPaused(state)
             else {
@@ -108,6 +109,7 @@ extension Guest {
 
     /// The report of an attempt, under the epoch that stands now.
     private func outgoingNow(_ key: AttemptKey) throws -> OutgoingReport {
+        if let obstacle, record.outgoing?.key == key { throw obstacle }
         guard let outgoing, outgoing.key == key else {
             throw AgentProblem(
                 .notFound, .invalidRequest, "attempt \(key.attempt) of migration \(key.migration) does not take server \(server) from here")
@@ -303,6 +305,7 @@ extension Guest {
         guard known.source == order.source else {
             throw AgentProblem(.forbidden, .invalidRequest, "server \(server) comes from \(known.source), not from \(order.source)")
         }
+        if let obstacle { throw obstacle }
         if known.receipt != nil { return try await takeStopped(order) }
         guard let incoming else {
             throw AgentProblem(.conflict, .targetLost, "nothing waits for the guest here")
@@ -342,6 +345,7 @@ extension Guest {
     }
 
     func incomingNow(_ key: AttemptKey) throws -> IncomingReport {
+        if let obstacle, record.incoming?.key == key { throw obstacle }
         if let receiver, receiver.key == key {
             var report = receiver.watched.value
             report.epoch = record.incoming?.epoch ?? report.epoch

@@ -19,6 +19,9 @@ actor Guest {
     let turnstile = Turnstile()
     private(set) var process: GuestProcess?
     private var watch: Task<Void, Never>?
+    /// A QEMU of an earlier agent is there and does not answer: of the guest nothing is known but that.
+    private var isHanging = false
+    private var attaching: Task<Void, Never>?
     var outgoing: Outgoing?
     var incoming: Incoming?
     var receiver: Receiver?
@@ -52,29 +55,79 @@ actor Guest {
             adopt(try await GuestProcess.find(paths, logger: logger))
         } catch {
             logger.error("a guest cannot be attached to", metadata: ["problem": "\(error)"])
+            isHanging = true
+            attaching = Task { [weak self] in
+                while !Task.isCancelled, await self?.attach() == false {
+                    await Bell().wait(after: 0, until: .now.advanced(by: .seconds(1)))
+                }
+            }
         }
-        guard !isInDoubt else { return }
+        await resume()
+    }
+
+    /// Goes on with what an earlier agent left, as soon as nothing stands in the way of that.
+    func resume() async {
+        guard obstacle == nil else { return }
         await resumeMigrations(adopted: true)
         await resumeLoan()
+    }
+
+    /// True once nothing is left to attach to.
+    private func attach() async -> Bool {
+        do {
+            let found = try await GuestProcess.find(paths, logger: logger)
+            await turnstile.pass {
+                guard isHanging, !isClosed else {
+                    found?.leave()
+                    return
+                }
+                isHanging = false
+                if found == nil { release() }
+                adopt(found)
+                await resume()
+            }
+            return true
+        } catch {
+            return isClosed
+        }
+    }
+
+    /// Why orders must wait, and what is asked about migrations cannot be answered: whose the server is, or what its guest does, is not known.
+    var obstacle: AgentProblem? {
+        if isInDoubt {
+            return AgentProblem(
+                .unreachable, .agentError,
+                "whose server \(server) is cannot be read on host \(host.configuration.name): \(ownerTrouble ?? "its shared storage does not answer")"
+            )
+        }
+        guard isHanging, let pid = GuestProcess.left(paths) else { return nil }
+        return AgentProblem(
+            .unreachable, .qemuError,
+            "QEMU of server \(server) (pid \(pid) on host \(host.configuration.name)) is there and its monitor does not answer: wait, or stop the server with --force"
+        )
     }
 
     /// Leaves QEMU to itself and ends what the agent does about it.
     func close() async {
         isClosed = true
         watch?.cancel()
+        attaching?.cancel()
         await outgoing?.stop()
         await incoming?.stop()
         await receiver?.stop()
         await loan?.stop()
         process?.leave()
         await watch?.value
+        await attaching?.value
     }
 
     // MARK: Orders
 
     /// Passes an order: in its turn, with its epoch obeyed and on the disk before anything is done.
-    func obey<Result>(_ epoch: Epoch, _ body: () async throws -> Result) async throws -> Result {
+    /// - Parameter despiteAll: the order needs to know nothing of the guest.
+    func obey<Result>(_ epoch: Epoch, despiteAll: Bool = false, _ body: () async throws -> Result) async throws -> Result {
         try await turnstile.pass {
+            if !despiteAll, let obstacle { throw obstacle }
             try await ledger.change { try $0.admit(epoch) }
             return try await body()
         }
@@ -255,8 +308,9 @@ actor Guest {
     }
 
     func stop(_ order: StopOrder) async throws -> GuestReport {
-        try await obey(order.epoch) {
+        try await obey(order.epoch, despiteAll: order.graceMS == 0) {
             _ = try requireHome()
+            if isHanging, try await GuestProcess.killLeft(paths) { isHanging = false }
             if let outgoing = record.outgoing, !outgoing.isOver {
                 throw AgentProblem(.conflict, .invalidRequest, "a migration takes server \(server) away: cancel it first")
             }
@@ -391,14 +445,20 @@ actor Guest {
     func summary() async -> GuestSummary? {
         let record = record
         guard record.tenure != .none else { return nil }
-        let pid = process.flatMap { $0.isAlive ? $0.pid : nil }
+        let pid = livingPID
         return GuestSummary(server: server, status: await status(record), epoch: record.epoch, pid: pid)
+    }
+
+    private var livingPID: Int32? {
+        if isHanging { return GuestProcess.left(paths) }
+        return process.flatMap { $0.isAlive ? $0.pid : nil }
     }
 
     private func status(_ record: GuestRecord) async -> GuestSummary.Status {
         if record.tenure == .handedOver { return .handedOver }
-        guard let process, process.isAlive else { return .stopped }
+        guard livingPID != nil else { return .stopped }
         if record.tenure == .awaited { return .incoming }
+        guard let process else { return record.desired == .paused ? .paused : .running }
         do {
             return try await process.monitor.queryStatus(deadline: .seconds(2)).running ? .running : .paused
         } catch {

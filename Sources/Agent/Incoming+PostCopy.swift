@@ -27,41 +27,15 @@ extension Incoming {
         show(record.phase) { $0.postCopy = state }
     }
 
-    /// Takes a new connection for each stream that broke, for as long as memory is missing.
-    func takeRejoining(_ listener: StreamSocket, _ process: GuestProcess) async {
-        await withDiscardingTaskGroup { group in
-            var count = 0
-            while !Task.isCancelled, process.isAlive {
-                do {
-                    let socket = try await listener.accept()
-                    guard try await socket.receives(StreamSocket.rejoining(key), within: .seconds(2)) else {
-                        logger.warning("a connection to the memory port does not belong to this migration")
-                        continue
-                    }
-                    count += 1
-                    let name = "again-\(fingerprint(key.migration.value).prefix(8))-\(count)"
-                    if let relay = try await rejoin(socket, process, name: name) { group.addTask { await relay.run() } }
-                    try await awaitJoined()
-                    socket.release()
-                } catch is CancellationError {
-                    break
-                } catch {
-                    logger.warning("the stream of post-copy cannot be joined", metadata: ["problem": "\(error)"])
-                    do { try await Task.sleep(for: .milliseconds(50)) } catch { break }
-                }
-            }
-            group.cancelAll()
-        }
-    }
-
     /// QEMU has the connection before the source's is told to use it, and uses it only once the source has begun to: when a connection breaks
     /// between, QEMU 7.2 crashes.
     ///
     /// Its main loop hangs as soon as a device of the guest wants memory that is not here. Then it cannot be given the connection, and takes
     /// one from a relay of ours instead, which lives as long as this agent.
     /// - Returns: the relay, to be run; nil when QEMU has the connection itself.
-    private func rejoin(_ socket: StreamSocket, _ process: GuestProcess, name: String) async throws -> StreamRelay? {
+    func rejoin(_ socket: StreamSocket, _ process: GuestProcess, count: Int) async throws -> StreamRelay? {
         try await pause(process)
+        let name = "again-\(fingerprint(key.migration.value).prefix(8))-\(count)"
         socket.hold()
         let (monitor, path) = (process.monitor, process.paths.again)
         let isGiven = try await Self.answers {
@@ -107,7 +81,7 @@ extension Incoming {
     }
 
     /// A TLS handshake comes before QEMU's state moves.
-    private func awaitJoined() async throws {
+    func awaitJoined() async throws {
         let begin = ContinuousClock.now
         while true {
             switch streamStatus {

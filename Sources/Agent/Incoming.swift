@@ -118,6 +118,7 @@ actor Incoming {
             case .run: try await resume(ownershipUS: record.ownershipUS)
             case .leavePaused: try await leavePaused()
             case .noteRunning: try await noteRunning(resumeUS: record.resumeUS)
+            case .noteEnded(let reason): try await noteEnded(reason)
             case .notePostCopy(let state): try await notePostCopy(state)
             case .fail(let reason): try await fail(reason)
             }
@@ -173,31 +174,35 @@ actor Incoming {
         if let process, process.isAlive { try await process.end() }
     }
 
-    /// Hands the one connection that names this attempt to QEMU.
+    /// Takes the connections that name this attempt: the one for memory and, with post-copy, one more for each time that the stream broke.
     private func acceptMemory() async {
         guard let listener, let process else { return }
-        if record?.isFetching == true { return await takeRejoining(listener, process) }
-        while !Task.isCancelled {
-            do {
-                let socket = try await listener.accept()
-                guard try await socket.receives(StreamSocket.preamble(key), within: .seconds(2)) else {
-                    logger.warning("a connection to the memory port does not belong to this migration")
-                    continue
-                }
-                let name = "memory-\(fingerprint(key.migration.value).prefix(8))-\(key.attempt)"
-                try await process.monitor.sendDescriptor(socket.descriptor, name: name)
-                try await process.monitor.migrateIncoming(uri: "fd:" + name)
-                if record?.streams?.isPostCopyAllowed == true { await takeRejoining(listener, process) }
-                return
-            } catch is CancellationError {
-                return
-            } catch {
-                logger.warning("memory cannot be received", metadata: ["problem": "\(error)"])
+        await withDiscardingTaskGroup { group in
+            var count = 0
+            while !Task.isCancelled, process.isAlive {
                 do {
-                    if !process.isAlive { return }
-                    try await Task.sleep(for: .milliseconds(50))
-                } catch { return }
+                    let socket = try await listener.accept()
+                    switch try await socket.line(within: .seconds(2)) {
+                    case StreamSocket.preamble(key):
+                        let name = "memory-\(fingerprint(key.migration.value).prefix(8))-\(key.attempt)"
+                        try await process.monitor.sendDescriptor(socket.descriptor, name: name)
+                        try await process.monitor.migrateIncoming(uri: "fd:" + name)
+                        guard record?.streams?.isPostCopyAllowed == true else { return }
+                    case StreamSocket.rejoining(key):
+                        count += 1
+                        if let relay = try await rejoin(socket, process, count: count) { group.addTask { await relay.run() } }
+                        try await awaitJoined()
+                        socket.release()
+                    default: logger.warning("a connection to the memory port does not belong to this migration")
+                    }
+                } catch is CancellationError {
+                    break
+                } catch {
+                    logger.warning("a stream of memory cannot be taken", metadata: ["problem": "\(error)"])
+                    do { try await Task.sleep(for: .milliseconds(50)) } catch { break }
+                }
             }
+            group.cancelAll()
         }
     }
 
@@ -247,7 +252,9 @@ actor Incoming {
                 $0.isPaused = order.isPaused
             }
         }
-        if watched.value.phase == .owned {
+        if watched.value.phase == .owned, process?.isAlive != true {
+            try await noteEnded(IncomingMachine.ended)
+        } else if watched.value.phase == .owned {
             if watched.value.isPaused == true { try await leavePaused() } else { try await resume(ownershipUS: watched.value.ownershipUS) }
         }
         return watched.value
@@ -343,6 +350,22 @@ actor Incoming {
             return
         } catch {
             logger.warning("after the switch", metadata: ["problem": "\(error)"])
+        }
+    }
+
+    /// Nobody waits any more for a guest that will not run: its placement is to follow it.
+    private func noteEnded(_ reason: Reason) async throws {
+        logger.error("the guest ended before it ran here", metadata: ["reason": .stringConvertible(reason)])
+        try await change {
+            guard $0.phase == .owned else { return }
+            $0.phase = .running
+            if $0.postCopy != nil { $0.postCopy = .lost }
+            $0.reason = reason
+        }
+        guard let record, record.phase == .running else { return }
+        show(.running) {
+            $0.postCopy = record.postCopy
+            $0.reason = reason
         }
     }
 

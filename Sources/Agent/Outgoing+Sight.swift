@@ -36,6 +36,8 @@ extension Outgoing {
             let job = jobs.first { $0.device == jobID(disk) }
             sight.mirrors[disk] = job.map { mirror($0, disk) } ?? (attached.contains(disk) ? .idle : .absent)
         }
+        deviceSince = sight.memory == .device ? deviceSince ?? .now : nil
+        sight.device = deviceSince?.duration(to: .now)
         if sight.memory == .preSwitchover {
             let opened = windowOpened ?? .now
             windowOpened = opened

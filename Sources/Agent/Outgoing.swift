@@ -26,6 +26,7 @@ actor Outgoing {
     var isInherited: Bool
     var draining: Set<String> = []
     var windowOpened: ContinuousClock.Instant?
+    var deviceSince: ContinuousClock.Instant?
     var timeline: SwitchTimeline
     var jobErrors: [String: Reason] = [:]
     /// Nil until memory begins.

@@ -86,6 +86,11 @@ package final class GuestProcess: Sendable {
 
     package var isAlive: Bool { Self.startTime(pid) == startTime }
 
+    /// The pid of a QEMU that an earlier agent started, whether or not its monitor answers; nil when it is there no more.
+    package static func left(_ paths: GuestPaths) -> Int32? {
+        readPID(paths).flatMap { startTime($0, paths) == nil ? nil : $0 }
+    }
+
     /// Leaves its monitors to another client; the guest does not notice.
     package func leave() {
         monitor.close()
