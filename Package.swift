@@ -122,6 +122,10 @@ let package = Package(
             ]),
         program("placement-bench", ["Fleet", "Placement"]),
 
+        // What several rooms of tests stand on.
+        room("AgentFakes", path: "Tests/AgentFakes", ["AgentAPI", "Fleet"]),
+        room("Staging", path: "Tests/Staging", ["AgentFakes", "AgentAPI", "Engine", "Steps", "Store", "SQL", "SQLite", "Fleet", logging]),
+
         tests("FleetTests", ["Fleet"]),
         tests("PlacementTests", ["Placement", "Fleet"]),
         tests("ConvergenceTests", ["Convergence", "Fleet"]),
@@ -134,17 +138,18 @@ let package = Package(
         tests(
             "AgentTests",
             [
-                "Agent", "Hypervisor", "Measuring", "Sharing", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess, logging,
-                serviceLifecycle,
+                "Agent", "Hypervisor", "Copying", "Measuring", "Sharing", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess,
+                logging, serviceLifecycle,
             ]),
-        tests("EngineTests", ["Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
-        tests("LiveTests", ["Live", "Steps", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
-        tests("ColdTests", ["Cold", "Steps", "Engine", "Store", "SQLite", "SQL", "AgentAPI", "Fleet", logging]),
-        tests("RescueTests", ["Rescue", "Steps", "Engine", "Store", "SQLite", "AgentAPI", "Fleet", logging]),
+        tests("EngineTests", ["Staging", "AgentFakes", "Engine", "Store", "SQL", "AgentAPI", "Fleet", logging]),
+        tests("LiveTests", ["Live", "Staging", "AgentFakes", "Steps", "Engine", "Store", "AgentAPI", "Fleet"]),
+        tests("ColdTests", ["Cold", "Staging", "AgentFakes", "Steps", "Engine", "Store", "AgentAPI", "Fleet"]),
+        tests("RescueTests", ["Rescue", "Staging", "AgentFakes", "Steps", "Engine", "Store", "AgentAPI", "Fleet"]),
         tests(
             "ControllerTests",
             [
-                "Controller", "Client", "Store", "SQL", "SQLite", "Fleet", "AgentAPI", hummingbird, hummingbirdTesting, nioCore, nioPosix,
+                "AgentFakes", "Controller", "Client", "Store", "SQL", "SQLite", "Fleet", "AgentAPI", hummingbird, hummingbirdTesting,
+                nioCore, nioPosix,
                 nioFoundation, nioSSL, serviceLifecycle, subprocess, logging,
             ]),
         tests("EndToEndTests", ["Client", "Fleet", subprocess, nioCore, nioPosix]),

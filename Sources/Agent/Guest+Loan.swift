@@ -5,7 +5,7 @@ import Foundation
 import Hypervisor
 import Logging
 
-/// The source's end of a cold migration: orders about the loan of the server's files.
+/// The source's end of a copy: orders about the loan of the server's files, or of its base images.
 extension Guest {
     /// Drives on what stands in the record.
     func resumeLoan() async {

@@ -66,6 +66,7 @@ extension Guest {
                 )
             }
             try requireSameShared(order.sharedDisks, guest)
+            try await requireOwned(guest)
             guard let process, process.isAlive, case let state = try await process.monitor.queryStatus(),
                 state.running || Self.isPaused(state)
             else {
@@ -108,6 +109,7 @@ extension Guest {
 
     /// The report of an attempt, under the epoch that stands now.
     private func outgoingNow(_ key: AttemptKey) throws -> OutgoingReport {
+        if let obstacle, record.outgoing?.key == key { throw obstacle }
         guard let outgoing, outgoing.key == key else {
             throw AgentProblem(
                 .notFound, .invalidRequest, "attempt \(key.attempt) of migration \(key.migration) does not take server \(server) from here")
@@ -185,13 +187,14 @@ extension Guest {
                 throw AgentProblem(
                     .conflict, .invalidRequest, "this host has refused attempt \(order.key.attempt) of migration \(order.key.migration)")
             }
-            if let known = record.incoming, known.key == order.key {
+            if let known = record.incoming, known.key == order.key, !known.isOfBases {
                 try await ledger.change { $0.incoming?.epoch = order.epoch }
                 return try incomingNow(order.key)
             }
             switch record.tenure {
             case .home: throw AgentProblem(.owned, .invalidRequest, "server \(server) is on host \(host.configuration.name) already")
             case .handedOver: try await makeWay(for: order.key)
+            case .awaited where record.incoming?.key == order.key: try await endReceiptOfBases()
             case .awaited: try await dropIncoming()
             case .none: break
             }
@@ -302,6 +305,7 @@ extension Guest {
         guard known.source == order.source else {
             throw AgentProblem(.forbidden, .invalidRequest, "server \(server) comes from \(known.source), not from \(order.source)")
         }
+        if let obstacle { throw obstacle }
         if known.receipt != nil { return try await takeStopped(order) }
         guard let incoming else {
             throw AgentProblem(.conflict, .targetLost, "nothing waits for the guest here")
@@ -341,6 +345,7 @@ extension Guest {
     }
 
     func incomingNow(_ key: AttemptKey) throws -> IncomingReport {
+        if let obstacle, record.incoming?.key == key { throw obstacle }
         if let receiver, receiver.key == key {
             var report = receiver.watched.value
             report.epoch = record.incoming?.epoch ?? report.epoch
@@ -394,7 +399,11 @@ extension Guest {
     }
 
     private func discardSource(_ order: DiscardOrder) async throws {
-        if let known = record.loan, known.key == order.key { return try await discardLent(known) }
+        if let known = record.loan, known.key == order.key {
+            try await discardLent(known)
+            // Base images alone were lent: the server itself went, if it did, by its streams.
+            guard known.isOfBases, record.outgoing?.key == order.key, record.tenure == .handedOver else { return }
+        }
         guard let known = record.outgoing, known.key == order.key else { return }
         guard known.phase == .confirmed || known.phase == .handedOver else {
             throw AgentProblem(.owned, .invalidRequest, "server \(server) was not handed over: it runs here, or may")
@@ -425,6 +434,7 @@ extension Guest {
                 "the target still fetches memory of server \(server) from here: nothing is removed before it has all")
         }
         await endMigrations()
+        try await endLoan()
         if let process, process.isAlive { try await process.end() }
         release()
         if let guest = record.description { try await removeFiles(of: guest) }

@@ -19,6 +19,8 @@ extension Guest {
             if order.isPaused, state.running {
                 try await process.monitor.stop()
             } else if !order.isPaused, !state.running {
+                try await requireOwned(guest)
+                try await tpm.settle(guest)
                 try await process.monitor.cont()
             }
             return try await report()

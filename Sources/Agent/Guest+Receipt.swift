@@ -1,10 +1,11 @@
 import AgentAPI
+import Copying
 import Fleet
 import Foundation
 import Glibc
 import Hypervisor
 
-/// The target's end of a cold migration: orders about the copies of the server's files.
+/// The target's end of a copy: orders about the files of a stopped server, and about the base images of any.
 extension Guest {
     func receive(_ order: ReceiveOrder) async throws -> IncomingReport {
         try await obey(order.epoch) {
@@ -34,7 +35,8 @@ extension Guest {
             let begun = IncomingRecord(
                 epoch: order.epoch, key: order.key, phase: .prepared, source: order.source,
                 receipt: ReceiptRecord(
-                    sourceAgentURL: order.sourceAgentURL, bandwidth: order.bandwidth, enableTLS: order.enableTLS, verifies: order.verifies))
+                    bases: order.bases, sourceAgentURL: order.sourceAgentURL, bandwidth: order.bandwidth, enableTLS: order.enableTLS,
+                    verifies: order.verifies))
             try await ledger.change { record in
                 record.tenure = .awaited
                 record.desired = .stopped
@@ -43,10 +45,10 @@ extension Guest {
                 record.incoming = begun
                 record.outgoing = nil
                 record.loan = nil
-                record.kept = nil
+                if order.bases == nil { record.kept = nil }
             }
             // What lies here is taken over where it is a copy that an earlier attempt began; anything else is in the way.
-            if !hasCopies { try await removeFiles(of: order.description) }
+            if !hasCopies, order.bases == nil { try await removeFiles(of: order.description) }
             await receive(begun)
             return try incomingNow(order.key)
         }
@@ -55,9 +57,23 @@ extension Guest {
     /// Drives on a receipt.
     func receive(_ incoming: IncomingRecord) async {
         await receiver?.stop()
-        let driver = Receiver(incoming, of: self)
+        guard let receipt = incoming.receipt, let description = record.description else { return }
+        let driver = Receiver(incoming, receipt, of: description, guest: self)
         receiver = driver
         await driver.start()
+    }
+
+    /// What follows in the attempt that has brought the base images takes over from that.
+    /// - Throws: ``AgentProblem`` of kind `conflict` while they are not all here.
+    func endReceiptOfBases() async throws {
+        guard let known = record.incoming, known.phase == .received else {
+            throw AgentProblem(
+                .conflict,
+                record.incoming?.reason ?? Reason(.baseMissing, "the base images of server \(server) are still on their way here"))
+        }
+        await receiver?.stop()
+        receiver = nil
+        if let guest = record.description { try await removeBaseCopies(of: guest) }
     }
 
     /// Owns a server whose files are all here. It stays stopped. That it does is told on shared storages after it is written down here, as in a
@@ -68,6 +84,9 @@ extension Guest {
             guard var incoming = record.incoming, incoming.key == key, !record.refused.contains(key), incoming.phase != .refused else {
                 throw AgentProblem(
                     .conflict, .invalidRequest, "this host has refused server \(record.server) of \(key.migration), attempt \(key.attempt)")
+            }
+            guard !incoming.isOfBases else {
+                throw AgentProblem(.conflict, .targetLost, "only base images of server \(record.server) were brought here")
             }
             switch incoming.phase {
             case .owned, .running: return
@@ -92,7 +111,7 @@ extension Guest {
         try await offloaded {
             for disk in guest.disks where !paths.isShared(disk.storage) {
                 for base in disk.bases ?? [] {
-                    let path = "\(try paths.storageFolder(disk.storage))/\(LentFiles.bases)/\(base.name).\(guest.server)"
+                    let path = try BaseImages.path(base, on: try paths.storageFolder(disk.storage)) + ".\(guest.server)"
                     for suffix in [".partial", ".copy"] { unlink(path + suffix) }
                 }
             }
@@ -101,9 +120,8 @@ extension Guest {
 
     /// Removes what an attempt that was given up had copied.
     func dropKept(_ kept: KeptCopies) async throws {
-        guard record.tenure == .none else { return try await ledger.change { $0.kept = nil } }
-        try await removeFiles(of: kept.description)
-        try await removeBaseCopies(of: kept.description)
+        if record.tenure == .none { try await removeFiles(of: kept.description) }
+        if record.incoming?.receipt == nil { try await removeBaseCopies(of: kept.description) }
         try await ledger.change { $0.kept = nil }
     }
 }

@@ -49,23 +49,24 @@ extension Guest {
         do {
             switch try await verdict() {
             case nil, .mine: break
-            case .write(let storages):
-                let since = record.ownedSince
+            case .write:
                 try await turnstile.pass {
-                    guard record.tenure == .home, record.ownedSince == since else { return }
-                    try await host.owners.write(since ?? record.epoch, on: storages, of: paths)
+                    // Somebody may have taken the server over while other orders had their turn.
+                    guard case .write(let storages) = try await verdict() else { return }
+                    try await host.owners.write(record.ownedSince ?? record.epoch, on: storages, of: paths)
                 }
             case .lost(let owner):
                 // At once, past whatever order is under way.
                 let wasThere = try await killGuest()
                 try await turnstile.pass { try await giveUp(to: owner, hadGuest: wasThere) }
             }
-            if isInDoubt {
-                isInDoubt = false
-                await resumeMigrations(adopted: true)
-                await resumeLoan()
-            }
             ownerTrouble = nil
+            if isInDoubt {
+                await turnstile.pass {
+                    isInDoubt = false
+                    await resume()
+                }
+            }
         } catch is CancellationError {
             return
         } catch {
@@ -106,6 +107,10 @@ extension Guest {
         await endMigrations()
         release()
         for path in [paths.console, paths.log] { unlink(path) }
+        if record.description?.tpm != nil {
+            await TPMEmulator.end(paths)
+            try tpm.clear()
+        }
         try await ledger.change {
             $0.lost = GuestRecord.Lost(owner: owner, endedGuest: endedGuest)
             $0.forget()

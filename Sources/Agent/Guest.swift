@@ -14,10 +14,14 @@ actor Guest {
     nonisolated let paths: GuestPaths
     nonisolated let host: HostContext
     nonisolated let ledger: Ledger
+    nonisolated let tpm: TPMState
     nonisolated let logger: Logger
     let turnstile = Turnstile()
     private(set) var process: GuestProcess?
     private var watch: Task<Void, Never>?
+    /// A QEMU of an earlier agent is there and does not answer: of the guest nothing is known but that.
+    private var isHanging = false
+    private var attaching: Task<Void, Never>?
     var outgoing: Outgoing?
     var incoming: Incoming?
     var receiver: Receiver?
@@ -35,6 +39,7 @@ actor Guest {
         self.server = server
         self.paths = host.paths.of(server)
         self.host = host
+        self.tpm = TPMState(paths)
         self.ledger = try Ledger(path: paths.record, server: server)
         var logger = host.logger
         logger[metadataKey: "server"] = .stringConvertible(server)
@@ -50,29 +55,79 @@ actor Guest {
             adopt(try await GuestProcess.find(paths, logger: logger))
         } catch {
             logger.error("a guest cannot be attached to", metadata: ["problem": "\(error)"])
+            isHanging = true
+            attaching = Task { [weak self] in
+                while !Task.isCancelled, await self?.attach() == false {
+                    await Bell().wait(after: 0, until: .now.advanced(by: .seconds(1)))
+                }
+            }
         }
-        guard !isInDoubt else { return }
+        await resume()
+    }
+
+    /// Goes on with what an earlier agent left, as soon as nothing stands in the way of that.
+    func resume() async {
+        guard obstacle == nil else { return }
         await resumeMigrations(adopted: true)
         await resumeLoan()
+    }
+
+    /// True once nothing is left to attach to.
+    private func attach() async -> Bool {
+        do {
+            let found = try await GuestProcess.find(paths, logger: logger)
+            await turnstile.pass {
+                guard isHanging, !isClosed else {
+                    found?.leave()
+                    return
+                }
+                isHanging = false
+                if found == nil { release() }
+                adopt(found)
+                await resume()
+            }
+            return true
+        } catch {
+            return isClosed
+        }
+    }
+
+    /// Why orders must wait, and what is asked about migrations cannot be answered: whose the server is, or what its guest does, is not known.
+    var obstacle: AgentProblem? {
+        if isInDoubt {
+            return AgentProblem(
+                .unreachable, .agentError,
+                "whose server \(server) is cannot be read on host \(host.configuration.name): \(ownerTrouble ?? "its shared storage does not answer")"
+            )
+        }
+        guard isHanging, let pid = GuestProcess.left(paths) else { return nil }
+        return AgentProblem(
+            .unreachable, .qemuError,
+            "QEMU of server \(server) (pid \(pid) on host \(host.configuration.name)) is there and its monitor does not answer: wait, or stop the server with --force"
+        )
     }
 
     /// Leaves QEMU to itself and ends what the agent does about it.
     func close() async {
         isClosed = true
         watch?.cancel()
+        attaching?.cancel()
         await outgoing?.stop()
         await incoming?.stop()
         await receiver?.stop()
         await loan?.stop()
         process?.leave()
         await watch?.value
+        await attaching?.value
     }
 
     // MARK: Orders
 
     /// Passes an order: in its turn, with its epoch obeyed and on the disk before anything is done.
-    func obey<Result>(_ epoch: Epoch, _ body: () async throws -> Result) async throws -> Result {
+    /// - Parameter despiteAll: the order needs to know nothing of the guest.
+    func obey<Result>(_ epoch: Epoch, despiteAll: Bool = false, _ body: () async throws -> Result) async throws -> Result {
         try await turnstile.pass {
+            if !despiteAll, let obstacle { throw obstacle }
             try await ledger.change { try $0.admit(epoch) }
             return try await body()
         }
@@ -80,26 +135,32 @@ actor Guest {
 
     func define(_ order: DefineOrder) async throws -> GuestReport {
         try await obey(order.epoch) {
-            let images = try await look(at: order.images, for: order.description)
-            var wish = try await takeBases(order)
-            for index in wish.disks.indices where wish.disks[index].sizeBytes == 0 {
-                guard let image = images[wish.disks[index].name] else {
-                    throw AgentProblem(
-                        .invalid, .invalidRequest,
-                        "disk \(wish.disks[index].name) has neither a size, nor an image or a base to take it from: give one of them")
-                }
-                wish.disks[index].sizeBytes = (image.look.virtualSize + 511) / 512 * 512
-            }
-            let (guest, warnings) = try host.pin(wish)
-            try refuseUnlessFree(for: guest)
-            try await makeFiles(for: guest, images: images, epoch: order.epoch)
-            try await ledger.change { record in
-                if record.tenure != .home { record.own(under: order.epoch) }
-                record.description = guest
-                record.warnings = warnings
-            }
-            return try await report()
+            let storages = try Set(
+                order.description.disks.filter { order.bases[$0.name] != nil }.map { try host.paths.storage($0.storage) })
+            return try await BaseImages.holding(storages.sorted()) { try await make(order) }
         }
+    }
+
+    private func make(_ order: DefineOrder) async throws -> GuestReport {
+        let images = try await look(at: order.images, for: order.description)
+        var wish = try await takeBases(order)
+        for index in wish.disks.indices where wish.disks[index].sizeBytes == 0 {
+            guard let image = images[wish.disks[index].name] else {
+                throw AgentProblem(
+                    .invalid, .invalidRequest,
+                    "disk \(wish.disks[index].name) has neither a size, nor an image or a base to take it from: give one of them")
+            }
+            wish.disks[index].sizeBytes = (image.look.virtualSize + 511) / 512 * 512
+        }
+        let (guest, warnings) = try host.pin(wish)
+        try refuseUnlessFree(for: guest)
+        try await makeFiles(for: guest, images: images, epoch: order.epoch)
+        try await ledger.change { record in
+            if record.tenure != .home { record.own(under: order.epoch) }
+            record.description = guest
+            record.warnings = warnings
+        }
+        return try await report()
     }
 
     private func look(
@@ -198,7 +259,10 @@ actor Guest {
     /// - Parameter shared: also what every host sees. That goes only with the server itself.
     func removeFiles(of guest: GuestDescription, shared: Bool = false) async throws {
         let paths = paths
-        if guest.tpm != nil { await TPMEmulator.end(paths) }
+        if guest.tpm != nil {
+            await TPMEmulator.end(paths)
+            try tpm.clear()
+        }
         // A file system can take long over a large file.
         try await offloaded {
             for storage in Set(guest.disks.map(\.storage)) where shared || !paths.isShared(storage) {
@@ -226,6 +290,7 @@ actor Guest {
             }
             if let process, process.isAlive {
                 let state = try await process.monitor.queryStatus()
+                try await tpm.settle(guest)
                 if ["prelaunch", "paused", "io-error"].contains(state.status) { try await process.monitor.cont() }
             } else {
                 let available = HostProbe.availableMemory
@@ -243,8 +308,9 @@ actor Guest {
     }
 
     func stop(_ order: StopOrder) async throws -> GuestReport {
-        try await obey(order.epoch) {
+        try await obey(order.epoch, despiteAll: order.graceMS == 0) {
             _ = try requireHome()
+            if isHanging, try await GuestProcess.killLeft(paths) { isHanging = false }
             if let outgoing = record.outgoing, !outgoing.isOver {
                 throw AgentProblem(.conflict, .invalidRequest, "a migration takes server \(server) away: cancel it first")
             }
@@ -276,6 +342,7 @@ actor Guest {
             if let guest = record.description { try await requireOwned(guest) }
             try refuseWhileLent("delete it")
             await endMigrations()
+            try await endLoan()
             if let guest = record.description { try await removeFiles(of: guest, shared: true) }
             try await ledger.change { $0.forget() }
         }
@@ -305,7 +372,11 @@ actor Guest {
             paths: paths, diskPaths: diskPaths, directDisks: Set(diskPaths.filter { DiskImages.takesDirectIO($0.value) }.keys),
             attachments: host.attachments(of: guest), firmwareCode: guest.firmware == .uefi ? try host.firmware().code : nil,
             firmwareVariables: guest.firmware == .uefi ? try paths.nvram(of: guest) : nil)
-        if guest.tpm != nil { try await TPMEmulator.start(host.configuration.swtpm, state: try paths.tpm(of: guest), paths: paths) }
+        if guest.tpm != nil {
+            await TPMEmulator.end(paths)
+            try await TPMEmulator.start(
+                host.configuration.swtpm, state: try tpm.prepare(for: guest, isIncoming: purpose == .incoming), paths: paths)
+        }
         do {
             let process = try await GuestProcess.spawn(
                 host.configuration.qemu, CommandLine.arguments(guest, around, for: purpose), paths: paths, logger: logger)
@@ -374,14 +445,20 @@ actor Guest {
     func summary() async -> GuestSummary? {
         let record = record
         guard record.tenure != .none else { return nil }
-        let pid = process.flatMap { $0.isAlive ? $0.pid : nil }
+        let pid = livingPID
         return GuestSummary(server: server, status: await status(record), epoch: record.epoch, pid: pid)
+    }
+
+    private var livingPID: Int32? {
+        if isHanging { return GuestProcess.left(paths) }
+        return process.flatMap { $0.isAlive ? $0.pid : nil }
     }
 
     private func status(_ record: GuestRecord) async -> GuestSummary.Status {
         if record.tenure == .handedOver { return .handedOver }
-        guard let process, process.isAlive else { return .stopped }
+        guard livingPID != nil else { return .stopped }
         if record.tenure == .awaited { return .incoming }
+        guard let process else { return record.desired == .paused ? .paused : .running }
         do {
             return try await process.monitor.queryStatus(deadline: .seconds(2)).running ? .running : .paused
         } catch {

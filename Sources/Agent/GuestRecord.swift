@@ -115,7 +115,7 @@ struct IncomingRecord: Hashable, Sendable, Codable {
     var ownershipUS: Int64?
     var resumeUS: Int64?
     var vcpuProgressMS: Int64?
-    /// Of a stopped server, whose files are copied.
+    /// Of a server whose files are copied.
     var receipt: ReceiptRecord?
     /// It was handed over paused: what is owned is not run until somebody resumes it.
     var isPaused: Bool?
@@ -126,12 +126,17 @@ struct IncomingRecord: Hashable, Sendable, Codable {
     /// Written with the ownership of a guest whose memory is not all here yet.
     var postCopy: PostCopy?
 
+    /// Base images alone are copied, and QEMU does not wait yet.
+    var isOfBases: Bool { receipt?.bases != nil }
+
     /// Memory is still to come for a guest that is ours.
     var isFetching: Bool { (phase == .owned || phase == .running) && (postCopy == .fetching || postCopy == .interrupted) }
 }
 
-/// Where a stopped server's files are copied from.
+/// Where a server's files are copied from.
 struct ReceiptRecord: Hashable, Sendable, Codable {
+    /// Names of the base images that alone are copied, of a server that may run; nil for all files of a stopped one.
+    var bases: [String]?
     var sourceAgentURL: String
     var bandwidth: Int64?
     var enableTLS: Bool

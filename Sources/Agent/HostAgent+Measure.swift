@@ -24,6 +24,14 @@ extension HostAgent {
             // POSIX leaves the unit open; Linux counts 512 bytes whatever the file system.
             report.disks.append(DiskMeasure(name: disk.name, storage: disk.storage, allocatedBytes: Int64(status.st_blocks) * 512))
         }
+        report.bases = BaseNeeds(of: description).needs.compactMap { need in
+            var status = stat()
+            // One that is missing is told of when it is asked for.
+            guard let folder = try? guest.paths.storageFolder(need.storage), let path = try? BaseImages.path(need.base, on: folder),
+                stat(path, &status) == 0
+            else { return nil }
+            return DiskMeasure(name: need.base.name, storage: need.storage, allocatedBytes: Int64(status.st_blocks) * 512)
+        }
         guard let process = await guest.process, process.isAlive else { return report }
         report.isRunning = try await process.monitor.queryStatus().running
         guard order.watches else { return report }

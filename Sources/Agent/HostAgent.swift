@@ -138,6 +138,8 @@ package final class HostAgent: AgentOrders {
         }
         var facts = probe.facts(qemu: host.qemu, guests: summaries.sorted { $0.server.value < $1.server.value })
         facts.kept = try await KeptGuests(host).list()
+        facts.hasUEFI = host.firmwareFiles != nil
+        facts.hasTPM = host.hasTPMEmulator
         return facts
     }
 
@@ -163,7 +165,41 @@ package final class HostAgent: AgentOrders {
 
     package func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds { try host.missingBases(needs) }
 
-    package func delete(_ server: ServerID, _ order: DeleteOrder) async throws { try await ensured(server).delete(order) }
+    package func delete(_ server: ServerID, _ order: DeleteOrder) async throws {
+        let guest = try ensured(server)
+        try await removingBases(of: guest) { try await guest.delete(order) }
+    }
+
+    /// With the last server that rests on a base image the image goes too. That it stays for a reason of its own fails no order.
+    private func removingBases<Result>(of guest: Guest, _ body: () async throws -> Result) async throws -> Result {
+        let before = await guest.record.description
+        let result = try await body()
+        guard await guest.record.tenure == .none else { return result }
+        for disk in before?.disks ?? [] {
+            guard let bases = disk.bases, let storage = try? host.paths.storage(disk.storage) else { continue }
+            do {
+                let removed = try await BaseImages.removeUnused(bases, on: storage) { await self.basesHeld(on: disk.storage) }
+                if !removed.isEmpty {
+                    host.logger.info("base images are removed", metadata: ["names": "\(removed)", "storage": "\(storage)"])
+                }
+            } catch {
+                host.logger.warning("base images stay that may be of no use", metadata: ["problem": "\(error)", "storage": "\(storage)"])
+            }
+        }
+        return result
+    }
+
+    /// What servers of this host's books rest on, also where their disks are still to be made.
+    private func basesHeld(on storage: String) async -> Set<String> {
+        var names: Set<String> = []
+        for guest in guests.withLock({ Array($0.values) }) {
+            let record = await guest.record
+            for disk in [record.description, record.kept?.description].compactMap({ $0?.disks }).joined() where disk.storage == storage {
+                names.formUnion((disk.bases ?? []).map(\.name))
+            }
+        }
+        return names
+    }
 
     package func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport {
         guard order.description.server == server else {
@@ -190,7 +226,10 @@ package final class HostAgent: AgentOrders {
     package func refuse(_ server: ServerID, _ order: RefuseOrder) async throws -> IncomingReport { try await ensured(server).refuse(order) }
 
     package func discard(_ server: ServerID, _ order: DiscardOrder) async throws -> DiscardReport {
-        try await ensured(server).discard(order)
+        let guest = try ensured(server)
+        // What a target was given and does not need may be needed by the next try.
+        guard order.end == .source else { return try await guest.discard(order) }
+        return try await removingBases(of: guest) { try await guest.discard(order) }
     }
 
     package func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport { try await ensured(server).prove(order) }

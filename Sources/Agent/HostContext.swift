@@ -99,7 +99,7 @@ struct HostContext: Sendable {
             }
         }
         if guest.firmware == .uefi { _ = try firmware() }
-        if guest.tpm != nil, !Program.isInstalled(configuration.swtpm) {
+        if guest.tpm != nil, !hasTPMEmulator {
             throw refuse("host \(configuration.name) has no \(configuration.swtpm) for the server's TPM: install the package swtpm")
         }
     }
@@ -121,8 +121,10 @@ struct HostContext: Sendable {
             && name.utf8.first != UInt8(ascii: "-")
     }
 
-    /// OVMF's code and the template of its variables.
-    func firmware() throws -> (code: String, variables: String) {
+    var hasTPMEmulator: Bool { Program.isInstalled(configuration.swtpm) }
+
+    /// OVMF's code and the template of its variables, where they are installed.
+    var firmwareFiles: (code: String, variables: String)? {
         let folder = configuration.firmwareDirectory
         for suffix in ["_4M.fd", ".fd"] {
             let code = "\(folder)/OVMF_CODE\(suffix)"
@@ -131,8 +133,14 @@ struct HostContext: Sendable {
                 return (code, variables)
             }
         }
+        return nil
+    }
+
+    func firmware() throws -> (code: String, variables: String) {
+        if let firmwareFiles { return firmwareFiles }
         throw AgentProblem(
-            .invalid, .invalidRequest, "there is no OVMF in \(folder): install the package ovmf, or create the server with BIOS")
+            .invalid, .invalidRequest,
+            "there is no OVMF in \(configuration.firmwareDirectory): install the package ovmf, or create the server with BIOS")
     }
 
     /// How a guest's nics are attached here.

@@ -1,6 +1,7 @@
 import AgentAPI
 import Fleet
 import Foundation
+import Glibc
 import Hypervisor
 import Logging
 import QMP
@@ -26,65 +27,82 @@ extension Incoming {
         show(record.phase) { $0.postCopy = state }
     }
 
-    /// Takes a new connection for each stream that broke, for as long as memory is missing.
-    func takeRejoining(_ listener: StreamSocket, _ process: GuestProcess) async {
-        var count = 0
-        while !Task.isCancelled, process.isAlive {
-            do {
-                let socket = try await listener.accept()
-                guard try await socket.receives(StreamSocket.rejoining(key), within: .seconds(2)) else {
-                    logger.warning("a connection to the memory port does not belong to this migration")
-                    continue
-                }
-                count += 1
-                try await rejoin(socket, process.monitor, name: "again-\(fingerprint(key.migration.value).prefix(8))-\(count)")
-            } catch is CancellationError {
-                return
-            } catch {
-                logger.warning("the stream of post-copy cannot be joined", metadata: ["problem": "\(error)"])
-                do { try await Task.sleep(for: .milliseconds(50)) } catch { return }
-            }
-        }
-    }
-
     /// QEMU has the connection before the source's is told to use it, and uses it only once the source has begun to: when a connection breaks
     /// between, QEMU 7.2 crashes.
-    private func rejoin(_ socket: StreamSocket, _ monitor: QMPClient, name: String) async throws {
-        try await pause(monitor)
+    ///
+    /// Its main loop hangs as soon as a device of the guest wants memory that is not here. Then it cannot be given the connection, and takes
+    /// one from a relay of ours instead, which lives as long as this agent.
+    /// - Returns: the relay, to be run; nil when QEMU has the connection itself.
+    func rejoin(_ socket: StreamSocket, _ process: GuestProcess, count: Int) async throws -> StreamRelay? {
+        try await pause(process)
+        let name = "again-\(fingerprint(key.migration.value).prefix(8))-\(count)"
         socket.hold()
-        do { try await monitor.closeDescriptor(name) } catch let error as QMPError where error.code == .command {}
-        try await monitor.sendDescriptor(socket.descriptor, name: name)
+        let (monitor, path) = (process.monitor, process.paths.again)
+        let isGiven = try await Self.answers {
+            try await monitor.sendDescriptor(socket.descriptor, name: name, deadline: .seconds(1))
+        }
+        guard isGiven || record?.streams?.isEncrypted != true else {
+            // QEMU 7.2 shakes hands on its main loop.
+            throw AgentProblem(.failed, .connectionLost, "QEMU's main loop waits for memory, and cannot prove its peer meanwhile")
+        }
         do {
             try await socket.send(StreamSocket.joined)
             guard try await socket.hasWord(within: .seconds(60)) else {
                 throw AgentProblem(.failed, .connectionLost, "the source does not take the stream up")
             }
-            try await monitor.migrateRecover(uri: "fd:" + name)
+            if isGiven, try await Self.answers({ try await monitor.migrateRecover(uri: "fd:" + name, deadline: .seconds(5)) }) {
+                return nil
+            }
+            logger.info("QEMU's main loop waits for memory: post-copy goes on over a relay")
+            unlink(path)
+            defer { unlink(path) }
+            try await process.rescue.migrateRecover(uri: "unix:" + path, outOfBand: true)
+            return try StreamRelay(socket, path: path)
         } catch {
-            do { try await monitor.closeDescriptor(name) } catch let error as QMPError where error.code == .command {}
+            if isGiven {
+                _ = try await Self.answers {
+                    do {
+                        try await monitor.closeDescriptor(name, deadline: .seconds(1))
+                    } catch let error as QMPError where error.code == .command {}
+                }
+            }
             throw error
         }
-        // A TLS handshake comes before QEMU's state moves.
+    }
+
+    /// False when QEMU's main loop does not answer in time. What it was told it may still do.
+    private static func answers(_ body: () async throws -> Void) async throws -> Bool {
+        do {
+            try await body()
+            return true
+        } catch let error as QMPError where error.code == .deadline {
+            return false
+        }
+    }
+
+    /// A TLS handshake comes before QEMU's state moves.
+    func awaitJoined() async throws {
         let begin = ContinuousClock.now
-        loop: while true {
-            switch try await monitor.queryMigrate().status {
+        while true {
+            switch streamStatus {
             case "postcopy-recover" where begin.duration(to: .now) < .seconds(60): break
             case "postcopy-paused" where begin.duration(to: .now) < .seconds(10): break
-            default: break loop
+            default: return
             }
             try await Task.sleep(for: .milliseconds(20))
         }
-        socket.release()
     }
 
     /// QEMU learns of a cut that only the source has seen.
-    private func pause(_ monitor: QMPClient) async throws {
+    private func pause(_ process: GuestProcess) async throws {
+        // An agent that has just come has seen no event.
+        if streamStatus == nil { streamStatus = try await process.monitor.queryMigrate(deadline: .seconds(5)).status }
         let deadline = ContinuousClock.now.advanced(by: .seconds(3))
         while true {
-            switch try await monitor.queryMigrate().status {
+            switch streamStatus {
             case "postcopy-paused": return
             case "postcopy-active":
-                do { try await monitor.migratePause() } catch let error as QMPError where error.code == .command {}
+                do { try await process.rescue.migratePause(outOfBand: true) } catch let error as QMPError where error.code == .command {}
             case let other:
                 throw AgentProblem(.conflict, .invalidRequest, "QEMU's migration is in \(other ?? "no state"), and cannot be joined anew")
             }

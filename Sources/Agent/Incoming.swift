@@ -11,6 +11,7 @@ actor Incoming {
     nonisolated let bell = Bell()
     nonisolated let watched: Watched<IncomingReport>
     private let ledger: Ledger
+    private let tpm: TPMState
     let process: GuestProcess?
     private let listener: StreamSocket?
     let logger: Logger
@@ -20,12 +21,15 @@ actor Incoming {
     private var threads: [Int] = []
     private var isTaking = false
     private var hasPostCopyBegun = false
+    /// QEMU's `MigrationStatus` as its latest event told it. A main loop that waits for memory answers nothing, and yet tells that.
+    var streamStatus: String?
     private let turnstile = Turnstile()
 
     /// - Parameter listener: where the source's agent connects for the memory stream.
     init(_ record: IncomingRecord, of guest: Guest, process: GuestProcess?, listener: StreamSocket?) {
         self.key = record.key
         self.ledger = guest.ledger
+        self.tpm = guest.tpm
         self.process = process
         self.listener = listener
         var logger = guest.logger
@@ -78,7 +82,7 @@ actor Incoming {
         await withDiscardingTaskGroup { group in
             if let events {
                 group.addTask {
-                    for await _ in events { self.bell.ring() }
+                    for await event in events { await self.note(event) }
                     self.bell.ring()
                 }
             }
@@ -90,6 +94,11 @@ actor Incoming {
             }
             group.cancelAll()
         }
+    }
+
+    private func note(_ event: QMPEvent) {
+        if event.name == "MIGRATION", let status = event.data["status"]?.string { streamStatus = status }
+        bell.ring()
     }
 
     /// False when there is nothing left to drive.
@@ -109,6 +118,7 @@ actor Incoming {
             case .run: try await resume(ownershipUS: record.ownershipUS)
             case .leavePaused: try await leavePaused()
             case .noteRunning: try await noteRunning(resumeUS: record.resumeUS)
+            case .noteEnded(let reason): try await noteEnded(reason)
             case .notePostCopy(let state): try await notePostCopy(state)
             case .fail(let reason): try await fail(reason)
             }
@@ -123,6 +133,9 @@ actor Incoming {
 
     func look(_ record: IncomingRecord) async throws -> IncomingMachine.Sight {
         guard let process, process.isAlive else { return IncomingMachine.Sight(isAlive: false, isRunning: false, memory: .none) }
+        if record.phase == .running, record.isFetching, Self.isInterrupted(streamStatus) {
+            return IncomingMachine.Sight(isAlive: true, isRunning: true, memory: .interrupted)
+        }
         async let asked = process.monitor.queryMigrate()
         async let state = process.monitor.queryStatus()
         let (migration, status) = (try await asked, try await state)
@@ -137,6 +150,8 @@ actor Incoming {
             }
         return IncomingMachine.Sight(isAlive: true, isRunning: status.running, memory: memory)
     }
+
+    static func isInterrupted(_ status: String?) -> Bool { status == "postcopy-paused" || status == "postcopy-recover" }
 
     func change(_ body: @escaping @Sendable (inout IncomingRecord) -> Void) async throws {
         let key = key
@@ -159,31 +174,35 @@ actor Incoming {
         if let process, process.isAlive { try await process.end() }
     }
 
-    /// Hands the one connection that names this attempt to QEMU.
+    /// Takes the connections that name this attempt: the one for memory and, with post-copy, one more for each time that the stream broke.
     private func acceptMemory() async {
         guard let listener, let process else { return }
-        if record?.isFetching == true { return await takeRejoining(listener, process) }
-        while !Task.isCancelled {
-            do {
-                let socket = try await listener.accept()
-                guard try await socket.receives(StreamSocket.preamble(key), within: .seconds(2)) else {
-                    logger.warning("a connection to the memory port does not belong to this migration")
-                    continue
-                }
-                let name = "memory-\(fingerprint(key.migration.value).prefix(8))-\(key.attempt)"
-                try await process.monitor.sendDescriptor(socket.descriptor, name: name)
-                try await process.monitor.migrateIncoming(uri: "fd:" + name)
-                if record?.streams?.isPostCopyAllowed == true { await takeRejoining(listener, process) }
-                return
-            } catch is CancellationError {
-                return
-            } catch {
-                logger.warning("memory cannot be received", metadata: ["problem": "\(error)"])
+        await withDiscardingTaskGroup { group in
+            var count = 0
+            while !Task.isCancelled, process.isAlive {
                 do {
-                    if !process.isAlive { return }
-                    try await Task.sleep(for: .milliseconds(50))
-                } catch { return }
+                    let socket = try await listener.accept()
+                    switch try await socket.line(within: .seconds(2)) {
+                    case StreamSocket.preamble(key):
+                        let name = "memory-\(fingerprint(key.migration.value).prefix(8))-\(key.attempt)"
+                        try await process.monitor.sendDescriptor(socket.descriptor, name: name)
+                        try await process.monitor.migrateIncoming(uri: "fd:" + name)
+                        guard record?.streams?.isPostCopyAllowed == true else { return }
+                    case StreamSocket.rejoining(key):
+                        count += 1
+                        if let relay = try await rejoin(socket, process, count: count) { group.addTask { await relay.run() } }
+                        try await awaitJoined()
+                        socket.release()
+                    default: logger.warning("a connection to the memory port does not belong to this migration")
+                    }
+                } catch is CancellationError {
+                    break
+                } catch {
+                    logger.warning("a stream of memory cannot be taken", metadata: ["problem": "\(error)"])
+                    do { try await Task.sleep(for: .milliseconds(50)) } catch { break }
+                }
             }
+            group.cancelAll()
         }
     }
 
@@ -233,7 +252,9 @@ actor Incoming {
                 $0.isPaused = order.isPaused
             }
         }
-        if watched.value.phase == .owned {
+        if watched.value.phase == .owned, process?.isAlive != true {
+            try await noteEnded(IncomingMachine.ended)
+        } else if watched.value.phase == .owned {
             if watched.value.isPaused == true { try await leavePaused() } else { try await resume(ownershipUS: watched.value.ownershipUS) }
         }
         return watched.value
@@ -289,6 +310,7 @@ actor Incoming {
         guard let process else { throw AgentProblem(.failed, .guestStopped, "the guest's QEMU is gone") }
         let monitor = process.monitor
         try await removeExports(monitor)
+        try await tpm.settle(ledger.record.description)
         let executed = process.executed(threads: threads)
         let begin = ContinuousClock.now
         // QEMU answers when the guest runs; RESUME comes before the answer.
@@ -302,6 +324,7 @@ actor Incoming {
     private func leavePaused() async throws {
         guard let process else { throw AgentProblem(.failed, .guestStopped, "the guest's QEMU is gone") }
         try await removeExports(process.monitor)
+        try await tpm.settle(ledger.record.description)
         try await process.monitor.activateDisks(ledger.record.description?.disks.map(\.name) ?? [])
         try await noteRunning(resumeUS: nil)
     }
@@ -327,6 +350,22 @@ actor Incoming {
             return
         } catch {
             logger.warning("after the switch", metadata: ["problem": "\(error)"])
+        }
+    }
+
+    /// Nobody waits any more for a guest that will not run: its placement is to follow it.
+    private func noteEnded(_ reason: Reason) async throws {
+        logger.error("the guest ended before it ran here", metadata: ["reason": .stringConvertible(reason)])
+        try await change {
+            guard $0.phase == .owned else { return }
+            $0.phase = .running
+            if $0.postCopy != nil { $0.postCopy = .lost }
+            $0.reason = reason
+        }
+        guard let record, record.phase == .running else { return }
+        show(.running) {
+            $0.postCopy = record.postCopy
+            $0.reason = reason
         }
     }
 

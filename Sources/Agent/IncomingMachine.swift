@@ -30,6 +30,8 @@ enum IncomingMachine {
         /// The ownership record is written, and the guest is to be left paused.
         case leavePaused
         case noteRunning
+        /// The guest is this host's, and its QEMU ended before it ran: it is off here.
+        case noteEnded(Reason)
         case fail(Reason)
         /// Write or show how the fetching of memory stands.
         case notePostCopy(PostCopy)
@@ -42,7 +44,7 @@ enum IncomingMachine {
         case .refused, .failed: return .done
         case .running: return record.isFetching ? fetch(record, sight) : .done
         case .owned:
-            guard sight.isAlive else { return record.isFetching ? .notePostCopy(.lost) : .done }
+            guard sight.isAlive else { return .noteEnded(ended) }
             if sight.isRunning { return .noteRunning }
             return record.isPaused == true ? .leavePaused : .run
         case .prepared, .received: break
@@ -59,6 +61,9 @@ enum IncomingMachine {
         case .none, .moving: return .wait
         }
     }
+
+    static let ended = Reason(
+        .guestStopped, "the guest's QEMU ended on the target after the guest was handed over: the server is off there, its disks are whole")
 
     private static func fetch(_ record: IncomingRecord, _ sight: Sight) -> Step {
         guard sight.isAlive else { return .notePostCopy(.lost) }

@@ -1,4 +1,5 @@
 import AgentAPI
+import Copying
 import Fleet
 import Foundation
 import Hypervisor

@@ -66,6 +66,14 @@ extension Outgoing {
         }
     }
 
+    /// What post-copy sends unasked keeps to the whole bandwidth; what the target asks for comes before and is not held back.
+    func applyPostCopyBandwidth(_ record: OutgoingRecord) async throws {
+        let bandwidth = record.bandwidth ?? 0
+        guard bandwidth != postCopyBandwidth else { return }
+        try await process?.monitor.migrateSetParameters(["max-postcopy-bandwidth": JSONValue(bandwidth)])
+        postCopyBandwidth = bandwidth
+    }
+
     /// Whether the target's agent says so; one that does not answer says nothing.
     private func isLost(at url: String) async throws -> Bool {
         do {

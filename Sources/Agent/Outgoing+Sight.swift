@@ -36,6 +36,8 @@ extension Outgoing {
             let job = jobs.first { $0.device == jobID(disk) }
             sight.mirrors[disk] = job.map { mirror($0, disk) } ?? (attached.contains(disk) ? .idle : .absent)
         }
+        deviceSince = sight.memory == .device ? deviceSince ?? .now : nil
+        sight.device = deviceSince?.duration(to: .now)
         if sight.memory == .preSwitchover {
             let opened = windowOpened ?? .now
             windowOpened = opened
@@ -62,7 +64,8 @@ extension Outgoing {
             if record.phase != .memory { try await applyBandwidth(record, isSendingMemory: false) }
         // The last writes go as fast as they can: the guest stands still.
         case .preSwitchover, .device, .cancelling: break
-        case .postCopy, .interrupted, .rejoining: break
+        case .postCopy: try await applyPostCopyBandwidth(record)
+        case .interrupted, .rejoining: break
         }
         return sight
     }

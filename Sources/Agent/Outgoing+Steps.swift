@@ -34,7 +34,7 @@ extension Outgoing {
             try await change { $0.phase = .memory }
             show(.memory)
         case .startPostCopy:
-            try await monitor.migrateSetParameters(["max-postcopy-bandwidth": JSONValue(record.bandwidth ?? 0)])
+            try await applyPostCopyBandwidth(record)
             try await monitor.migrateStartPostCopy()
             isPostCopyOrdered = true
             verdict = nil
@@ -67,6 +67,10 @@ extension Outgoing {
             return .pause(.milliseconds(20))
         case .handOver: try await handOver(isPostCopy: hasArrived)
         case .turnBack(let unwinding): try await turnBack(unwinding)
+        case .tearMemory:
+            logger.warning("the last of the guest's state does not get through: its stream is torn")
+            await yank(memory: true)
+            return .pause(.milliseconds(100))
         case .cancelMemory:
             // Parallel streams never end when they are cancelled while the target hangs; torn, they do.
             let isParallel = record.streams?.channels != nil
@@ -148,6 +152,11 @@ extension Outgoing {
                 .failed, .incompatibleQEMU,
                 "QEMU \(monitor.version) cannot pause before the switchover: a newer one is needed for live migration")
         }
+        if record.isPaused == true, try await monitor.queryStatus().status == "postmigrate" {
+            // So an earlier migration left it that was called off in its last pass, and QEMU takes no guest away like that. Only running ends it.
+            try await monitor.cont()
+            try await monitor.stop()
+        }
         try await ledger.layOutSlot()
         var capabilities = Self.capabilities(leave.rules)
         capabilities["multifd"] = record.streams?.channels != nil
@@ -215,7 +224,8 @@ extension Outgoing {
         do {
             let answer = try await host.peers.agent(at: leave.targetAgentURL).handOver(
                 server, HandoverOrder(epoch: record.epoch, key: key, source: host.configuration.name, isPaused: record.isPaused))
-            guard answer.phase == .running, answer.resumeUS != nil || answer.isPaused == true else {
+            // A guest that ended before it ran is the target's as well.
+            guard answer.phase == .running, answer.resumeUS != nil || answer.isPaused == true || answer.reason != nil else {
                 throw AgentProblem(.conflict, .agentError, "the target answered the handover with phase \(answer.phase.rawValue)")
             }
             // A guest that stood still all the time has none.

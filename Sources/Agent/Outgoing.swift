@@ -26,6 +26,7 @@ actor Outgoing {
     var isInherited: Bool
     var draining: Set<String> = []
     var windowOpened: ContinuousClock.Instant?
+    var deviceSince: ContinuousClock.Instant?
     var timeline: SwitchTimeline
     var jobErrors: [String: Reason] = [:]
     /// Nil until memory begins.
@@ -44,6 +45,8 @@ actor Outgoing {
     var troubles = 0
     var hasCredentials = false
     var isPostCopyOrdered = false
+    /// As QEMU was told last, in bytes a second; 0 is unlimited.
+    var postCopyBandwidth: Int64?
     var hasArrived = false
     var isTargetLost = false
     var delivery = Delivery()

@@ -46,6 +46,8 @@ enum OutgoingMachine {
         var mirrors: [String: Mirror]
         /// How long pre-switchover has been seen; nil when it is not that.
         var window: Duration?
+        /// How long the last of the guest's state has been seen on its way; nil when it is not.
+        var device: Duration?
         /// An earlier agent had it in pre-switchover: nobody knows for how long.
         var isInherited: Bool
         /// What the policy of convergence has come to, while memory moves.
@@ -94,6 +96,8 @@ enum OutgoingMachine {
         case deliver
         /// Write that there is only the way back from here.
         case turnBack(OutgoingRecord.Unwinding)
+        /// Tear the stream of memory: QEMU waits on it with the guest stopped.
+        case tearMemory
         /// Tear the NBD connections, then cancel; the other order can freeze the guest.
         case cancelMemory
         /// Tear the NBD connections and have no mirror left.
@@ -106,6 +110,8 @@ enum OutgoingMachine {
 
     /// How long the guest may stand still before `migrate-continue` is given.
     static let window = Duration.seconds(5)
+    /// How long the last of the guest's state may be on its way.
+    static let deviceLimit = Duration.seconds(10)
 
     static func next(_ record: OutgoingRecord, _ sight: Sight) -> Step {
         switch record.phase {
@@ -163,12 +169,17 @@ enum OutgoingMachine {
             let ended = sight.mirrors.filter { $0.value != .absent }.keys.sorted()
             guard ended.isEmpty else { return .clear(ended) }
             return record.postCopy == .asked ? .beginPostCopy : .proceed
-        case .device: return .wait
+        case .device: return isStuck(record, sight) ? .tearMemory : .wait
         case .completed: return .handOver
         case .postCopy, .interrupted, .rejoining:
             if sight.isTargetLost { return .endGuest(lost) }
             return sight.hasArrived ? .handOver : .askTarget
         }
+    }
+
+    /// Torn, QEMU either runs the guest again or has completed. Not with post-copy begun, of which the guest would not survive it.
+    private static func isStuck(_ record: OutgoingRecord, _ sight: Sight) -> Bool {
+        record.postCopy != .begun && (sight.device ?? .zero) >= deviceLimit
     }
 
     private static let lost = Reason(
@@ -190,6 +201,7 @@ enum OutgoingMachine {
     private static func back(_ unwinding: OutgoingRecord.Unwinding, _ record: OutgoingRecord, _ sight: Sight) -> Step {
         switch sight.memory {
         case .moving, .preSwitchover: return .cancelMemory
+        case .device where isStuck(record, sight): return .tearMemory
         case .device, .cancelling: return .wait
         // Reached only with the target's refusal: no other order calls post-copy off.
         case .postCopy, .interrupted, .rejoining: return .endGuest(unwinding.reason ?? lost)

@@ -141,7 +141,8 @@ package struct DigestReport: Hashable, Sendable, Codable {
 }
 
 /// `PUT /v1/guests/{server}/receipt`: have the files of a stopped server copied here from where they are lent, verified, and the server waiting to
-/// be handed over. Ensured; a repeated order changes the bandwidth of a copy under way. Told by ``IncomingReport``.
+/// be handed over; or of one that may run the base images alone, for a ``PrepareOrder`` under the same key to follow. Ensured; a repeated order
+/// changes the bandwidth of a copy under way. Told by ``IncomingReport``.
 package struct ReceiveOrder: Sendable, Codable {
     package var epoch: Epoch
     package var key: AttemptKey
@@ -155,10 +156,12 @@ package struct ReceiveOrder: Sendable, Codable {
     package var enableTLS: Bool
     /// What stands here is compared with the source before it counts.
     package var verifies: Bool
+    /// As in ``LendOrder``: these base images alone, as far as they are not here; nil for the whole server.
+    package var bases: [String]?
 
     package init(
         epoch: Epoch, key: AttemptKey, description: GuestDescription, source: String, sourceAgentURL: String, bandwidth: Int64?,
-        enableTLS: Bool = false, verifies: Bool = true
+        enableTLS: Bool = false, verifies: Bool = true, bases: [String]? = nil
     ) {
         self.epoch = epoch
         self.key = key
@@ -168,6 +171,7 @@ package struct ReceiveOrder: Sendable, Codable {
         self.bandwidth = bandwidth
         self.enableTLS = enableTLS
         self.verifies = verifies
+        self.bases = bases
     }
 }
 

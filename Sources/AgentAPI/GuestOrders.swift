@@ -45,9 +45,10 @@ package struct BaseNeeds: Hashable, Sendable, Codable {
     }
 
     /// What a server's disks rest on, each once, in the order in which it can be put in place: what another rests on comes first.
-    package init(of guest: GuestDescription) {
+    /// - Parameter disks: names of disks that are left out.
+    package init(of guest: GuestDescription, except disks: [String] = []) {
         var needs: [Need] = []
-        for disk in guest.disks {
+        for disk in guest.disks where !disks.contains(disk.name) {
             for base in (disk.bases ?? []).reversed() {
                 let need = Need(storage: disk.storage, base: base)
                 if !needs.contains(need) { needs.append(need) }

@@ -22,6 +22,8 @@ package struct MeasureReport: Hashable, Sendable, Codable {
     package var dirtied: [DirtyWindow]
     /// By disk, in the description's order.
     package var disks: [DiskMeasure]
+    /// What the disks rest on, each image once a storage; nil of an agent that does not tell.
+    package var bases: [DiskMeasure]?
     /// Why something that was to be measured was not.
     package var warnings: [String]
 
@@ -38,7 +40,7 @@ package struct MeasureReport: Hashable, Sendable, Codable {
     }
 }
 
-/// How many bytes of a disk there are to copy.
+/// How many bytes of a disk, or of a base image, there are to copy.
 package struct DiskMeasure: Hashable, Sendable, Codable {
     package var name: String
     package var storage: String

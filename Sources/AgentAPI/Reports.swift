@@ -116,8 +116,8 @@ package struct IncomingReport: Hashable, Sendable, Codable {
     package var vcpuProgressMS: Int64?
     /// Nil when all memory comes before the switch.
     package var postCopy: PostCopy?
-    /// Of a stopped server whose files are copied. `prepared` then means that they are being copied, `received` that all of them are here and
-    /// verified, and `owned` is the end.
+    /// Of a server whose files are copied. `prepared` then means that they are being copied, `received` that all of them are here and
+    /// verified; `owned` is the end of a stopped server's.
     package var receipt: ReceiptReport?
     /// It was handed over paused and is left so. Nil for one that runs.
     package var isPaused: Bool?

@@ -121,16 +121,18 @@ package struct SetLiveMigrateParamsRequest: Hashable, Sendable, Codable {
     package var maxBandwidthMB: Int64?
     /// Live only: the downtime limit in milliseconds, at once and for the rest of the migration.
     package var downtimeLimitMS: Int64?
+    /// The source host is off for good: a post-copy that waits for it ends, and the guest's memory is given up.
+    package var confirmHostDown: Bool?
 
-    package init(
-        maxBandwidthMB: Int64? = nil, downtimeLimitMS: Int64? = nil
-    ) {
+    package init(maxBandwidthMB: Int64? = nil, downtimeLimitMS: Int64? = nil, confirmHostDown: Bool? = nil) {
         self.maxBandwidthMB = maxBandwidthMB
         self.downtimeLimitMS = downtimeLimitMS
+        self.confirmHostDown = confirmHostDown
     }
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case maxBandwidthMB = "max_bandwidth_mb"
         case downtimeLimitMS = "downtime_limit_ms"
+        case confirmHostDown = "confirm_host_down"
     }
 }

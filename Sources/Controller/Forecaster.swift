@@ -113,6 +113,7 @@ struct Forecaster {
             let needs = Needs(server.description, storages: source.facts?.storages ?? [])
             let local = report.disks.filter { needs.localBytes[$0.storage] != nil }
             input.diskBytes = local.reduce(0) { $0 + $1.allocatedBytes }
+            input.diskBytes += await basesToBring(server, report.bases ?? [], local.map(\.name), to: target, &notes)
             if let disk = local.max(by: { $0.allocatedBytes < $1.allocatedBytes }), disk.allocatedBytes > 0 {
                 let rehearsed = await rate(server, disk: disk, options, source, target, &notes)
                 input.diskRate = Forecast.rate(rehearsed: rehearsed, seen: experience.diskRate) ?? Self.unknownRate
@@ -138,6 +139,38 @@ struct Forecaster {
             diskRateBytesPerSecond: forecast.diskRate, memoryRateBytesPerSecond: forecast.memoryRate,
             memoryUsedBytes: measured?.memoryUsedBytes,
             dirtyRateBytesPerSecond: second.map { $0.bytes * 1000 / $0.milliseconds })
+    }
+
+    /// Bytes of the base images that the server's local disks rest on and that the target lacks.
+    /// - Parameter there: what the source has of them.
+    private func basesToBring(
+        _ server: Server, _ there: [DiskMeasure], _ local: [String], to target: Fleet.Host, _ notes: inout [String]
+    ) async -> Int64 {
+        let shared = server.description.disks.map(\.name).filter { !local.contains($0) }
+        let needs = BaseNeeds(of: server.description, except: shared)
+        guard !needs.needs.isEmpty else { return 0 }
+        var missing = needs
+        do {
+            let agent = agents.agent(of: target)
+            missing = try await within(Self.quick) { try await agent.missingBases(needs) }
+        } catch {
+            notes.append(
+                "\(target.name) does not say which base images it has (\((error as? AgentProblem)?.reason.message ?? "\(error)")); none is counted on."
+            )
+        }
+        var bytes: Int64 = 0
+        for need in missing.needs {
+            guard let measure = there.first(where: { $0.name == need.base.name && $0.storage == need.storage }) else {
+                notes.append(
+                    "The source has no base image \(need.base.name) on storage \(need.storage) any more: the migration would fail.")
+                continue
+            }
+            bytes += measure.allocatedBytes
+            notes.append(
+                "\(target.name) lacks base image \(need.base.name) on storage \(need.storage): its \(measure.allocatedBytes >> 20) MiB are brought along."
+            )
+        }
+        return bytes
     }
 
     /// How fast the way between the hosts is, for memory or for a disk's data; nil, with a note, when that could not be rehearsed.

@@ -59,8 +59,10 @@ package final class CopySet: Sendable {
     }
 
     /// Gives the files, which are all there in full, their names, durably. Files that have them keep them.
+    /// - Throws: ``AgentProblem``: `disk-error`, `disk-full`; `verify-failed` for a base image that is not what its name says.
     package func putInPlace() async throws {
-        let files = copies.map { (partial: $0.partialPath, path: $0.file.path) }
+        for copy in copies where copy.file.isNamedByContent { try await adopt(copy) }
+        let files = copies.filter { !$0.file.isNamedByContent }.map { (partial: $0.partialPath, path: $0.file.path) }
         try await offloaded {
             for file in files where access(file.partial, F_OK) == 0 {
                 guard rename(file.partial, file.path) == 0 else {
@@ -73,6 +75,27 @@ package final class CopySet: Sendable {
                 }
                 try DurableFile.syncFolder(of: file.path)
             }
+        }
+    }
+
+    private func adopt(_ copy: FileCopy) async throws {
+        let (partial, path) = (copy.partialPath, copy.file.path as NSString)
+        guard access(partial, F_OK) == 0, access(path as String, F_OK) != 0 else {
+            // Another server has brought it meanwhile, or an earlier run of this.
+            unlink(partial)
+            return
+        }
+        guard let format = DiskFormat(rawValue: path.pathExtension) else {
+            throw AgentProblem(.invalid, .invalidRequest, "\(path) is no name of a base image")
+        }
+        let base = GuestDescription.BaseImage(name: path.lastPathComponent, format: format, sizeBytes: copy.file.sizeBytes)
+        let folder = path.deletingLastPathComponent as NSString
+        do {
+            try await BaseImages.adopt(partial, as: base, on: folder.deletingLastPathComponent)
+        } catch let problem as AgentProblem where problem.reason.code == .verifyFailed {
+            // Or the next try would take it up where it stands.
+            for path in [partial, copy.journalPath] { unlink(path) }
+            throw problem
         }
     }
 

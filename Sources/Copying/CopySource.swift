@@ -12,13 +12,17 @@ package struct FileToCopy: Hashable, Sendable {
     package var path: String
     /// Stands before `.partial`, where several copies of one file may be under way.
     package var tag: String
+    /// It is a base image, whose name is made of its content: it gets that name only when it has that content. One that is there already is
+    /// left alone.
+    package var isNamedByContent: Bool
 
-    package init(name: String, sizeBytes: Int64, identity: String, path: String, tag: String = "") {
+    package init(name: String, sizeBytes: Int64, identity: String, path: String, tag: String = "", isNamedByContent: Bool = false) {
         self.name = name
         self.sizeBytes = sizeBytes
         self.identity = identity
         self.path = path
         self.tag = tag
+        self.isNamedByContent = isNamedByContent
     }
 }
 

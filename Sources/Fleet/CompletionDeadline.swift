@@ -17,9 +17,12 @@ package enum CompletionDeadline {
         return floorS + max(0, bytes) / rate * passes + max(0, bytes) % rate * passes / rate
     }
 
-    /// What a migration of a server in this mode may have to move, storages that turn out to be shared included.
+    /// What a migration of a server in this mode may have to move, storages that turn out to be shared, and base images that turn out to be
+    /// there, included.
     package static func bytes(of description: GuestDescription, mode: Mode) -> Int64 {
-        let disks = description.disks.reduce(0) { $0 + $1.sizeBytes }
+        var bases: [String: Int64] = [:]
+        for disk in description.disks { for base in disk.bases ?? [] { bases["\(disk.storage)/\(base.name)"] = base.sizeBytes } }
+        let disks = description.disks.reduce(bases.values.reduce(0, +)) { $0 + $1.sizeBytes }
         switch mode {
         case .live: return disks + description.memoryBytes
         case .cold: return disks

@@ -103,11 +103,15 @@ package struct HostFacts: Hashable, Sendable, Codable {
     package var guests: [GuestSummary]
     /// What failed attempts left here and was kept; nil of an agent that does not tell.
     package var kept: [KeptGuest]?
+    /// Whether it has UEFI firmware (OVMF), and an emulator of TPMs (swtpm), for guests; nil of an agent that does not tell.
+    package var hasUEFI: Bool?
+    package var hasTPM: Bool?
 
     package init(
         architecture: String, cpuModel: String, microcode: String, kernel: String, qemuVersion: String, machineTypes: [String],
         machineAliases: [String: String], guestCPUModels: [String], accelerator: Accelerator, warnings: [String], cpus: Int,
-        memoryBytes: Int64, pageSizeBytes: Int64, storages: [Storage], networks: [Network], guests: [GuestSummary], kept: [KeptGuest]? = nil
+        memoryBytes: Int64, pageSizeBytes: Int64, storages: [Storage], networks: [Network], guests: [GuestSummary],
+        kept: [KeptGuest]? = nil, hasUEFI: Bool? = nil, hasTPM: Bool? = nil
     ) {
         self.architecture = architecture
         self.cpuModel = cpuModel
@@ -126,6 +130,8 @@ package struct HostFacts: Hashable, Sendable, Codable {
         self.networks = networks
         self.guests = guests
         self.kept = kept
+        self.hasUEFI = hasUEFI
+        self.hasTPM = hasTPM
     }
 }
 
@@ -143,12 +149,15 @@ package struct Storage: Hashable, Sendable, Codable {
     package var capacityBytes: Int64
     /// What the file system would still take.
     package var freeBytes: Int64
+    /// Names of the base images that lie there; nil of an agent that does not tell.
+    package var bases: [String]?
 
-    package init(name: String, kind: Kind, capacityBytes: Int64, freeBytes: Int64) {
+    package init(name: String, kind: Kind, capacityBytes: Int64, freeBytes: Int64, bases: [String]? = nil) {
         self.name = name
         self.kind = kind
         self.capacityBytes = capacityBytes
         self.freeBytes = freeBytes
+        self.bases = bases
     }
 }
 

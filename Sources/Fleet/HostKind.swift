@@ -22,6 +22,8 @@ package struct HostKind: Hashable, Sendable {
         }
         hasher.combine(facts.machineTypes)
         hasher.combine(facts.guestCPUModels)
+        hasher.combine(facts.hasUEFI)
+        hasher.combine(facts.hasTPM)
         var other = hasher
         other.combine(true)
         high = hasher.finalize()

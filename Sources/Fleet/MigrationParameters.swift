@@ -4,17 +4,20 @@ package struct MigrationParameters: Hashable, Sendable, Codable {
     package var maxBandwidthMB: Int64?
     /// The downtime limit in milliseconds, at once and for the rest of the migration; live only.
     package var downtimeLimitMS: Int64?
+    /// Somebody vouches that the source host is off: a post-copy that waits for it ends, and the guest's memory is given up.
+    package var confirmHostDown: Bool
 
-    package init(maxBandwidthMB: Int64? = nil, downtimeLimitMS: Int64? = nil) {
+    package init(maxBandwidthMB: Int64? = nil, downtimeLimitMS: Int64? = nil, confirmHostDown: Bool = false) {
         self.maxBandwidthMB = maxBandwidthMB
         self.downtimeLimitMS = downtimeLimitMS
+        self.confirmHostDown = confirmHostDown
     }
 
-    package var isEmpty: Bool { maxBandwidthMB == nil && downtimeLimitMS == nil }
+    package var isEmpty: Bool { maxBandwidthMB == nil && downtimeLimitMS == nil && !confirmHostDown }
 
     /// What is wrong with it for a migration of this mode: a sentence that names the parameter. Nil when nothing is.
     package func flaw(for mode: Mode) -> String? {
-        if isEmpty { return "Nothing is to be changed: give max_bandwidth_mb, downtime_limit_ms, or both." }
+        if isEmpty { return "Nothing is to be changed: give max_bandwidth_mb, downtime_limit_ms, or confirm_host_down." }
         if let maxBandwidthMB, !(0...1_000_000).contains(maxBandwidthMB) {
             return "max_bandwidth_mb is \(maxBandwidthMB); it must be from 1 to 1000000 MB/s, or 0 for no limit."
         }
@@ -25,6 +28,8 @@ package struct MigrationParameters: Hashable, Sendable, Codable {
         case .live: return nil
         case .cold where downtimeLimitMS != nil:
             return "downtime_limit_ms cannot be set: the migration is cold, and its server is off all the while."
+        case .cold where confirmHostDown:
+            return "confirm_host_down has a meaning only for a post-copy that waits for its source: the migration is cold."
         case .cold: return nil
         case .rescue: return "A rescue copies nothing: there is nothing about it to be changed."
         }
@@ -48,6 +53,10 @@ package struct MigrationParameters: Hashable, Sendable, Codable {
             options.downtimeLimitMS = wanted
             // What quickly-finish may do must not be less than what somebody asked for by hand.
             options.maxDowntimeMS = max(options.maxDowntimeMS, wanted)
+        }
+        if confirmHostDown, !options.confirmHostDown {
+            changes.append("the source host is down, and memory that it still has is given up")
+            options.confirmHostDown = true
         }
         return changes
     }

@@ -27,10 +27,13 @@ package struct BaseImages: Sendable {
 
     /// A name is 32 hexadecimal digits and a format: it comes from other hosts and becomes a path.
     private static func check(_ name: String) throws {
+        guard isName(name) else { throw AgentProblem(.invalid, .invalidRequest, "\"\(name)\" is no name of a base image") }
+    }
+
+    private static func isName(_ name: String) -> Bool {
         let parts = name.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 2, parts[0].utf8.count == 32, parts[0].allSatisfy({ $0.isHexDigit && $0.isASCII }),
-            DiskFormat(rawValue: String(parts[1])) != nil
-        else { throw AgentProblem(.invalid, .invalidRequest, "\"\(name)\" is no name of a base image") }
+        return parts.count == 2 && parts[0].utf8.count == 32 && parts[0].allSatisfy { $0.isHexDigit && $0.isASCII }
+            && DiskFormat(rawValue: String(parts[1])) != nil
     }
 
     // MARK: Taking in
@@ -71,6 +74,13 @@ package struct BaseImages: Sendable {
             unlink(draft)
             throw error
         }
+    }
+
+    /// Names of the images that are there in full, in order.
+    /// - Parameter storage: path of the storage.
+    package static func names(on storage: String) -> [String] {
+        let found = (try? FileManager.default.contentsOfDirectory(atPath: folder(on: storage))) ?? []
+        return found.filter(isName).sorted()
     }
 
     // MARK: Placing

@@ -194,6 +194,13 @@ package struct DiskImages: Sendable {
         _ disk: GuestDescription.Disk, on base: GuestDescription.BaseImage, allOf bases: [GuestDescription.BaseImage], at path: String
     ) async throws {
         let storage = ((path as NSString).deletingLastPathComponent as NSString).deletingLastPathComponent
+        try await BaseImages.holding([storage]) { try await makeOverlay(disk, on: base, allOf: bases, at: path, storage) }
+    }
+
+    private func makeOverlay(
+        _ disk: GuestDescription.Disk, on base: GuestDescription.BaseImage, allOf bases: [GuestDescription.BaseImage], at path: String,
+        _ storage: String
+    ) async throws {
         if let missing = try BaseImages.missing(bases, on: storage).first {
             throw AgentProblem(
                 .failed, .baseMissing,

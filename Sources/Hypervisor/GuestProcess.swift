@@ -11,9 +11,9 @@ package import QMP
 package final class GuestProcess: Sendable {
     package let pid: Int32
     private let startTime: UInt64
-    private let paths: GuestPaths
+    package let paths: GuestPaths
     package let monitor: QMPClient
-    /// Connected for out-of-band execution, for `yank` alone.
+    /// Connected for out-of-band execution: for what must be done while the other hangs.
     package let rescue: QMPClient
 
     private init(pid: Int32, startTime: UInt64, paths: GuestPaths, monitor: QMPClient, rescue: QMPClient) {
@@ -85,6 +85,11 @@ package final class GuestProcess: Sendable {
     private static func startTime(_ pid: Int32) -> UInt64? { KernelProcess.startTime(of: pid) }
 
     package var isAlive: Bool { Self.startTime(pid) == startTime }
+
+    /// The pid of a QEMU that an earlier agent started, whether or not its monitor answers; nil when it is there no more.
+    package static func left(_ paths: GuestPaths) -> Int32? {
+        readPID(paths).flatMap { startTime($0, paths) == nil ? nil : $0 }
+    }
 
     /// Leaves its monitors to another client; the guest does not notice.
     package func leave() {

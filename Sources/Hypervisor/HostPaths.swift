@@ -73,10 +73,16 @@ package struct GuestPaths: Hashable, Sendable {
     package var monitor: String { sockets + ".qmp" }
     /// The control channel of its TPM.
     package var tpmSocket: String { sockets + ".tpm" }
+    /// Of a guest that came live from another host: leads to the folder of its TPM's state.
+    package var tpmLink: String { folder + "/tpm-link" }
+    /// That folder while the guest is not this host's.
+    package var tpmArrival: String { folder + "/tpm-arrival" }
     package var tpmPID: String { folder + "/tpm.pid" }
     package var tpmLog: String { folder + "/tpm.log" }
-    /// A second monitor for `yank` while the first hangs.
+    /// A second monitor, for what must be done while the first hangs.
     package var rescue: String { sockets + ".rescue" }
+    /// Where QEMU takes the stream of post-copy again while its main loop hangs.
+    package var again: String { sockets + ".again" }
 
     /// A storage by its name; nil for one that this host does not have.
     package func known(_ storage: String) -> AgentConfiguration.StoragePath? { storages[storage] }

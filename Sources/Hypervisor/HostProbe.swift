@@ -182,7 +182,10 @@ package struct HostProbe: Sendable {
         for storage in configuration.storages {
             do {
                 let room = try Room(of: storage.path)
-                storages.append(Storage(name: storage.name, kind: storage.kind, capacityBytes: room.capacity, freeBytes: room.free))
+                storages.append(
+                    Storage(
+                        name: storage.name, kind: storage.kind, capacityBytes: room.capacity, freeBytes: room.free,
+                        bases: BaseImages.names(on: storage.path)))
             } catch {
                 warnings.append("storage \(storage.name) cannot be used: \(error)")
             }

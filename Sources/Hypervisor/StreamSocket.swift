@@ -106,11 +106,17 @@ package final class StreamSocket: Sendable {
 
     /// The next connection. Waits without holding a thread; ends when the task is cancelled.
     package func accept() async throws -> StreamSocket {
-        try await readable()
-        let accepted = Glibc.accept(descriptor, nil, nil)
-        guard accepted >= 0 else { throw Self.failure("a connection cannot be accepted") }
-        _ = fcntl(accepted, F_SETFD, FD_CLOEXEC)
-        return StreamSocket(accepted)
+        // Nobody may be there any more who was there a moment ago.
+        _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
+        while true {
+            try await readable()
+            let accepted = Glibc.accept(descriptor, nil, nil)
+            if accepted >= 0 {
+                _ = fcntl(accepted, F_SETFD, FD_CLOEXEC)
+                return StreamSocket(accepted)
+            }
+            guard [EAGAIN, EINTR, ECONNABORTED].contains(errno) else { throw Self.failure("a connection cannot be accepted") }
+        }
     }
 
     private func readable() async throws {
@@ -153,6 +159,21 @@ package final class StreamSocket: Sendable {
                 guard count > 0 else { throw Self.failure("the memory stream cannot be begun") }
                 bytes = bytes.dropFirst(count)
             }
+        }
+    }
+
+    /// The peer's first line with its end, of 200 bytes at most; not one byte beyond it is read. Nil when it does not come in time.
+    package func line(within deadline: Duration) async throws -> String? {
+        try await offloaded { [self] in
+            limitBlocking(SO_RCVTIMEO, to: deadline)
+            defer { limitBlocking(SO_RCVTIMEO, to: .zero) }
+            var bytes: [UInt8] = []
+            var byte: UInt8 = 0
+            while bytes.count < 200, recv(descriptor, &byte, 1, 0) == 1 {
+                bytes.append(byte)
+                if byte == UInt8(ascii: "\n") { return String(decoding: bytes, as: UTF8.self) }
+            }
+            return nil
         }
     }
 

@@ -9,10 +9,9 @@ import Glibc
 /// in a session of its own, so that it outlives the agent as QEMU does.
 package enum TPMEmulator {
     /// Starts it, in place of one that an earlier QEMU has left.
-    /// - Parameter state: the folder of what the TPM keeps; a new TPM makes itself there.
+    /// - Parameter state: the folder of what the TPM keeps, which is there; a new TPM makes itself in it.
     package static func start(_ swtpm: String, state: String, paths: GuestPaths) async throws {
         await end(paths)
-        try DurableFile.makeFolder(state)
         for path in [paths.tpmSocket, paths.tpmPID] { unlink(path) }
         _ = try await Program.succeed(
             swtpm,

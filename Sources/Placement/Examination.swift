@@ -109,16 +109,18 @@ struct Examination {
 
     /// Whether the host's storages have room: by what is promised of them, and by what their file systems would still take.
     private func storageRoomRejection(_ load: Candidate, _ storages: [Storage]) -> Rejection? {
-        for (place, (name, wanted)) in localWants.enumerated() {
+        for (place, (name, disks)) in localWants.enumerated() {
             guard let storage = storages.first(where: { $0.name == name && $0.kind == .local }) else { continue }
+            let wanted = disks + needs.baseBytes(lackingOn: storage)
+            var words: String { wanted == disks ? self.words.storages[place] : "\(Bytes(wanted)) on storage \(name)" }
             let reserved = load.pointee.storageReservedBytes[name, default: 0]
             let free = storage.freeBytes - reserved
             if free < wanted {
-                return reject(load, .storage, words.storages[place], .bytesLeft(free))
+                return reject(load, .storage, words, .bytesLeft(free))
             }
             let promised = load.pointee.storagePromisedBytes[name, default: 0] + reserved
             if storage.capacityBytes - promised < wanted {
-                return reject(load, .storage, words.storages[place], .bytesPromised(promised, of: storage.capacityBytes))
+                return reject(load, .storage, words, .bytesPromised(promised, of: storage.capacityBytes))
             }
         }
         return nil
@@ -186,6 +188,12 @@ struct Examination {
             return reject(
                 load, .guestCPU, "guest CPU \(description.cpuModel)",
                 "not among the \(facts.guestCPUModels.count) that its QEMU \(facts.qemuVersion) runs in full")
+        }
+        if description.firmware == .uefi, facts.hasUEFI == false {
+            return reject(load, .firmware, "UEFI firmware (the package ovmf)", "none")
+        }
+        if description.tpm != nil, facts.hasTPM == false {
+            return reject(load, .tpm, "an emulator for the server's TPM (the package swtpm)", "none")
         }
         return nil
     }

@@ -60,6 +60,10 @@ package enum PlacementFilter: String, Sendable, Codable, CaseIterable {
     case machineType = "machine-type"
     /// The guest's CPU model is one that the host's QEMU runs in full.
     case guestCPU = "guest-cpu"
+    /// It has the firmware that the guest boots by.
+    case firmware
+    /// It has an emulator for the guest's TPM.
+    case tpm
     /// Its QEMU offers every feature of the CPU that the guest was given.
     case cpuFeatures = "cpu-features"
     case group

@@ -77,19 +77,26 @@ package final class QMPClient: Sendable {
             throw QMPError(.protocolViolation, "the peer at \(path) greets in a way that is not QMP's: \(error)")
         }
         let outOfBand = enableOOB && greeting.body.capabilities?.contains("oob") == true
-        // QEMU 7.2 opens a monitor twice for a client that came just as it was made: it greets again, and has forgotten what was agreed on.
+        // QEMU 7.2 opens a monitor twice for a client that came just as it was made: it greets again, and has forgotten what was agreed on, or
+        // loses what it was asked just then.
         var isAgreed = false
+        var wait = Duration.milliseconds(500)
         while !isAgreed {
+            let limit = min(end, .now.advanced(by: wait))
             do {
-                try await converse(.inBand, "qmp_capabilities", outOfBand ? ["enable": ["oob"]] : [:], patience: patience, until: end)
-            } catch let error as QMPError where error.errorClass == .commandNotFound {
-                // It is agreed on already.
-            }
-            do {
-                try await converse(.inBand, "query-version", [:], patience: patience, until: end)
+                do {
+                    try await converse(
+                        .inBand, "qmp_capabilities", outOfBand ? ["enable": ["oob"]] : [:], patience: patience, until: limit)
+                } catch let error as QMPError where error.errorClass == .commandNotFound {
+                    // It is agreed on already.
+                }
+                try await converse(.inBand, "query-version", [:], patience: patience, until: limit)
                 isAgreed = true
             } catch let error as QMPError where error.errorClass == .commandNotFound {
                 logger.debug("QEMU wants its capabilities negotiated again")
+            } catch let error as QMPError where error.code == .deadline && limit < end {
+                // Few enough in all for QEMU's queue, should it only be slow.
+                wait *= 3
             }
         }
         core.withLock { core in

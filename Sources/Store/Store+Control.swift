@@ -46,6 +46,12 @@ extension Store {
                     .wrongStatus, "Migration \(migration) is \(before.state.rawValue); only one under way takes other parameters.")
             }
             if let flaw = parameters.flaw(for: before.mode) { throw StoreError(.wrongStatus, flaw) }
+            guard !parameters.confirmHostDown || (before.state == .switching && before.options.postCopy) else {
+                throw StoreError(
+                    .wrongStatus,
+                    "confirm_host_down has a meaning only for a post-copy that waits for its source: migration \(migration) is in \(before.state.rawValue)\(before.options.postCopy ? "" : ", without post-copy")."
+                )
+            }
             var options = before.options
             let changes = parameters.apply(to: &options)
             guard !changes.isEmpty else { return before }

@@ -9,12 +9,12 @@ import Testing
 /// Disks that rest on base images.
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct BaseImageTests {
-    private static func image(_ arguments: String...) async throws {
+    static func image(_ arguments: String...) async throws {
         _ = try await Program.succeed("qemu-img", arguments, deadline: .seconds(30), code: .diskError, for: "an image of the test")
     }
 
     /// A chain of two in a folder of the host's own: a raw image with a pattern, and a qcow2 on it with another.
-    private static func chain(on host: TestHost) async throws -> String {
+    static func chain(on host: TestHost) async throws -> String {
         let (lower, upper) = ("\(host.folder)/golden.raw", "\(host.folder)/patched.qcow2")
         try await image("create", "-q", "-f", "raw", lower, "128M")
         try await image("create", "-q", "-f", "qcow2", "-F", "raw", "-b", lower, upper)
@@ -34,7 +34,7 @@ struct BaseImageTests {
         }
     }
 
-    private static func description() -> GuestDescription {
+    static func description() -> GuestDescription {
         var guest = TestGuest.description(.unique(), parameters: "godwit.region_mb=16")
         guest.disks[0].sizeBytes = 0
         return guest
@@ -116,6 +116,108 @@ struct BaseImageTests {
         }
     }
 
+    /// A guest that runs on the first host and rests on images with so much data.
+    private static func resting(on host: TestHost, dataMB: Int) async throws -> (GuestReport, [GuestDescription.BaseImage]) {
+        let base = try await chain(on: host)
+        var lower = [UInt8](repeating: 0, count: dataMB << 20)
+        for index in stride(from: 0, to: lower.count, by: 512) { lower[index] = UInt8.random(in: 1...255) }
+        let file = try FileHandle(forWritingTo: URL(fileURLWithPath: "\(host.folder)/golden.raw"))
+        try file.write(contentsOf: lower)
+        try file.close()
+        let wish = description()
+        let defined = try await host.orders.define(
+            wish.server, DefineOrder(epoch: Epoch(1), description: wish, bases: ["disk0": base]))
+        let report = try await host.orders.start(wish.server, StartOrder(epoch: Epoch(2)))
+        try await eventually("the guest writes") { (TestGuest.tick(report.consoleLog)?["record"].flatMap { Int($0) } ?? 0) > 20 }
+        return (report, try #require(defined.description.disks[0].bases))
+    }
+
+    @Test func `bases are copied under a running guest, over agents that are started anew, and only once`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let (report, bases) = try await Self.resting(on: hosts[0], dataMB: 24)
+            let server = report.summary.server
+            let mover = Mover(server, from: hosts[0], to: hosts[1])
+            let loan = try await mover.lendBases(bases)
+            #expect(loan.phase == .lent && loan.files.count == 2 && loan.port != 0)
+            try await mover.receiveBases(bases, bandwidth: 8 << 20)
+            try await mover.copied { $0.bytesDone > 6 << 20 }
+            // Nothing can run there, nor be prepared, on half of what it rests on.
+            #expect(try await refusal { try await mover.prepare() }?.kind == .conflict)
+            try await hosts[0].stop()
+            try await hosts[0].start()
+            #expect(try await mover.lendBases(bases).port == loan.port)
+            try await mover.receiveBases(bases, bandwidth: 8 << 20)
+            try await mover.copied { $0.bytesDone > 12 << 20 }
+            try await hosts[1].stop()
+            try await hosts[1].start()
+            try await mover.receiveBases(bases, bandwidth: nil)
+            let receipt = try #require(try await mover.incoming(.received).receipt)
+            #expect(receipt.bytesFetched <= receipt.bytesTotal + 5 << 20, "\(receipt)")
+            #expect(receipt.bytesVerified == receipt.bytesTotal && receipt.bytesTotal > 24 << 20)
+            let folder = "\(storage(hosts[1]))/.base"
+            for base in bases {
+                #expect(try await BaseImages.contentName(of: "\(folder)/\(base.name)", format: base.format) == base.name)
+                #expect(
+                    try FileManager.default.attributesOfItem(atPath: "\(folder)/\(base.name)")[.posixPermissions] as? Int == 0o444)
+            }
+            #expect(try await hosts[1].orders.host().storages[0].bases == bases.map(\.name).sorted())
+            // Images alone make no server.
+            let order = HandoverOrder(epoch: mover.epoch, key: mover.key, source: "a")
+            #expect(try await refusal { _ = try await hosts[1].orders.handOver(server, order) }?.kind == .conflict)
+            #expect(try await mover.endLoan().phase == .returned)
+            #expect(StorageDaemon.find(pidPath: HostPaths(hosts[0].configuration).of(server).loanPID) == nil)
+
+            let endpoints = try await mover.prepare()
+            #expect(hosts[1].files(under: folder) == bases.map(\.name).sorted())
+            try await mover.mirror(endpoints)
+            let mirrored = try await mover.outgoing(.mirrored)
+            #expect(mirrored.progress.diskTotal < 16 << 20, "what the base holds does not travel again")
+            try await mover.sendMemory(endpoints)
+            try await mover.outgoing(.confirmed)
+            let console = try await hosts[1].orders.guest(server).consoleLog
+            try await MigrationFaultTests.expectTicking(console, boot: TestGuest.tick(report.consoleLog)?["boot"])
+            try await hosts[0].orders.discard(server, DiscardOrder(epoch: Epoch(11), key: mover.key, end: .source))
+            #expect(hosts[0].files(under: storage(hosts[0])).filter { !$0.hasPrefix(".base") } == [])
+            _ = try await hosts[1].orders.stop(server, StopOrder(epoch: Epoch(12), graceMS: 30_000))
+            try await Self.expectPatterns("\(storage(hosts[1]))/\(server)/disk0.qcow2")
+        }
+    }
+
+    @Test func `a copy that is called off leaves nothing, one that is not what its name says does not count`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let (report, bases) = try await Self.resting(on: hosts[0], dataMB: 8)
+            let server = report.summary.server
+            let first = Mover(server, from: hosts[0], to: hosts[1])
+            #expect(try await first.lendBases(bases, tls: true).isEncrypted)
+            try await first.receiveBases(bases, bandwidth: 2 << 20, tls: true)
+            try await first.copied { $0.bytesDone > 1 << 20 }
+            _ = try await hosts[1].orders.refuse(server, RefuseOrder(epoch: first.epoch, key: first.key))
+            try await hosts[1].orders.discard(server, DiscardOrder(epoch: first.epoch, key: first.key, end: .target))
+            #expect(hosts[1].files(under: "\(storage(hosts[1]))/.base").filter { $0.contains(server.value) } == [])
+            // The source's end by its cleanup, as when it did not answer in time: the server stays.
+            try await hosts[0].orders.discard(server, DiscardOrder(epoch: first.epoch, key: first.key, end: .source))
+            #expect(StorageDaemon.find(pidPath: HostPaths(hosts[0].configuration).of(server).loanPID) == nil)
+            try await MigrationFaultTests.expectTicking(report.consoleLog, boot: TestGuest.tick(report.consoleLog)?["boot"])
+
+            // Another content under the name, beyond what the guest has read.
+            let lower = "\(storage(hosts[0]))/.base/\(bases[1].name)"
+            let file = try FileHandle(forUpdating: URL(fileURLWithPath: lower))
+            try file.seek(toOffset: 100 << 20)
+            try file.write(contentsOf: [0x77])
+            try file.close()
+            let second = Mover(server, from: hosts[0], to: hosts[1], attempt: 2)
+            try await second.lendBases(bases, tls: true)
+            try await second.receiveBases(bases, bandwidth: nil, tls: true)
+            let failed = try await second.incoming(.failed)
+            #expect(failed.reason?.code == .verifyFailed)
+            #expect(hosts[1].files(under: "\(storage(hosts[1]))/.base").filter { $0.hasPrefix(bases[1].name) } == [])
+            _ = try await hosts[1].orders.refuse(server, RefuseOrder(epoch: second.epoch, key: second.key))
+            try await hosts[1].orders.discard(server, DiscardOrder(epoch: second.epoch, key: second.key, end: .target))
+            try await second.endLoan()
+            try await MigrationFaultTests.expectTicking(report.consoleLog, boot: TestGuest.tick(report.consoleLog)?["boot"])
+        }
+    }
+
     @Test func `refuses what cannot be rested on, and leaves nothing of the server`() async throws {
         try await withHosts("a") { hosts in
             let base = try await Self.chain(on: hosts[0])
@@ -136,5 +238,33 @@ struct BaseImageTests {
             #expect(hosts[0].files(under: storage(hosts[0])).filter { !$0.hasPrefix(".base") } == [])
             #expect(hosts[0].files(under: "\(storage(hosts[0]))/.base").filter { $0.hasSuffix(".partial") } == [])
         }
+    }
+}
+
+extension Mover {
+    @discardableResult
+    func lendBases(_ bases: [GuestDescription.BaseImage], tls: Bool = false) async throws -> LoanReport {
+        try await source.orders.lend(server, LendOrder(epoch: epoch, key: key, enableTLS: tls, bases: bases.map(\.name)))
+    }
+
+    func receiveBases(_ bases: [GuestDescription.BaseImage], bandwidth: Int64?, tls: Bool = false) async throws {
+        _ = try await target.orders.receive(
+            server,
+            ReceiveOrder(
+                epoch: epoch, key: key, description: try await source.orders.guest(server).description, source: source.name,
+                sourceAgentURL: source.url, bandwidth: bandwidth, enableTLS: tls, bases: bases.map(\.name)))
+    }
+
+    func copied(_ condition: (ReceiptReport) -> Bool) async throws {
+        try await eventually("so much is copied", within: .seconds(60)) {
+            let report = try await target.orders.incoming(server, key, seen: 0, waitMS: 0)
+            guard report.phase == .prepared else { throw TestFailure("the copy has ended: \(report)") }
+            return report.receipt.map(condition) == true
+        }
+    }
+
+    @discardableResult
+    func endLoan() async throws -> LoanReport {
+        try await source.orders.takeBack(server, TakeBackOrder(epoch: epoch, key: key, targetRefused: false))
     }
 }

@@ -6,6 +6,7 @@ import Sharing
 import Testing
 
 @testable import Agent
+@testable import Copying
 @testable import Hypervisor
 
 /// Stopped servers with disks that every host sees.

@@ -74,13 +74,26 @@ struct DecisionTests {
         }
     }
 
+    @Test func `tears a stream in which the last of the state is stuck, unless post-copy has begun`() {
+        var sight = Self.sight(.device, .absent, running: false)
+        for back in [nil, OutgoingReport.Phase.aborted] {
+            var record = Self.outgoing(.switching, leave: true, back: back)
+            sight.device = .seconds(9)
+            #expect(OutgoingMachine.next(record, sight) == .wait)
+            sight.device = .seconds(10)
+            #expect(OutgoingMachine.next(record, sight) == .tearMemory)
+            record.postCopy = .begun
+            #expect(OutgoingMachine.next(record, sight) == .wait)
+        }
+    }
+
     @Test func `never goes forward on the way back, and never writes a handover there`() {
         for sight in Self.sights {
             switch OutgoingMachine.next(Self.outgoing(.memory, leave: true, back: .aborted), sight) {
             case .startMirrors, .noteMirrored, .startMemory, .noteMemory, .startPostCopy, .drain, .clear, .proceed, .handOver, .deliver,
                 .turnBack, .beginPostCopy, .askTarget, .rejoin, .endPostCopy:
                 Issue.record("forward at \(sight)")
-            case .wait, .cancelMemory, .removeMirrors, .resume, .finish, .endGuest, .done: break
+            case .wait, .cancelMemory, .removeMirrors, .resume, .finish, .endGuest, .tearMemory, .done: break
             }
         }
     }
@@ -164,6 +177,13 @@ struct DecisionTests {
                 }
             }
         }
+    }
+
+    @Test func `a guest that ended after it was handed over is this host's, and off`() {
+        var record = IncomingRecord(epoch: Epoch(1), key: Self.key, phase: .owned, source: "a")
+        record.endpoints = Endpoints(address: "127.0.0.1", nbdPort: 1, memoryPort: 2)
+        let gone = IncomingMachine.Sight(isAlive: false, isRunning: false, memory: .none)
+        #expect(IncomingMachine.next(record, shown: .owned, gone) == .noteEnded(IncomingMachine.ended))
     }
 
     @Test func `refuses an older epoch and keeps a newer one`() throws {

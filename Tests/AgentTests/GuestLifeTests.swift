@@ -1,6 +1,7 @@
 import AgentAPI
 import Fleet
 import Foundation
+import Glibc
 import Testing
 
 @testable import Agent
@@ -41,6 +42,48 @@ struct GuestLifeTests {
             try await host.orders.delete(server, DeleteOrder(epoch: Epoch(4)))
             #expect(host.files(under: host.configuration.storages[0].path) == [])
             #expect(try await host.orders.host().guests == [])
+        }
+    }
+
+    @Test func `a guest whose monitor hangs as the agent comes back is not taken for one that is off`() async throws {
+        try await withHosts("a") { hosts in
+            let host = hosts[0]
+            let servers = [ServerID.unique(), ServerID.unique()]
+            var pids: [Int32] = []
+            for server in servers {
+                _ = try await host.orders.define(server, DefineOrder(epoch: Epoch(1), description: TestGuest.description(server)))
+                try await pids.append(#require(host.orders.start(server, StartOrder(epoch: Epoch(2))).summary.pid))
+            }
+            try await host.stop()
+            for pid in pids { kill(pid, SIGSTOP) }
+            try await host.start()
+            for (server, pid) in zip(servers, pids) {
+                let summary = try await host.orders.guest(server).summary
+                #expect(summary.status == .running && summary.pid == pid)
+                for order in [
+                    { try await host.orders.delete(server, DeleteOrder(epoch: Epoch(3))) },
+                    { _ = try await host.orders.start(server, StartOrder(epoch: Epoch(3))) },
+                    {
+                        _ = try await host.orders.lend(
+                            server, LendOrder(epoch: Epoch(3), key: AttemptKey(migration: .unique(), attempt: 1)))
+                    },
+                ] {
+                    let problem = await #expect(throws: AgentProblem.self) { try await order() }
+                    #expect(problem?.kind == .unreachable && problem?.reason.message.contains("\(pid)") == true)
+                }
+            }
+            // By force one is ended; the other one is found again as soon as it answers.
+            #expect(try await host.orders.stop(servers[0], StopOrder(epoch: Epoch(4), graceMS: 0)).summary.status == .stopped)
+            #expect(!isAlive(pids[0]))
+            kill(pids[1], SIGCONT)
+            try await eventually("it is attached to", within: .seconds(30)) {
+                do {
+                    return try await host.orders.start(servers[1], StartOrder(epoch: Epoch(4))).summary.pid == pids[1]
+                } catch let problem as AgentProblem where problem.kind == .unreachable {
+                    return false
+                }
+            }
+            #expect(try await host.orders.stop(servers[1], StopOrder(epoch: Epoch(5), graceMS: 0)).summary.status == .stopped)
         }
     }
 

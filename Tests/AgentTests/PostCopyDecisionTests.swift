@@ -112,7 +112,7 @@ struct PostCopyDecisionTests {
         #expect(next(record(.running, .interrupted), .postCopy) == .notePostCopy(.fetching))
         #expect(next(record(.running, .fetching), .completed) == .notePostCopy(.complete))
         #expect(next(record(.running, .interrupted), .postCopy, alive: false) == .notePostCopy(.lost))
-        #expect(next(record(.owned, .fetching), .postCopy, alive: false) == .notePostCopy(.lost))
+        #expect(next(record(.owned, .fetching), .postCopy, alive: false) == .noteEnded(IncomingMachine.ended))
         for postCopy in [nil, PostCopy.complete, .lost] { #expect(next(record(.running, postCopy), .postCopy) == .done) }
     }
 

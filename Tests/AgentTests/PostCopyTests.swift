@@ -2,6 +2,8 @@ import AgentAPI
 import Fleet
 import Foundation
 import Glibc
+import Hypervisor
+import QMP
 import Testing
 
 @testable import Agent
@@ -10,7 +12,7 @@ import Testing
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct PostCopyTests {
     /// Bytes a second.
-    static let slow: Int64 = 6_000_000
+    static let slow: Int64 = 4_000_000
 
     /// The target runs the guest, and much of its memory is still at the source.
     static func begin(
@@ -26,9 +28,14 @@ struct PostCopyTests {
         endpoints.memoryPort = link.port
         try await mover.mirror(endpoints)
         try await mover.outgoing(.mirrored)
-        try await mover.sendMemory(
-            endpoints, bandwidth: slow, rules: ConvergenceRules(downtimeLimitMS: 30, autoConverge: false, postCopy: true))
-        try await mover.outgoing(.confirmed, within: .seconds(150))
+        let rules = ConvergenceRules(downtimeLimitMS: 30, autoConverge: false, postCopy: true)
+        try await mover.sendMemory(endpoints, bandwidth: 24_000_000, rules: rules)
+        try await eventually("the end of the rounds", within: .seconds(100)) {
+            try await sourcesSide(mover).events.contains { $0.reason.code == .postCopy }
+        }
+        // What is missing takes its time.
+        try await mover.sendMemory(endpoints, bandwidth: slow, rules: rules)
+        try await mover.outgoing(.confirmed, within: .seconds(50))
         return (mover, link, TestGuest.tick(report.consoleLog)?["boot"], endpoints)
     }
 
@@ -99,6 +106,38 @@ struct PostCopyTests {
             // And once more, while there is still something to fetch.
             link.cut()
             link.mend()
+            try await Self.expectWhole(mover, boot: boot)
+        }
+    }
+
+    @Test func `is joined anew by a relay while QEMU's main loop waits for memory, also a second time`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let (mover, link, boot, _) = try await Self.begin(hosts)
+            defer { link.end() }
+            let process = try #require(await hosts[1].agent.known(mover.server).process)
+            link.cut()
+            try await eventually("the source knows of the cut", within: .seconds(30)) {
+                try await Self.sourcesSide(mover).postCopy == .interrupted
+            }
+            // Reads all memory on the main loop, which hangs at the first page that is missing.
+            async let read = process.monitor.execute(
+                "pmemsave", ["val": 0, "size": 67_108_864, "filename": "/dev/null"], deadline: .seconds(60))
+            try await eventually("the main loop hangs", within: .seconds(20)) {
+                do {
+                    _ = try await process.monitor.queryStatus(deadline: .milliseconds(500))
+                    return false
+                } catch let error as QMPError where error.code == .deadline {
+                    return true
+                }
+            }
+            for time in 1...2 {
+                link.mend()
+                try await eventually("it is joined", within: .seconds(30)) {
+                    try await Self.sourcesSide(mover).events.count { $0.reason.message.contains("joined again") } == time
+                }
+                if time == 1 { link.cut() }
+            }
+            _ = try await read
             try await Self.expectWhole(mover, boot: boot)
         }
     }

@@ -100,6 +100,32 @@ struct PlacementAPITests {
         }
     }
 
+    @Test func `a forecast counts the base image in that the target lacks, and says so`() async throws {
+        try await Fixture.with(hosts: ["host1", "host2"]) { fixture in
+            let created = try await fixture.ask(
+                .post, "/v1/servers",
+                #"{"name": "web1", "memory_mb": 64, "disks": [{"base": "/images/golden.qcow2", "format": "qcow2"}], "prefer_host": "host1"}"#
+            )
+            #expect(created.status == 201)
+            var report = MeasureReport(
+                isRunning: false, memoryBytes: 64 << 20,
+                disks: [DiskMeasure(name: "disk0", storage: "local", allocatedBytes: 30_000_000)])
+            report.bases = [DiskMeasure(name: "golden", storage: "local", allocatedBytes: 500_000_000)]
+            await fixture.fleet["host1"].measures(report, rehearsal: RehearsalReport(bytes: 10_000_000, microseconds: 100_000))
+            func forecast() async throws -> ForecastView {
+                try await fixture.ask(.post, "/v1/servers/web1/migrate-forecast", "{}").decode()
+            }
+            let lacking = try await forecast()
+            #expect(lacking.candidates.map(\.host.name) == ["host2"])
+            #expect(lacking.estimate?.diskBytes == 530_000_000 && lacking.estimate?.diskMS == 5300)
+            #expect(
+                lacking.notes == ["host2 lacks base image golden on storage local: its 476 MiB are brought along."], "\(lacking.notes)")
+            await fixture.fleet["host2"].has("golden")
+            let having = try await forecast()
+            #expect(having.estimate?.diskBytes == 30_000_000 && having.notes.isEmpty)
+        }
+    }
+
     @Test func `a forecast says what stands in the way, and asks for nothing that it need not know`() async throws {
         try await Fixture.with { fixture in
             try await fixture.server("web1", running: true)

@@ -1,4 +1,5 @@
 import AgentAPI
+import AgentFakes
 import Fleet
 
 /// Hosts whose agents live in memory and do as a test says.
@@ -17,7 +18,7 @@ final class ScriptedFleet: AgentDirectory {
 }
 
 /// An agent that keeps its guests in memory, obeys epochs as a real one, writes down each order, and fails or waits where it is told to.
-actor ScriptedAgent: AgentOrders {
+actor ScriptedAgent: PartialAgent {
     struct Guest: Equatable {
         var description: GuestDescription
         var status: GuestSummary.Status
@@ -41,6 +42,9 @@ actor ScriptedAgent: AgentOrders {
 
     /// What it measures of any guest, how fast a rehearsal goes, and the features of its QEMU's CPU; nil is refused.
     private var measured: MeasureReport?
+    /// Names of the base images that it has.
+    private var bases: Set<String> = []
+    func has(_ base: String) { bases.insert(base) }
     private var rehearsed: RehearsalReport?
     private var features: [String] = []
 
@@ -140,11 +144,16 @@ actor ScriptedAgent: AgentOrders {
         return try report(server)
     }
 
-    private var notHere: AgentProblem { AgentProblem(.failed, .agentError, "the controller never gives this order") }
+    nonisolated var unknown: AgentProblem { AgentProblem(.failed, .agentError, "the controller never gives this order") }
+
+    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds {
+        try await obey("missing-bases")
+        return BaseNeeds(needs.needs.filter { !bases.contains($0.base.name) })
+    }
 
     func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport {
         try await obey("measure(\(order.watches))", server)
-        guard let measured else { throw notHere }
+        guard let measured else { throw unknown }
         return measured
     }
 
@@ -165,30 +174,9 @@ actor ScriptedAgent: AgentOrders {
 
     func rehearse(_ server: ServerID, _ order: RehearseOrder) async throws -> RehearsalReport {
         try await obey("rehearse(\(order.disk ?? "memory"))", server)
-        guard let rehearsed else { throw notHere }
+        guard let rehearsed else { throw unknown }
         return rehearsed
     }
-
-    func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport { throw notHere }
-    func mirror(_ server: ServerID, _ order: MirrorOrder) async throws -> OutgoingReport { throw notHere }
-    func sendMemory(_ server: ServerID, _ order: MemoryOrder) async throws -> OutgoingReport { throw notHere }
-    func abort(_ server: ServerID, _ order: AbortOrder) async throws -> OutgoingReport { throw notHere }
-    func handOver(_ server: ServerID, _ order: HandoverOrder) async throws -> IncomingReport { throw notHere }
-    func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport { throw notHere }
-    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds { throw notHere }
-    func refuse(_ server: ServerID, _ order: RefuseOrder) async throws -> IncomingReport { throw notHere }
-    func discard(_ server: ServerID, _ order: DiscardOrder) async throws -> DiscardReport { throw notHere }
-    func deleteKept(_ id: String) async throws { throw notHere }
-    func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport { throw notHere }
-    func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport { throw notHere }
-    func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport { throw notHere }
-    func yield(_ server: ServerID, _ order: YieldOrder) async throws -> LoanReport { throw notHere }
-    func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport { throw notHere }
-    func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport { throw notHere }
-    func loan(_ server: ServerID, _ key: AttemptKey) async throws -> LoanReport { throw notHere }
-    func digests(_ server: ServerID, _ order: DigestOrder) async throws -> DigestReport { throw notHere }
-    func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport { throw notHere }
-    func incoming(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> IncomingReport { throw notHere }
 }
 
 extension HostFacts {

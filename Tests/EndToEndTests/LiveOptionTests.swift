@@ -70,6 +70,34 @@ extension EndToEnd {
             }
         }
 
+        @Test func `a base image that the target lacks is brought first, once`() async throws {
+            try await NetFleet.test { fleet in
+                let image = fleet.work.appending(path: "golden.img")
+                try fleet.makeImage(image, dataMB: 60)
+                defer { try? FileManager.default.removeItem(at: image) }
+                for (name, floor, ceiling) in [("vm1", Int64(100), Int64(300)), ("vm2", 20, 110)] {
+                    let source = try await fleet.startGuest(GuestRecipe(name: name, dirtyMBs: 2, disks: ["base=\(image.path)"]))
+                    let before = try await fleet.sentBytes(by: "host1")
+                    let migration = try await fleet.migrate(name, "--prefer-host", "host2")
+                    let end = try await fleet.arrive(migration.id)
+                    let sent = (try await fleet.sentBytes(by: "host1") - before) >> 20
+                    let history = try await fleet.history(end.id)
+                    let brought = history.filter { $0.reason?.code == "base-brought" }
+                    let bytes = history.last?.numbers["baseBytes"] ?? 0
+                    print("outside: live, \(name) on a base of 60 MiB: \(sent) MiB on the wire, \(bytes >> 20) MiB of them a base")
+                    #expect(sent > floor && sent < ceiling)
+                    #expect(name == "vm1" ? brought.count == 1 && bytes >= 60 << 20 : brought.isEmpty && bytes == 0)
+                    try await fleet.proveWhole(name, source: source)
+                    // It goes with the last server on it.
+                    try await fleet.clean("host1", of: source)
+                    try await eventually("host1 has no base image any more", within: .seconds(20)) {
+                        try fleet.files(in: "host1/local/.base").isEmpty
+                    }
+                }
+                try #expect(fleet.files(in: "host2/local/.base").count == 1)
+            }
+        }
+
         @Test func `a suspended server moves, arrives suspended, and goes on when resumed`() async throws {
             try await NetFleet.test { fleet in
                 let source = try await fleet.startGuest(GuestRecipe(dirtyMBs: 2, diskDataMB: 16))

@@ -1,4 +1,6 @@
+import AgentFakes
 import Fleet
+import Staging
 import Store
 import Synchronization
 import Testing

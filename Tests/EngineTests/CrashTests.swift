@@ -1,3 +1,4 @@
+import AgentFakes
 import Fleet
 import Store
 import Synchronization
@@ -65,7 +66,7 @@ import Testing
             _ = try await ground.runOnce(plan, worker: "w2")
             if try await ground.store.migration(id.value).state.isFinished { return }
         }
-        throw TooLate(what: "the next worker ended it")
+        throw TooLate("the next worker ended it")
     }
 
     @Test(arguments: 1...12)

@@ -1,9 +1,10 @@
 import AgentAPI
+import AgentFakes
 import Fleet
 import Synchronization
 
 /// An agent that only knows how to be cleaned up.
-final class FakeAgent: AgentOrders, AgentDirectory {
+final class FakeAgent: PartialAgent, AgentDirectory {
     /// What was asked, and the answers to give, oldest first; then every order succeeds.
     let asked = Mutex<[String]>([])
     let problems = Mutex<[AgentProblem]>([])
@@ -29,36 +30,4 @@ final class FakeAgent: AgentOrders, AgentDirectory {
         rescuer.withLock { $0 = order.rescuedBy }
         return DiscardReport(endedGuest: endsGuest.withLock { $0 })
     }
-
-    private var unknown: AgentProblem { AgentProblem(.notFound, .invalidRequest, "nothing here") }
-    func host() async throws -> HostFacts { throw unknown }
-    func guest(_ server: ServerID) async throws -> GuestReport { throw unknown }
-    func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport { throw unknown }
-    func cpuFeatures(_ server: ServerID) async throws -> CPUFeaturesReport { throw unknown }
-    func checkCPU(_ order: CPUCheckOrder) async throws -> CPUCheckReport { throw unknown }
-    func awaitRehearsal(_ order: RehearsalOrder) async throws -> RehearsalPlace { throw unknown }
-    func rehearse(_ server: ServerID, _ order: RehearseOrder) async throws -> RehearsalReport { throw unknown }
-    func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport { throw unknown }
-    func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport { throw unknown }
-    func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport { throw unknown }
-    func deleteKept(_ id: String) async throws { throw unknown }
-    func delete(_ server: ServerID, _ order: DeleteOrder) async throws { throw unknown }
-    func prove(_ server: ServerID, _ order: ProofOrder) async throws -> ProofReport { throw unknown }
-    func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport { throw unknown }
-    func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport { throw unknown }
-    func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport { throw unknown }
-    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds { throw unknown }
-    func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport { throw unknown }
-    func mirror(_ server: ServerID, _ order: MirrorOrder) async throws -> OutgoingReport { throw unknown }
-    func sendMemory(_ server: ServerID, _ order: MemoryOrder) async throws -> OutgoingReport { throw unknown }
-    func abort(_ server: ServerID, _ order: AbortOrder) async throws -> OutgoingReport { throw unknown }
-    func handOver(_ server: ServerID, _ order: HandoverOrder) async throws -> IncomingReport { throw unknown }
-    func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport { throw unknown }
-    func yield(_ server: ServerID, _ order: YieldOrder) async throws -> LoanReport { throw unknown }
-    func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport { throw unknown }
-    func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport { throw unknown }
-    func loan(_ server: ServerID, _ key: AttemptKey) async throws -> LoanReport { throw unknown }
-    func digests(_ server: ServerID, _ order: DigestOrder) async throws -> DigestReport { throw unknown }
-    func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport { throw unknown }
-    func incoming(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> IncomingReport { throw unknown }
 }

@@ -1,3 +1,4 @@
+import AgentFakes
 import Fleet
 import Store
 import Synchronization
@@ -254,7 +255,7 @@ import Testing
                     return tries
                 }
                 if count == 1 { throw Awaiting("host2 to refuse") }
-                if count == 2 { throw TooLate(what: "something odd") }
+                if count == 2 { throw TooLate("something odd") }
                 return .done
             }
             let row = try await ground.runToEnd(script.plan(Recorder()), id)

@@ -1,6 +1,8 @@
 import AgentAPI
+import AgentFakes
 import Fleet
 import Logging
+import Staging
 import Store
 import Synchronization
 
@@ -126,25 +128,6 @@ struct Script: Sendable {
     }
 }
 
-extension EngineSettings {
-    /// Short waits; the lease long enough for a busy machine.
-    static var quick: EngineSettings {
-        var settings = EngineSettings()
-        settings.leaseMS = 10_000
-        settings.patience = .milliseconds(300)
-        settings.shortPatience = .milliseconds(50)
-        settings.retry = Backoff(base: .milliseconds(5), cap: .milliseconds(20))
-        settings.awaiting = Backoff(base: .milliseconds(5), cap: .milliseconds(20))
-        settings.reconnect = Backoff(base: .milliseconds(2), cap: .milliseconds(10))
-        settings.cleanup = Backoff(base: .milliseconds(5), cap: .milliseconds(20))
-        return settings
-    }
-}
-
-extension Logger {
-    static let silent = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
-}
-
 extension Ground {
     /// Claims what is due and runs it once; nil when nothing is due.
     func runOnce(
@@ -166,7 +149,7 @@ extension Ground {
             let row = try await store.migration(migration.value)
             if row.state.isFinished { return row }
         }
-        throw TooLate(what: "migration \(migration) ended")
+        throw TooLate("migration \(migration) ended")
     }
 }
 

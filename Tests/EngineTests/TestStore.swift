@@ -1,7 +1,7 @@
+import AgentFakes
 import Fleet
-import Foundation
 import SQL
-import SQLite
+import Staging
 import Store
 import Synchronization
 
@@ -102,48 +102,17 @@ struct Ground: Sendable {
 }
 
 func withGround(_ body: (Ground) async throws -> Void) async throws {
-    let folder = FileManager.default.temporaryDirectory.appending(path: "engine-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(at: folder) }
-    let database = HookedDatabase(try await SQLiteDatabase.open(path: folder.appending(path: "store.sqlite").path))
-    do {
+    try await withDatabase("engine") { database in
+        let database = HookedDatabase(database)
         let store = try await Store(database)
         var hosts: [Fleet.Host] = []
         for name in ["host1", "host2", "host3"] {
             let host = try await store.registerHost(name: name, agentURL: "https://\(name):7070")
             // How many migrations run at once is the worker's here, not the hosts'.
             _ = try await store.setHostLimits(host.id, inbound: 1000, outbound: 1000)
-            try await store.recordHealth(
-                of: host.id,
-                facts: HostFacts(
-                    architecture: "x86_64", cpuModel: "CPU", microcode: "1", kernel: "6.1", qemuVersion: "7.2.22",
-                    machineTypes: ["pc-i440fx-7.2"], machineAliases: [:], guestCPUModels: ["qemu64-v1"], accelerator: .tcg, warnings: [],
-                    cpus: 64, memoryBytes: 1 << 40, pageSizeBytes: 4096,
-                    storages: [Storage(name: "local", kind: .local, capacityBytes: 1 << 40, freeBytes: 1 << 40)], networks: [],
-                    guests: []),
-                validForMS: 3_600_000)
+            try await store.recordHealth(of: host.id, facts: .staged(memoryGB: 1024, cpus: 64), validForMS: 3_600_000)
             hosts.append(try await store.host(host.id.value))
         }
         try await body(Ground(store: store, database: database, hosts: hosts))
-    } catch {
-        await database.close()
-        throw error
     }
-    await database.close()
-}
-
-/// Waits for a condition.
-func eventually(
-    _ what: String, within: Duration = .seconds(20), _ condition: () async throws -> Bool
-) async throws {
-    let end = ContinuousClock.now + within
-    while try await !condition() {
-        guard ContinuousClock.now < end else { throw TooLate(what: what) }
-        try await Task.sleep(for: .milliseconds(5))
-    }
-}
-
-struct TooLate: Error, CustomStringConvertible {
-    let what: String
-    var description: String { "it did not come to pass in time that \(what)" }
 }

@@ -1,5 +1,7 @@
 import AgentAPI
+import AgentFakes
 import Fleet
+import Staging
 import Store
 import Synchronization
 import Testing

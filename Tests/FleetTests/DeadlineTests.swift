@@ -47,5 +47,7 @@ import Testing
         #expect(MigrationParameters(downtimeLimitMS: 10).flaw(for: .cold)?.contains("downtime_limit_ms") == true)
         #expect(MigrationParameters(maxBandwidthMB: 10).flaw(for: .rescue) != nil)
         #expect(MigrationParameters().flaw(for: .live) != nil)
+        #expect(MigrationParameters(confirmHostDown: true).flaw(for: .live) == nil)
+        #expect(MigrationParameters(confirmHostDown: true).flaw(for: .cold)?.contains("confirm_host_down") == true)
     }
 }

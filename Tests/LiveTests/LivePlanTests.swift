@@ -1,6 +1,8 @@
 import AgentAPI
+import AgentFakes
 import Engine
 import Fleet
+import Staging
 import Steps
 import Store
 import Synchronization

@@ -1,6 +1,8 @@
 import AgentAPI
+import AgentFakes
 import Engine
 import Fleet
+import Staging
 import Store
 import Synchronization
 import Testing

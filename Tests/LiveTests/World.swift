@@ -1,11 +1,12 @@
 import AgentAPI
+import AgentFakes
 import Fleet
 
 /// Hosts, their guests and what their agents wrote down: as far as the orders of a migration can tell, in memory and without time.
 ///
 /// It moves by ticks, one for every look at a source's end. The two agents do the switchover by themselves, as the real ones do.
-struct World {
-    struct Node {
+struct World: FakeWorld {
+    struct Node: FakeNode {
         var epoch = Epoch.none
         /// Its vCPUs execute.
         var isRunning = false
@@ -27,6 +28,13 @@ struct World {
         var prepared: [PrepareOrder] = []
         var mirrored: [MirrorOrder] = []
         var discarded: [DiscardOrder] = []
+        /// Names of the base images on its storages.
+        var bases: Set<String> = []
+        var loan: LoanReport?
+        /// What of them is being copied here.
+        var copying: [String] = []
+        /// The copy ends so.
+        var copyFails: Reason?
 
         mutating func note(_ bandwidth: Int64?) {
             if bandwidths.last != .some(bandwidth) { bandwidths.append(bandwidth) }
@@ -51,6 +59,7 @@ struct World {
     private var version: Int64 = 0
 
     static let diskBytes: Int64 = 1000
+    static let baseBytes: Int64 = 500
     static let memoryBytes: Int64 = 300
 
     mutating func check() {
@@ -134,6 +143,29 @@ struct World {
             return true
         case .prepared, .refused, .failed: return false
         }
+    }
+
+    /// The copy of base images at a host comes a step further.
+    mutating func tickCopy(_ name: String) {
+        guard !isFrozen, var report = nodes[name]?.incoming, var receipt = report.receipt, report.phase == .prepared else { return }
+        receipt.bytesTotal = Self.baseBytes
+        receipt.bytesDone = min(Self.baseBytes, receipt.bytesDone + 200)
+        receipt.bytesFetched = receipt.bytesDone
+        receipt.rate = 200_000
+        report.receipt = receipt
+        if !nodes.values.contains(where: { $0.loan?.key == report.key && $0.loan?.phase == .lent }) {
+            violations.append("copied what nobody lends")
+        }
+        if receipt.bytesDone > 200, let reason = nodes[name]?.copyFails {
+            report.phase = .failed
+            report.reason = reason
+        } else if receipt.bytesDone == Self.baseBytes {
+            report.phase = .received
+            let copied = nodes[name]?.copying ?? []
+            nodes[name]?.bases.formUnion(copied)
+        }
+        report.version = nextVersion()
+        nodes[name]?.incoming = report
     }
 
     mutating func setIncoming(_ name: String, _ phase: IncomingReport.Phase, _ reason: Reason? = nil) {

@@ -200,6 +200,18 @@ private func expect(_ rejection: Rejection?, _ filter: PlacementFilter, _ wanted
         #expect(QEMURelease(version: "7.2.22").map(\.description) == "7.2")
     }
 
+    @Test func `leaves out a host without what the guest boots by or is measured by`() {
+        var wanted = request()
+        (wanted.description.firmware, wanted.description.tpm) = (.uefi, .v2)
+        expect(rejection(wanted, load("target") { $0.hasUEFI = false }), .firmware, "UEFI firmware (the package ovmf)", "none")
+        expect(
+            rejection(wanted, load("target") { ($0.hasUEFI, $0.hasTPM) = (true, false) }), .tpm,
+            "an emulator for the server's TPM (the package swtpm)", "none")
+        // An agent that does not tell is not left out.
+        #expect(rejection(wanted, load("target")) == nil)
+        #expect(rejection(request(), load("target") { ($0.hasUEFI, $0.hasTPM) = (false, false) }) == nil)
+    }
+
     @Test func `leaves out a host whose last answer proves nothing any more`() {
         expect(rejection(request(), load("target", online: false)), .online, "online", "offline")
     }
@@ -432,6 +444,31 @@ private func expect(_ rejection: Rejection?, _ filter: PlacementFilter, _ wanted
         #expect(PlacementFailure(server: "vm1", rejections: []).message == "No host can take vm1: there is no host.")
     }
 
+    @Test func `counts a base image in where it is known to be missing, and rejects nobody for that alone`() {
+        let base = GuestDescription.BaseImage(name: "b.qcow2", format: .qcow2, sizeBytes: 100 * gib)
+        var asked = request()
+        asked.description.disks[0].bases = [base]
+        func host(_ name: String, _ bases: [String]?, free: Int64 = 200 * gib) -> HostLoad {
+            load(name) {
+                $0.storages[0].bases = bases
+                $0.storages[0].freeBytes = free
+            }
+        }
+        let hosts = [
+            load("source"), host("has", ["b.qcow2"], free: 50 * gib), host("lacks", []), host("silent", nil),
+            host("full", ["a.qcow2"], free: 139 * gib),
+        ]
+        let survey = Placement.survey(asked, in: FleetSnapshot(hosts), now: now)
+        #expect(Set(survey.candidates) == ["id-has", "id-lacks", "id-silent"])
+        let full = survey.rejections.first { $0.name == "full" }
+        #expect(full?.filter == .storage && full?.wanted.hasPrefix("140") == true, "\(String(describing: full))")
+        let needs = Needs(asked.description, storages: [])
+        for (name, gibs) in [("has", Int64(40)), ("lacks", 140), ("silent", 40)] {
+            let storages = hosts.first { $0.host.name == name }?.host.facts?.storages ?? []
+            #expect(needs.reservation(of: "m1", on: "h", storages: storages).storageBytes == ["local": gibs * gib])
+        }
+    }
+
     @Test func `reserves what was looked for`() {
         let needs = Needs(request().description, storages: [])
         #expect(needs.localBytes == ["local": 40 * gib] && needs.hasLocalDisks)
@@ -502,7 +539,8 @@ private func expect(_ rejection: Rejection?, _ filter: PlacementFilter, _ wanted
             { $0.architecture = "aarch64" }, { $0.cpuModel = "EPYC" }, { $0.microcode += "1" }, { $0.kernel = "6.12" },
             { $0.qemuVersion = "8.0.0" }, { $0.machineTypes.removeLast() }, { $0.guestCPUModels.append("EPYC-v1") },
             { $0.accelerator = .tcg }, { $0.pageSizeBytes *= 2 }, { $0.storages[0].kind = .shared }, { $0.storages[0].name = "other" },
-            { $0.storages.removeLast() }, { $0.networks[0].kind = .user }, { $0.networks.removeLast() },
+            { $0.storages.removeLast() }, { $0.networks[0].kind = .user }, { $0.networks.removeLast() }, { $0.hasUEFI = false },
+            { $0.hasTPM = true },
         ]
         for (number, change) in telling.enumerated() { #expect(isOther(change), "\(number)") }
         #expect(

@@ -55,6 +55,18 @@ import Testing
         }
     }
 
+    @Test func `and loses what it was asked as it greets again is asked anew`() async throws {
+        try await withFakeMonitor { peer in
+            peer.write(FakeMonitor.greeting)
+            _ = peer.readLine()
+            peer.negotiate()
+            peer.awaitEnd()
+        } _: { path in
+            let client = try await QMPClient.connect(path: path, deadline: .seconds(30))
+            #expect(client.isOpen)
+        }
+    }
+
     @Test func `and forgets what was agreed on as it greets again is asked anew`() async throws {
         try await withFakeMonitor { peer in
             peer.write(FakeMonitor.greeting)

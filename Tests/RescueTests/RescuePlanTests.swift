@@ -1,7 +1,8 @@
 import AgentAPI
+import AgentFakes
 import Engine
 import Fleet
-import SQL
+import Staging
 import Store
 import Synchronization
 import Testing
@@ -20,7 +21,7 @@ import Testing
 
             try await stage.withWorker {
                 try await stage.eventually("the old host was asked in vain") { try await stage.store.cleanups().first?.tries ?? 0 > 2 }
-                stage.fleet.nodes.withLock { $0["host1"]?.isUp = true }
+                stage.fleet.world.withLock { $0.nodes["host1"]?.isUp = true }
                 try await stage.eventually("the old host gave way") { try await stage.store.cleanups().isEmpty }
             }
             #expect(stage.log == ["host2 adopt", "host1 discard source host2"])
@@ -36,7 +37,7 @@ import Testing
         try await Stage.run(status: .ready) { stage in
             let row = try await stage.runToEnd()
             #expect(try await stage.now() == (.ready, "host2"))
-            stage.fleet.nodes.withLock { $0["host1"]?.isUp = true }
+            stage.fleet.world.withLock { $0.nodes["host1"]?.isUp = true }
             try await stage.withWorker { try await stage.eventually("cleaned up") { try await stage.store.cleanups().isEmpty } }
             #expect(try await stage.store.history(of: row.id).count == 4)
         }
@@ -82,38 +83,38 @@ import Testing
         try await Stage.run { stage in
             let id = try await stage.submit()
             if controllersKnow { try await stage.seeHost1(true) }
-            stage.fleet.nodes.withLock { $0["host1"]?.isUp = true }
+            stage.fleet.world.withLock { $0.nodes["host1"]?.isUp = true }
             let row = try await stage.withWorker { try await stage.end(of: id) }
             #expect(row.state == .failed && row.reason?.code == .hostNotDown && row.attempt == 1)
             #expect(try await stage.now() == (.running, "host1"))
             #expect(stage.log.isEmpty)
-            #expect(stage.fleet.nodes.withLock { $0["host1"]?.isRunning } == true)
+            #expect(stage.fleet.world.withLock { $0.nodes["host1"]?.isRunning } == true)
         }
     }
 
     @Test func `a target without the storage is passed over`() async throws {
         try await Stage.run { stage in
-            stage.fleet.nodes.withLock { $0["host2"]?.problem = AgentProblem(.failed, .notShared, "host2 finds no disk0.") }
+            stage.fleet.world.withLock { $0.nodes["host2"]?.problems["adopt"] = AgentProblem(.failed, .notShared, "host2 finds no disk0.") }
             let row = try await stage.runToEnd()
             #expect(row.state == .ready && row.attempt == 2 && row.excluded[stage.hosts[1].id]?.code == .notShared)
             #expect(try await stage.now() == (.ready, "host3"))
             #expect(stage.log == ["host2 adopt", "host2 refuse", "host2 discard target -", "host3 adopt"])
-            #expect(stage.fleet.nodes.withLock { $0["host3"]?.owners } == ["host1", "host2"])
+            #expect(stage.fleet.world.withLock { $0.nodes["host3"]?.owners } == ["host1", "host2"])
         }
     }
 
     @Test func `a target that died over it gives it up when it is back`() async throws {
         try await Stage.run { stage in
-            stage.fleet.nodes.withLock { $0["host2"]?.diesAdopting = true }
+            stage.fleet.world.withLock { $0.nodes["host2"]?.diesAdopting = true }
             let row = try await stage.runToEnd()
             #expect(row.state == .ready && row.attempt == 2)
             #expect(try await stage.now() == (.ready, "host3"))
-            stage.fleet.nodes.withLock {
-                $0["host2"]?.isUp = true
-                $0["host1"]?.isUp = true
+            stage.fleet.world.withLock {
+                $0.nodes["host2"]?.isUp = true
+                $0.nodes["host1"]?.isUp = true
             }
             try await stage.withWorker { try await stage.eventually("cleaned up") { try await stage.store.cleanups().isEmpty } }
-            let adopted = stage.fleet.nodes.withLock { $0.filter { $0.value.adopted != nil }.keys.sorted() }
+            let adopted = stage.fleet.world.withLock { $0.nodes.filter { $0.value.adopted != nil }.keys.sorted() }
             #expect(adopted == ["host3"])
         }
     }
@@ -134,7 +135,7 @@ import Testing
         try await Stage.run { stage in
             let id = try await stage.submit()
             let reached = Latch()
-            stage.fleet.onCall { call in
+            stage.fleet.onCall { call, _ in
                 guard call == number else { return }
                 reached.set()
                 try await Task.sleep(for: .seconds(3600))
@@ -145,7 +146,7 @@ import Testing
             doomed.cancel()
             await doomed.value
             stage.fleet.onCall(nil)
-            _ = try await stage.store.database.write { try await $0.execute("UPDATE migrations SET lease_until = 0 WHERE active = 1") }
+            try await stage.expireLeases()
             let row = try await stage.withWorker("w2") { try await stage.end(of: id) }
             #expect(row.state == .ready && row.attempt == 1, "\(row)")
             #expect(try await stage.now() == (.ready, "host2"))

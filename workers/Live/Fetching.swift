@@ -12,6 +12,8 @@ struct Fetching {
     let context: StepContext
     private var eventsNoted: Int
     private var looks: Int64 = 0
+    /// What the source was last told.
+    private var bandwidth: Int64?
 
     init(ground: Ground, source: AgentLink, target: AgentLink, context: StepContext) throws {
         self.ground = ground
@@ -20,29 +22,45 @@ struct Fetching {
         self.context = context
         let memories = try context.journal.compactMap { try context.output(of: $0.step, as: Noted.self)?.eventsNoted }
         eventsNoted = memories.max() ?? 0
+        bandwidth = context.bandwidth
     }
 
     /// How long a broken stream is joined anew before that is told as awaited.
     private static let patience = Duration.seconds(5)
 
     /// Returns once nothing more is to be fetched: all is there, or the rest is lost for certain.
-    mutating func untilComplete(step: String) async throws {
+    /// - Returns: the source's last report, nil when it was not asked any more.
+    mutating func untilComplete() async throws -> OutgoingReport? {
         var interruptedAt: Duration?
-        var seen: Int64 = 0
+        var last: OutgoingReport?
         while true {
-            let incoming = try await look()
-            if incoming == nil || incoming == .complete { return }
-            if incoming == .lost { return try await tellLoss(on: target.host, step: step) }
-            let report = try await sourcesSide(seen: seen)
-            seen = report.version
-            try await take(report, step: step)
+            let incoming: PostCopy?
+            do {
+                incoming = try await look()
+            } catch let awaiting as Awaiting {
+                // The source may have noticed why.
+                if let report = try await sourcesSide(seen: 0) { try await take(report) }
+                throw awaiting
+            }
+            if incoming == nil || incoming == .complete { return last }
+            if incoming == .lost {
+                try await tellLoss("The guest's QEMU on \(target.host.name) ended before post-copy was complete")
+                return last
+            }
+            guard let report = try await sourcesSide(seen: last?.version ?? 0) else {
+                try await endGuest()
+                try await tellLoss("\(source.host.name) is down, as was confirmed, with memory of the guest that only it had")
+                return last
+            }
+            last = report
+            try await take(report)
+            try await passOnBandwidth()
             switch report.postCopy {
             case nil, .complete: break
             case .lost:
-                // What it waits for will never come.
-                let order = StopOrder(epoch: context.epoch, graceMS: 0)
-                _ = try await ask(target, "end the guest, whose memory is lost") { try await $0.stop(context.server, order) }
-                return try await tellLoss(on: source.host, step: step)
+                try await endGuest()
+                try await tellLoss("The guest's QEMU on \(source.host.name) ended before post-copy was complete")
+                return last
             case .fetching: interruptedAt = nil
             case .interrupted:
                 let since = interruptedAt ?? context.clock.now()
@@ -62,7 +80,7 @@ struct Fetching {
     }
 
     /// Writes what is new. That no byte moves is no stall here: a guest may need none of those that are missing, and there is no way back.
-    private mutating func take(_ report: OutgoingReport, step: String) async throws {
+    mutating func take(_ report: OutgoingReport) async throws {
         if report.events.count > eventsNoted {
             let new = Array(report.events[eventsNoted...])
             eventsNoted = report.events.count
@@ -79,15 +97,35 @@ struct Fetching {
         }.postCopy
     }
 
-    private func sourcesSide(seen: Int64) async throws -> OutgoingReport {
+    /// Tells the source what somebody changed meanwhile.
+    private mutating func passOnBandwidth() async throws {
+        let options = await context.options()
+        guard options.bandwidth != bandwidth else { return }
+        let prepared = try PrepareTargetStep.output(context)
+        let order = MemoryOrder(
+            epoch: context.epoch, key: context.key, target: prepared.endpoints, targetAgentURL: prepared.targetAgentURL,
+            bandwidth: options.bandwidth, rules: ConvergenceRules(options))
+        _ = try await ask(source, "take another bandwidth") { try await $0.sendMemory(context.server, order) }
+        bandwidth = options.bandwidth
+    }
+
+    /// What the target's guest waits for will never come.
+    private func endGuest() async throws {
+        let order = StopOrder(epoch: context.epoch, graceMS: 0)
+        _ = try await ask(target, "end the guest, whose memory is lost") { try await $0.stop(context.server, order) }
+    }
+
+    /// Nil when it does not answer and somebody vouches that it never will.
+    private func sourcesSide(seen: Int64) async throws -> OutgoingReport? {
         let (server, key, wait) = (context.server, context.key, ground.settings.pollMS)
         do {
             return try await source.ask(patience: context.settings.shortPatience) {
                 try await $0.outgoing(server, key, seen: seen, waitMS: wait)
             }
         } catch let problem as AgentProblem {
+            if problem.kind == .unreachable, await context.options().confirmHostDown { return nil }
             throw Awaiting(
-                "\(source.host.name), which alone has the rest of the guest's memory; if that host is lost for good so is the memory, and the server can only be started again from its disks on \(target.host.name)",
+                "\(source.host.name), which alone has the rest of the guest's memory; if that host is lost for good, so is the memory: give it up by server-set-live-migrate-params --confirm-host-down, and start the server again from its disks on \(target.host.name)",
                 reason: problem.reason)
         }
     }
@@ -102,11 +140,8 @@ struct Fetching {
         }
     }
 
-    private func tellLoss(on host: Host, step: String) async throws {
-        let reason = Reason(
-            .guestStopped,
-            "The guest's QEMU on \(host.name) ended before post-copy was complete: the guest's memory is lost. Its disks are whole on \(target.host.name): start the server again."
-        )
-        try await context.note([PolicyEvent(reason.code, reason.message)], output: Noted(eventsNoted: .max))
+    private func tellLoss(_ what: String) async throws {
+        let message = "\(what): that memory is lost. The server's disks are whole on \(target.host.name): start it again."
+        try await context.note([PolicyEvent(.guestStopped, message)], output: Noted(eventsNoted: .max))
     }
 }

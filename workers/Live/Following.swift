@@ -11,6 +11,7 @@ struct Following {
     private let settings: StepSettings
     private let memoryBytes: Int64
     private let step: String
+    private let broughtBytes: Int64
     private var eta: SteadyETA
     private var eventsNoted: Int
     /// What the last order was about.
@@ -36,6 +37,7 @@ struct Following {
         self.settings = settings
         self.memoryBytes = memoryBytes
         self.step = step
+        broughtBytes = try CopyBasesStep.brought(context)
         self.order = order
         ordered = await context.options()
         last = try await order(ordered)
@@ -56,7 +58,7 @@ struct Following {
     /// Takes a report in: writes what is new in it.
     mutating func take(_ report: OutgoingReport) async throws {
         last = report
-        var progress = report.progress
+        var progress = report.progress.adding(bases: broughtBytes)
         progress.etaMS = eta.next(progress, memoryBytes: memoryBytes)
         last.progress = progress
         if report.events.count > eventsNoted {

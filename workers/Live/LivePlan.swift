@@ -4,7 +4,7 @@ import Fleet
 package import Steps
 package import Store
 
-/// The plan of a live migration: place, prove what is shared, prepare the target, mirror the disks, send memory, see the switchover through, commit.
+/// The plan of a live migration: place, prove what is shared, bring missing base images, prepare the target, mirror the disks, send memory, see the switchover through, commit.
 package enum LivePlan {
     package static func plan(
         store: Store, agents: any AgentDirectory, settings: StepSettings = StepSettings()
@@ -13,8 +13,8 @@ package enum LivePlan {
         return Plan(
             mode: .live,
             steps: [
-                PlaceStep(ground: ground), ProveSharedStep(ground: ground), PrepareTargetStep(ground: ground),
-                EjectMediumStep(ground: ground),
+                PlaceStep(ground: ground), ProveSharedStep(ground: ground), CopyBasesStep(ground: ground),
+                PrepareTargetStep(ground: ground), EjectMediumStep(ground: ground),
                 MirrorDisksStep(ground: ground), SendMemoryStep(ground: ground), SwitchStep(ground: ground),
                 CommitStep(ground: ground, figures: SwitchStep.figures),
             ],

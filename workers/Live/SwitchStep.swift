@@ -27,6 +27,8 @@ struct SwitchStep: Step {
     @Sendable static func figures(_ context: StepContext) throws -> [String: Int64] {
         guard let found = try context.output(of: name, as: Output.self) else { return [:] }
         var numbers: [String: Int64] = [:]
+        let brought = try CopyBasesStep.brought(context)
+        if brought > 0 { numbers["baseBytes"] = brought }
         numbers["diskBytes"] = found.diskBytes
         numbers["memoryBytes"] = found.memoryBytes
         numbers["vcpuProgressMS"] = found.vcpuProgressMS
@@ -45,14 +47,15 @@ struct SwitchStep: Step {
         let source = try await ground.source(context)
         let target = try await ground.target(context)
         let end = SourceEnd(ground: ground, source: source, context: context)
-        let report = try await handover(end, target)
+        var report = try await handover(end, target)
+        var fetching = try Fetching(ground: ground, source: source, target: target, context: context)
+        // Where the target does not answer the source may have noticed why.
+        if let report, report.postCopy != nil { try await fetching.take(report) }
         let incoming = try await untilRunning(context, target)
-        if incoming.postCopy != nil {
-            var fetching = try Fetching(ground: ground, source: source, target: target, context: context)
-            try await fetching.untilComplete(step: name)
-        }
+        if incoming.postCopy != nil { report = try await fetching.untilComplete() ?? report }
         var output = Output(blackout: report?.blackout, vcpuProgressMS: incoming.vcpuProgressMS)
-        let progress = report?.progress ?? context.migration.progress
+        let brought = try CopyBasesStep.brought(context)
+        let progress = report?.progress.adding(bases: brought) ?? context.migration.progress
         output.diskBytes = progress?.diskDone
         output.memoryBytes = progress?.memoryTransferred
         var result = try StepResult(output: output)
@@ -96,7 +99,7 @@ struct SwitchStep: Step {
                 }
             case .mirroring, .mirrored, .memory, .switching: handedOverAt = nil
             }
-            try await context.report(report.progress)
+            try await context.report(report.progress.adding(bases: CopyBasesStep.brought(context)))
         }
     }
 

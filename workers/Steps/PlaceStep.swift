@@ -32,7 +32,8 @@ package struct PlaceStep: Step {
                 let source = loads.first { $0.host.id == migration.source }?.host
                 let needs = Needs(server.description, storages: source?.facts?.storages ?? [])
                 var result = StepResult(event: .placed(hasLocalDisks: needs.hasLocalDisks))
-                result.reservation = needs.reservation(of: migration.id, on: host)
+                let there = loads.first { $0.host.id == host }?.host.facts?.storages ?? []
+                result.reservation = needs.reservation(of: migration.id, on: host, storages: there)
                 result.numbers = ["hosts": Int64(loads.count)]
                 return result
             case .rejected(let rejections):

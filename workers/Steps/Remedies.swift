@@ -12,7 +12,8 @@ package enum Remedies {
         switch code {
         case .targetLost, .diskFull, .memoryShort, .incompatibleCPU, .incompatibleQEMU, .stalled, .notShared, .tlsRefused:
             .otherTarget
-        case .sourceLost, .switchoverTimeout, .connectionLost: .sameTarget
+        // An image that was there goes with the last server on it, and is brought again.
+        case .sourceLost, .switchoverTimeout, .connectionLost, .baseMissing: .sameTarget
         // The guest's own doing, or what was asked for: the same again elsewhere.
         case .guestStopped, .didNotConverge, .timedOut, .cancelled, .noHost, .invalidRequest, .hostNotDown, .localDisk: .none
         default: end == .target ? .otherTarget : .sameTarget

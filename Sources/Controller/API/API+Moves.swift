@@ -71,12 +71,22 @@ extension API {
         let bandwidth = 0...MigrationBounds.bandwidthMB.upperBound
         let parameters = MigrationParameters(
             maxBandwidthMB: try fields.integer("max_bandwidth_mb", in: bandwidth, unit: "MB/s; 0 lifts the limit"),
-            downtimeLimitMS: try fields.integer("downtime_limit_ms", in: MigrationBounds.downtimeMS, unit: "milliseconds"))
+            downtimeLimitMS: try fields.integer("downtime_limit_ms", in: MigrationBounds.downtimeMS, unit: "milliseconds"),
+            confirmHostDown: try fields.boolean("confirm_host_down") ?? false)
         try fields.finish()
         guard !parameters.isEmpty else {
-            throw Problem.invalid(nil, "Nothing is to be changed: give max_bandwidth_mb, downtime_limit_ms, or both.")
+            throw Problem.invalid(nil, "Nothing is to be changed: give max_bandwidth_mb, downtime_limit_ms, or confirm_host_down.")
         }
-        let (_, migration) = try await underWay(try parameter("server", context), so: "nothing to set")
+        let (server, migration) = try await underWay(try parameter("server", context), so: "nothing to set")
+        if parameters.confirmHostDown {
+            let source = try await store.host(migration.source.value)
+            guard !source.isOnline(at: .now) else {
+                throw Problem.conflict(
+                    "host-not-down",
+                    "The host \(source.name), from which the server \(server.name) comes, answers: what it still has of the guest's memory will be fetched. Wait until it is offline before you vouch that it is off.",
+                    field: "confirm_host_down")
+            }
+        }
         let changed = try await store.setParameters(of: migration.id, parameters, actor: context.actor)
         return try .json(try await view(of: changed))
     }

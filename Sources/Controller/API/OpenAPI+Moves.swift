@@ -94,7 +94,8 @@ extension OpenAPI {
                 "type": "object", "additionalProperties": false, "minProperties": 1,
                 "properties": {
                   "max_bandwidth_mb": { "type": "integer", "minimum": 0, "maximum": 1000000, "description": "MB/s over disk and memory together; 0 lifts the limit" },
-                  "downtime_limit_ms": { "type": "integer", "minimum": 1, "maximum": 2000000, "description": "Live only: the downtime limit, at once and for the rest of the migration" }
+                  "downtime_limit_ms": { "type": "integer", "minimum": 1, "maximum": 2000000, "description": "Live only: the downtime limit, at once and for the rest of the migration" },
+                  "confirm_host_down": { "type": "boolean", "default": false, "description": "Somebody vouches that the source host is off for good: a post-copy that waits for it ends, and the guest's memory is lost" }
                 }
               }
         """#

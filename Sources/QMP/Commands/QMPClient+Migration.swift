@@ -172,14 +172,25 @@ extension QMPClient {
     }
 
     /// QAPI `migrate-pause`, in state `postcopy-active` only: breaks the stream, so that both ends can be joined anew by another.
-    package func migratePause(deadline: Duration = defaultDeadline) async throws {
-        try await execute("migrate-pause", deadline: deadline)
+    /// - Parameter outOfBand: carried out even when QEMU's main loop hangs; needs a client connected with `enableOOB`.
+    package func migratePause(outOfBand: Bool = false, deadline: Duration = defaultDeadline) async throws {
+        if outOfBand {
+            try await executeOutOfBand("migrate-pause", deadline: deadline)
+        } else {
+            try await execute("migrate-pause", deadline: deadline)
+        }
     }
 
     /// QAPI `migrate-recover`, at the target in state `postcopy-paused`: takes another connection. The source then goes on by `migrate` with `resume`.
     ///
     /// QEMU 7.2 does not outlive it when that connection breaks before both ends have joined: the target crashes, the source waits for ever.
-    package func migrateRecover(uri: String, deadline: Duration = defaultDeadline) async throws {
-        try await execute("migrate-recover", ["uri": .string(uri)], deadline: deadline)
+    /// - Parameter outOfBand: carried out even when QEMU's main loop hangs, as it does once a device of the guest wants memory that is not here;
+    ///   needs a client connected with `enableOOB`, and a URI that names no descriptor, since none can be given to a main loop that hangs.
+    package func migrateRecover(uri: String, outOfBand: Bool = false, deadline: Duration = defaultDeadline) async throws {
+        if outOfBand {
+            try await executeOutOfBand("migrate-recover", ["uri": .string(uri)], deadline: deadline)
+        } else {
+            try await execute("migrate-recover", ["uri": .string(uri)], deadline: deadline)
+        }
     }
 }

@@ -4,9 +4,10 @@ import Client
 struct ServerSetLiveMigrateParams: ControllerCommand {
     static let configuration = CommandConfiguration(
         abstract: "Change a server's migration in flight.",
-        usage: Usage.line("server-set-live-migrate-params", ["--max-bandwidth-mb N", "--downtime-limit-ms N"], "<ID>"),
+        usage: Usage.line(
+            "server-set-live-migrate-params", ["--max-bandwidth-mb N", "--downtime-limit-ms N", "--confirm-host-down"], "<ID>"),
         discussion: """
-            At least one of the two must be given; what is left out stays as it is. Each change is told in the migration's history.
+            At least one must be given; what is left out stays as it is. Each change is told in the migration's history.
             """)
 
     @Argument(help: ArgumentHelp("ID of server, or its name.", valueName: "ID"), completion: Completions.servers)
@@ -26,17 +27,24 @@ struct ServerSetLiveMigrateParams: ControllerCommand {
         transform: { try Numbers.whole($0, in: MigrationBounds.downtimeMS, unit: "ms") })
     var downtimeLimitMS: Int64?
 
+    @Flag(
+        help: ArgumentHelp(
+            "The source host is off for good: a post-copy that waits for it ends, the guest's memory is lost, and the server is off on its new host, its disks whole.",
+            discussion: "Refused while that host is online, and while the migration is in any other state."))
+    var confirmHostDown = false
+
     @OptionGroup var output: OutputOptions
     @OptionGroup var connection: ConnectionOptions
 
     func validate() throws {
-        guard maxBandwidthMB != nil || downtimeLimitMS != nil else {
-            throw ValidationError("nothing is to be changed: give --max-bandwidth-mb, --downtime-limit-ms, or both.")
+        guard maxBandwidthMB != nil || downtimeLimitMS != nil || confirmHostDown else {
+            throw ValidationError("nothing is to be changed: give --max-bandwidth-mb, --downtime-limit-ms, or --confirm-host-down.")
         }
     }
 
     func run(_ client: GodwitClient) async throws {
-        let request = SetLiveMigrateParamsRequest(maxBandwidthMB: maxBandwidthMB, downtimeLimitMS: downtimeLimitMS)
+        let request = SetLiveMigrateParamsRequest(
+            maxBandwidthMB: maxBandwidthMB, downtimeLimitMS: downtimeLimitMS, confirmHostDown: confirmHostDown ? true : nil)
         let migration = try await client.setLiveMigrateParams(server, request)
         try output.output.print(migration, table: MigrationTables.one(migration))
     }

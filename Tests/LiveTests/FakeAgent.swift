@@ -1,74 +1,64 @@
 import AgentAPI
+import AgentFakes
 import Fleet
-import Synchronization
-
-/// The agents of a ``World``.
-final class FakeFleet: AgentDirectory {
-    let world = Mutex(World())
-    private let orders = Mutex<[String]>([])
-    private let hook = Mutex<(@Sendable (Int, String) async throws -> Void)?>(nil)
-
-    /// Orders that change something, in the order in which they came: `host2 prepare`.
-    var log: [String] { orders.withLock { $0 } }
-
-    /// Called before and after every call of an agent: numbers 1, 3, 5 … before, 2, 4, 6 … after it took effect.
-    func onCall(_ hook: (@Sendable (Int, String) async throws -> Void)?) { self.hook.withLock { $0 = hook } }
-
-    func agent(of host: Fleet.Host) -> any AgentOrders { FakeAgent(name: host.name, fleet: self) }
-
-    private let calls = Mutex(0)
-
-    func call<T: Sendable>(
-        _ name: String, _ order: String, epoch: Epoch? = nil, _ body: @Sendable (inout World) throws -> T
-    ) async throws -> T {
-        let number = calls.withLock { calls in
-            calls += 2
-            return calls - 1
-        }
-        let hook = hook.withLock { $0 }
-        try await hook?(number, "\(name) \(order)")
-        try Task.checkCancellation()
-        let result = try world.withLock { world in
-            if let silent = world.nodes[name]?.silentCalls, silent > 0 {
-                world.nodes[name]?.silentCalls -= 1
-                throw AgentProblem(.unreachable, "unreachable", "no route to \(name)")
-            }
-            if let epoch {
-                guard epoch >= world.nodes[name, default: World.Node()].epoch else {
-                    throw AgentProblem(.staleEpoch, .staleEpoch, "\(name) obeyed a newer epoch")
-                }
-                world.nodes[name, default: World.Node()].epoch = epoch
-                orders.withLock { $0.append("\(name) \(order)") }
-            }
-            if let problem = world.nodes[name]?.problems.removeValue(forKey: order) { throw problem }
-            defer { world.check() }
-            return try body(&world)
-        }
-        try await hook?(number + 1, "\(name) \(order)")
-        try Task.checkCancellation()
-        return result
-    }
-}
 
 /// One host's agent.
-struct FakeAgent: AgentOrders {
+struct FakeAgent: PartialAgent {
     let name: String
-    let fleet: FakeFleet
+    let fleet: FakeFleet<World>
+    private static let nothing = AgentProblem(.notFound, .invalidRequest, "nothing here")
 
-    private static func missing(_ what: String) -> AgentProblem { AgentProblem(.notFound, .invalidRequest, "no such \(what)") }
+    func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport {
+        try await fleet.call(name, "lend", epoch: order.epoch) { [name] world in
+            if let known = world.nodes[name]?.loan, known.key == order.key {
+                guard known.phase == .lent else { throw AgentProblem(.conflict, .invalidRequest, "the attempt is over here") }
+                return known
+            }
+            guard let names = order.bases, world.nodes[name]?.isRunning == true else { throw Self.nothing }
+            guard let node = world.nodes[name], node.bases.isSuperset(of: names) else {
+                throw AgentProblem(.failed, .baseMissing, "a base image is missing on \(name)")
+            }
+            let loan = LoanReport(
+                epoch: order.epoch, key: order.key, phase: .lent, address: "10.0.0.1", port: 1, isEncrypted: order.enableTLS, files: [])
+            world.nodes[name]?.loan = loan
+            return loan
+        }
+    }
 
-    func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport { throw Self.missing("loan") }
-    func yield(_ server: ServerID, _ order: YieldOrder) async throws -> LoanReport { throw Self.missing("loan") }
-    func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport { throw Self.missing("loan") }
-    func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport { throw Self.missing("loan") }
-    func loan(_ server: ServerID, _ key: AttemptKey) async throws -> LoanReport { throw Self.missing("loan") }
-    func digests(_ server: ServerID, _ order: DigestOrder) async throws -> DigestReport { throw Self.missing("loan") }
+    func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport {
+        try await fleet.call(name, "takeBack", epoch: order.epoch) { [name] world in
+            guard var loan = world.nodes[name]?.loan, loan.key == order.key else { throw Self.nothing }
+            loan.phase = .returned
+            world.nodes[name]?.loan = loan
+            return loan
+        }
+    }
+
+    func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport {
+        try await fleet.call(name, "receive", epoch: order.epoch) { [name] world in
+            world.nodes[name]?.note(order.bandwidth)
+            if let known = world.nodes[name]?.incoming, known.key == order.key { return known }
+            if world.nodes[name]?.refused.contains(order.key) == true { throw AgentProblem(.conflict, .invalidRequest, "refused already") }
+            let report = IncomingReport(
+                epoch: order.epoch, key: order.key, phase: .prepared, version: world.nextVersion(), receipt: ReceiptReport())
+            world.nodes[name]?.incoming = report
+            world.nodes[name]?.copying = order.bases ?? []
+            return report
+        }
+    }
 
     func prepare(_ server: ServerID, _ order: PrepareOrder) async throws -> IncomingReport {
         try await fleet.call(name, "prepare", epoch: order.epoch) { [name] world in
             world.prepared = order
-            if let known = world.nodes[name]?.incoming, known.key == order.key { return known }
+            if let known = world.nodes[name]?.incoming, known.key == order.key {
+                guard known.receipt != nil else { return known }
+                guard known.phase == .received else { throw AgentProblem(.conflict, .baseMissing, "still on their way") }
+            }
             if world.nodes[name]?.refused.contains(order.key) == true { throw AgentProblem(.conflict, .invalidRequest, "refused already") }
+            let bases = Set(order.description.disks.flatMap { $0.bases ?? [] }.map(\.name))
+            guard let node = world.nodes[name], node.bases.isSuperset(of: bases) else {
+                throw AgentProblem(.failed, .baseMissing, "a base image is missing on \(name)")
+            }
             let report = IncomingReport(
                 epoch: order.epoch, key: order.key, phase: .prepared, version: world.nextVersion(),
                 endpoints: Endpoints(address: "10.0.0.2", nbdPort: 1, memoryPort: 2))
@@ -128,7 +118,7 @@ struct FakeAgent: AgentOrders {
 
     func handOver(_ server: ServerID, _ order: HandoverOrder) async throws -> IncomingReport {
         try await fleet.call(name, "handOver", epoch: nil) { [name] world in
-            guard let known = world.nodes[name]?.incoming, known.key == order.key else { throw Self.missing("attempt") }
+            guard let known = world.nodes[name]?.incoming, known.key == order.key else { throw unknown }
             _ = world.take(name, order.key)
             return world.nodes[name]?.incoming ?? known
         }
@@ -180,12 +170,10 @@ struct FakeAgent: AgentOrders {
         }
     }
 
-    func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport { throw Self.missing("guest") }
-
     func outgoing(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> OutgoingReport {
         let report = try await fleet.call(name, "outgoing") { [name] world in
             world.tick(name)
-            guard let known = world.nodes[name]?.outgoing, known.key == key else { throw Self.missing("attempt") }
+            guard let known = world.nodes[name]?.outgoing, known.key == key else { throw unknown }
             return known
         }
         // Nothing new: a long poll would wait.
@@ -195,17 +183,16 @@ struct FakeAgent: AgentOrders {
 
     func incoming(_ server: ServerID, _ key: AttemptKey, seen: Int64, waitMS: Int64) async throws -> IncomingReport {
         try await fleet.call(name, "incoming") { [name] world in
+            world.tickCopy(name)
             if let known = world.nodes[name]?.incoming, known.key == key { return known }
-            guard world.nodes[name]?.refused.contains(key) == true else { throw Self.missing("attempt") }
+            guard world.nodes[name]?.refused.contains(key) == true else { throw unknown }
             return IncomingReport(epoch: .none, key: key, phase: .refused, version: world.nextVersion())
         }
     }
 
-    func host() async throws -> HostFacts { throw Self.missing("fact") }
     func guest(_ server: ServerID) async throws -> GuestReport {
         try await fleet.call(name, "guest") { _ in Self.report(server, medium: "/medium.iso") }
     }
-    func measure(_ server: ServerID, _ order: MeasureOrder) async throws -> MeasureReport { throw Self.missing("guest") }
     func cpuFeatures(_ server: ServerID) async throws -> CPUFeaturesReport {
         try await fleet.call(name, "cpu-features") { [name] world in CPUFeaturesReport(features: world.nodes[name]?.features ?? []) }
     }
@@ -215,10 +202,6 @@ struct FakeAgent: AgentOrders {
             return CPUCheckReport(missing: order.features.filter { !offered.contains($0) })
         }
     }
-    func awaitRehearsal(_ order: RehearsalOrder) async throws -> RehearsalPlace { throw Self.missing("rehearsal") }
-    func rehearse(_ server: ServerID, _ order: RehearseOrder) async throws -> RehearsalReport { throw Self.missing("rehearsal") }
-    func define(_ server: ServerID, _ order: DefineOrder) async throws -> GuestReport { throw Self.missing("guest") }
-    func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport { throw Self.missing("guest") }
     func stop(_ server: ServerID, _ order: StopOrder) async throws -> GuestReport {
         try await fleet.call(name, "stop", epoch: order.epoch) { [name] world in
             world.nodes[name]?.isRunning = false
@@ -230,9 +213,6 @@ struct FakeAgent: AgentOrders {
                     firmware: .bios, boot: nil, disks: [], cdrom: nil, nics: []), consoleLog: "", warnings: [])
         }
     }
-    func deleteKept(_ id: String) async throws { throw Self.missing("kept guest") }
-    func delete(_ server: ServerID, _ order: DeleteOrder) async throws { throw Self.missing("guest") }
-    func pause(_ server: ServerID, _ order: PauseOrder) async throws -> GuestReport { throw Self.missing("guest") }
     func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport {
         try await fleet.call(name, "cdrom “\(order.medium)”", epoch: order.epoch) { _ in Self.report(server, medium: order.medium) }
     }
@@ -245,5 +225,9 @@ struct FakeAgent: AgentOrders {
                 boot: nil, disks: [], cdrom: medium, nics: []), consoleLog: "", warnings: [], cdromBytes: 2048)
     }
 
-    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds { throw Self.missing("base image") }
+    func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds {
+        try await fleet.call(name, "bases") { [name] world in
+            BaseNeeds(needs.needs.filter { world.nodes[name]?.bases.contains($0.base.name) != true })
+        }
+    }
 }

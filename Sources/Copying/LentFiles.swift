@@ -1,18 +1,20 @@
-import AgentAPI
-import Fleet
+package import AgentAPI
+package import Fleet
 import Foundation
 import Glibc
-import Hypervisor
+package import Hypervisor
 
 /// Which files a server has on a host, and where they lie on any other.
-enum LentFiles {
+package enum LentFiles {
     /// The folder of base images on a storage.
     static let bases = ".base"
+
+    static func isBase(_ file: LentFile) -> Bool { file.path.hasPrefix(bases + "/") }
 
     /// All that a stopped server keeps here and no other host sees: its folder on every local storage, the base images that its disks there rest
     /// on, and what the agent's own folder has of the firmware and TPM of a server without disks.
     /// - Throws: ``AgentProblem``: `base-missing`, `disk-error`; of kind `invalid` when this host has not all the storages.
-    static func all(of guest: GuestDescription, _ paths: GuestPaths) throws -> [LentFile] {
+    package static func all(of guest: GuestDescription, _ paths: GuestPaths) throws -> [LentFile] {
         var files: [LentFile] = []
         for storage in Set(guest.disks.map(\.storage)).sorted() where !paths.isShared(storage) {
             let folder = try paths.storageFolder(storage)
@@ -38,7 +40,7 @@ enum LentFiles {
 
     /// The base images on local storages.
     /// - Parameter names: only these; all when nil.
-    static func bases(of guest: GuestDescription, only names: [String]?, _ paths: GuestPaths) throws -> [LentFile] {
+    package static func bases(of guest: GuestDescription, only names: [String]?, _ paths: GuestPaths) throws -> [LentFile] {
         var files: [LentFile] = []
         for disk in guest.disks where !paths.isShared(disk.storage) {
             for base in disk.bases ?? [] where names?.contains(base.name) ?? true {
@@ -57,28 +59,33 @@ enum LentFiles {
         return files
     }
 
-    /// Both ends of a cold migration must leave the same files alone.
-    /// - Throws: ``AgentProblem`` `not-shared` when the source lends what this host has on a shared storage, or does not lend a local disk.
-    static func require(_ files: [LentFile], toMake guest: GuestDescription, _ paths: GuestPaths) throws {
-        if let file = files.first(where: { $0.storage.map(paths.isShared) ?? false }) {
-            throw AgentProblem(
-                .failed, .notShared,
-                "the source lends \(file.path) of storage \(file.storage ?? ""), which is shared on this host: give the storage the same kind on both hosts"
-            )
+    /// Both ends must leave the same files alone: what this host has on a shared storage could be the very file that is to be read.
+    /// - Parameter bases: names of the base images, when those alone are to be lent; nil for the whole server.
+    /// - Throws: ``AgentProblem`` `not-shared` when the source lends what this host has on a shared storage, or does not lend what this host
+    ///   has to make; of kind `invalid` for a file that was not asked for.
+    package static func require(
+        _ files: [LentFile], toMake guest: GuestDescription, bases names: [String]? = nil, _ paths: GuestPaths
+    ) throws {
+        func refuse(_ what: String) -> AgentProblem {
+            AgentProblem(.failed, .notShared, "the source \(what) on this host: give the storage the same kind on both hosts")
         }
+        if let file = files.first(where: { $0.storage.map(paths.isShared) ?? false }) {
+            throw refuse("lends \(file.path) of storage \(file.storage ?? ""), which is shared")
+        }
+        if names != nil, let file = files.first(where: { !isBase($0) }) { throw strange(file) }
         for disk in guest.disks where !paths.isShared(disk.storage) {
-            let path = "\(guest.server)/\(disk.name).\(disk.format.rawValue)"
-            if files.contains(where: { $0.storage == disk.storage && $0.path == path }) { continue }
-            throw AgentProblem(
-                .failed, .notShared,
-                "the source does not lend disk \(disk.name), and its storage \(disk.storage) is not shared on this host: give the storage the same kind on both hosts"
-            )
+            let wanted =
+                names.map { names in (disk.bases ?? []).map(\.name).filter(names.contains).map { "\(bases)/\($0)" } }
+                ?? ["\(guest.server)/\(disk.name).\(disk.format.rawValue)"]
+            for path in wanted where !files.contains(where: { $0.storage == disk.storage && $0.path == path }) {
+                throw refuse("does not lend \(path) of disk \(disk.name), and its storage \(disk.storage) is not shared")
+            }
         }
     }
 
     /// Where a lent file lies, or is to lie, on this host.
     /// - Throws: ``AgentProblem`` of kind `invalid` for a place that is not the server's.
-    static func path(of file: LentFile, _ paths: GuestPaths) throws -> String {
+    package static func path(of file: LentFile, _ paths: GuestPaths) throws -> String {
         let parts = file.path.split(separator: "/", omittingEmptySubsequences: false)
         let isInside = !file.path.isEmpty && parts.allSatisfy { !$0.isEmpty && $0 != "." && $0 != ".." }
         if let storage = file.storage {
