@@ -157,7 +157,10 @@ import Testing
             #expect(row.state == .ready && row.attempt == 1)
             #expect(try await stage.isWhole(on: "host2"))
             #expect(!Self.isLent(stage))
-            #expect(try await stage.store.history(of: id).filter { $0.reason?.code == "base-brought" }.count == 1)
+            let history = try await stage.store.history(of: id)
+            #expect(history.filter { $0.reason?.code == "base-brought" }.count == 1)
+            #expect(history.last { $0.to == .ready }?.numbers["baseBytes"] == World.baseBytes)
+            #expect(row.progress?.diskDone == World.baseBytes + World.diskBytes)
         }
     }
 
