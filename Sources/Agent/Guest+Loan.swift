@@ -111,7 +111,7 @@ extension Guest {
         }
         var total = 0
         for run in order.chunks {
-            guard run.first >= 0, run.count > 0, run.count <= DigestOrder.chunksAtMost else {
+            guard (0...1 << 36).contains(run.first), run.count > 0, run.count <= DigestOrder.chunksAtMost else {
                 throw AgentProblem(.invalid, .invalidRequest, "`chunks` has a run of \(run.count) from \(run.first) on")
             }
             total += run.count

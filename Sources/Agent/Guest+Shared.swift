@@ -47,6 +47,7 @@ extension Guest {
         isLooking = true
         defer { isLooking = false }
         do {
+            try await regain()
             switch try await verdict() {
             case nil, .mine: break
             case .write:
@@ -74,6 +75,26 @@ extension Guest {
             if trouble != ownerTrouble { logger.error("whose the server is cannot be read", metadata: ["problem": .string(trouble)]) }
             ownerTrouble = trouble
         }
+    }
+
+    /// Takes the server up again that was given up to a rescue which was then taken back: the owner records name this host again.
+    private func regain() async throws {
+        guard let guest = try await regainable() else { return }
+        try await turnstile.pass {
+            guard let lost = record.lost, try await regainable() == guest else { return }
+            try await ledger.change { record in
+                record.own(under: lost.ownedSince ?? .none)
+                record.description = guest
+            }
+            logger.notice("the rescue of the server was taken back, and it is this host's again")
+        }
+    }
+
+    private func regainable() async throws -> GuestDescription? {
+        guard record.tenure == .none, let lost = record.lost, let guest = lost.description else { return nil }
+        let found = try await host.owners.read(paths.sharedStorages(of: guest), of: paths)
+        let isOurs = found.values.allSatisfy { $0?.host == host.configuration.name }
+        return isOurs && !found.isEmpty ? guest : nil
     }
 
     /// - Throws: ``AgentProblem`` when the server is another host's by now, or when that cannot be read.
@@ -112,7 +133,8 @@ extension Guest {
             try tpm.clear()
         }
         try await ledger.change {
-            $0.lost = GuestRecord.Lost(owner: owner, endedGuest: endedGuest)
+            $0.lost = GuestRecord.Lost(
+                owner: owner, endedGuest: endedGuest, description: $0.description, ownedSince: $0.ownedSince ?? $0.epoch)
             $0.forget()
         }
         try await endLoan()
@@ -129,6 +151,8 @@ extension Guest {
             try await giveUp(to: OwnerRecord(server: server, epoch: epoch, host: rescuer))
         }
         guard let lost = record.lost, lost.owner.epoch <= epoch else { return DiscardReport() }
+        // The rescue is through.
+        if lost.description != nil { try await ledger.change { $0.lost?.description = nil } }
         return DiscardReport(endedGuest: lost.endedGuest)
     }
 
@@ -228,6 +252,9 @@ extension Guest {
         for (storage, owner) in before.sorted(by: { $0.key < $1.key }) {
             try requireLeft(owner, on: storage, by: order)
         }
+        // What an earlier try of this host wrote there is not what it found.
+        let adoption = GuestRecord.Adoption(key: order.key, epoch: order.epoch, before: record.adopting?.before ?? before)
+        try await ledger.change { $0.adopting = adoption }
         // First, so that a host that still runs the guest ends it as early as can be.
         try await host.owners.write(order.epoch, on: storages, of: paths)
         try await ledger.change { record in
@@ -236,7 +263,7 @@ extension Guest {
             record.description = guest
             record.warnings = []
             record.outgoing = nil
-            record.adopted = GuestRecord.Adoption(key: order.key, before: before)
+            record.adopted = adoption
         }
     }
 
@@ -256,7 +283,8 @@ extension Guest {
             throw AgentProblem(.owned, .invalidRequest, "this host owns server \(server) and may have run it")
         }
         let found = try await host.owners.read(Array(adoption.before.keys), of: paths)
-        let mine = OwnerRecord(server: server, epoch: record.ownedSince ?? .none, host: host.configuration.name)
+        let mine = OwnerRecord(
+            server: server, epoch: adoption.epoch ?? record.ownedSince ?? .none, host: host.configuration.name)
         // Where somebody else has adopted it meanwhile, it is theirs.
         try await host.owners.restore(adoption.before.filter { found[$0.key] == mine }, of: paths)
         try await ledger.change { record in

@@ -47,12 +47,16 @@ struct GuestRecord: Hashable, Sendable, Codable {
     var ownedSince: Epoch?
     /// The rescue that brought the server here.
     var adopted: Adoption?
+    /// A rescue that is about to: written before any owner record is, so that it can be taken back whatever happens between.
+    var adopting: Adoption?
     /// The owner that this host gave way to, until that was asked for.
     var lost: Lost?
 
     /// That a rescue brought the server here.
     struct Adoption: Hashable, Sendable, Codable {
         var key: AttemptKey
+        /// Under which the owner records were written.
+        var epoch: Epoch?
         /// The owner records as they were, by storage.
         var before: [String: OwnerRecord]
         /// The guest was started since: it cannot be taken back any more.
@@ -64,6 +68,9 @@ struct GuestRecord: Hashable, Sendable, Codable {
         var owner: OwnerRecord
         /// A guest still ran here, and was ended.
         var endedGuest: Bool
+        /// What this host had, to have it again should the other one's rescue be taken back; nil once that cannot be any more.
+        var description: GuestDescription?
+        var ownedSince: Epoch?
     }
 
     init(server: ServerID) {
@@ -84,6 +91,7 @@ struct GuestRecord: Hashable, Sendable, Codable {
     mutating func own(under epoch: Epoch) {
         tenure = .home
         ownedSince = epoch
+        adopting = nil
         lost = nil
     }
 
@@ -92,6 +100,7 @@ struct GuestRecord: Hashable, Sendable, Codable {
         tenure = .none
         ownedSince = nil
         adopted = nil
+        adopting = nil
         desired = .stopped
         description = nil
         warnings = []

@@ -136,8 +136,36 @@ package final class HostAgent: AgentOrders {
             for guest in all { group.addTask { await guest.summary() } }
             return await group.reduce(into: [GuestSummary]()) { list, summary in if let summary { list.append(summary) } }
         }
-        var facts = probe.facts(qemu: host.qemu, guests: summaries.sorted { $0.server.value < $1.server.value })
-        facts.kept = try await KeptGuests(host).list()
+        // A storage that hangs holds up no guest of the others.
+        let looks = await withTaskGroup(of: (name: String, look: Result<Storage, any Error>).self) { group in
+            for storage in host.configuration.storages {
+                group.addTask {
+                    do {
+                        let look = try await self.host.owners.answer(of: storage.name) { try HostProbe.look(at: storage) }
+                        return (storage.name, .success(look))
+                    } catch {
+                        return (storage.name, .failure(error))
+                    }
+                }
+            }
+            return await group.reduce(into: [:]) { $0[$1.name] = $1.look }
+        }
+        var (storages, troubles): ([Storage], [String]) = ([], [])
+        for storage in host.configuration.storages {
+            switch looks[storage.name] {
+            case .success(let look): storages.append(look)
+            case .failure(let error): troubles.append("storage \(storage.name) cannot be used: \(error)")
+            case nil: break
+            }
+        }
+        var facts = probe.facts(
+            qemu: host.qemu, guests: summaries.sorted { $0.server.value < $1.server.value }, storages: storages)
+        do {
+            facts.kept = try await KeptGuests(host).list()
+        } catch {
+            troubles.append("what failed attempts left here cannot be listed: \(error)")
+        }
+        facts.warnings += troubles
         facts.hasUEFI = host.firmwareFiles != nil
         facts.hasTPM = host.hasTPMEmulator
         return facts

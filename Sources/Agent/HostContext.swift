@@ -78,8 +78,8 @@ struct HostContext: Sendable {
         guard Set(names).count == names.count, names.allSatisfy(Self.isPlain) else {
             throw refuse("the names of disks and nics must differ and be plain words: \(names.joined(separator: ", "))")
         }
-        for disk in guest.disks where disk.sizeBytes < 0 || disk.sizeBytes % 512 != 0 {
-            throw refuse("disk \(disk.name) has \(disk.sizeBytes) bytes: give a multiple of 512")
+        for disk in guest.disks where !(0...1 << 50).contains(disk.sizeBytes) || disk.sizeBytes % 512 != 0 {
+            throw refuse("disk \(disk.name) has \(disk.sizeBytes) bytes: give a multiple of 512, of \(1 << 50 as Int64) at most")
         }
         for nic in guest.nics {
             guard configuration.networks.contains(where: { $0.name == nic.network }) else {

@@ -10,6 +10,25 @@ package struct AttemptKey: Hashable, Sendable, Codable {
         self.migration = migration
         self.attempt = attempt
     }
+
+    private static func isAlphanumeric(_ byte: UInt8) -> Bool {
+        (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
+    }
+
+    /// - Throws: `DecodingError` for an id that is none: it becomes part of file names and of what is said on a stream.
+    package init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        migration = try values.decode(MigrationID.self, forKey: .migration)
+        attempt = try values.decode(Int.self, forKey: .attempt)
+        let isPlain =
+            (1...64).contains(migration.value.utf8.count)
+            && migration.value.utf8.allSatisfy { $0 == UInt8(ascii: "-") || Self.isAlphanumeric($0) }
+        guard isPlain, attempt >= 0 else {
+            throw DecodingError.dataCorruptedError(
+                forKey: .migration, in: values,
+                debugDescription: "an attempt is named by up to 64 letters, digits and -, and a number from 0")
+        }
+    }
 }
 
 /// `PUT /v1/guests/{server}`: have the guest defined with its disks made. Ensured: an equal description again changes nothing.

@@ -29,39 +29,77 @@ package final class CopySet: Sendable {
     }
 
     private let noted: Notes
+    /// By path, copies of other servers that are waited for.
+    private let others = Mutex<[String: FileCopy]>([:])
+    /// Paths of base images that another server has brought.
+    private let given = Mutex<Set<String>>([])
 
     /// What an operator should know, in order.
     package var events: [Reason] { noted.all }
 
     /// When every byte stood on the target for the first time, not yet verified; nil before.
     package var fetchedAt: ContinuousClock.Instant? {
-        let times = copies.map(\.fetchedAt)
+        let given = given.withLock { $0 }
+        let times = copies.filter { !given.contains($0.file.path) }.map(\.fetchedAt)
         return times.contains(nil) ? nil : times.compactMap(\.self).max()
     }
 
-    package var figures: CopyFigures { copies.reduce(CopyFigures()) { $0 + $1.figures } }
+    package var figures: CopyFigures {
+        let others = others.withLock { $0 }
+        return copies.reduce(CopyFigures()) { sum, copy in
+            guard let other = others[copy.file.path] else { return sum + copy.figures }
+            // How far it is, and nothing of it fetched for this one.
+            var figures = other.figures
+            (figures.bytesFetched, figures.bytesCompared, figures.chunksRepaired) = (0, 0, 0)
+            return sum + figures
+        }
+    }
 
     /// Changes the budget of a copy under way.
     package func setRate(_ rate: Int64?) async { await budget.set(rate) }
 
-    /// Copies what is not there yet, and verifies it. Can be called again after it failed.
+    /// Copies what is not there yet, and verifies it. Can be called again after it failed. Base images are in place then.
     package func run(from source: CopySource) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             var waiting = copies[...]
             for _ in 0..<Self.width {
                 guard let copy = waiting.popFirst() else { break }
-                group.addTask { try await copy.run(from: source) }
+                group.addTask { try await self.run(copy, from: source) }
             }
             while try await group.next() != nil {
-                if let copy = waiting.popFirst() { group.addTask { try await copy.run(from: source) } }
+                if let copy = waiting.popFirst() { group.addTask { try await self.run(copy, from: source) } }
             }
         }
     }
 
-    /// Gives the files, which are all there in full, their names, durably. Files that have them keep them.
-    /// - Throws: ``AgentProblem``: `disk-error`, `disk-full`; `verify-failed` for a base image that is not what its name says.
+    private func run(_ copy: FileCopy, from source: CopySource) async throws {
+        guard copy.file.isNamedByContent else { return try await copy.run(from: source) }
+        let path = copy.file.path
+        defer { others.withLock { $0[path] = nil } }
+        while true {
+            let rings = Arrivals.shared.bell.rings
+            guard let other = Arrivals.shared.take(path, by: copy) else { break }
+            if others.withLock({ $0.updateValue(other, forKey: path) }) == nil {
+                noted.add(Reason("base-awaited", "\(copy.file.name) is being brought for another server already: that is waited for"))
+            }
+            await Arrivals.shared.bell.wait(after: rings, until: .now.advanced(by: .seconds(1)))
+            try Task.checkCancellation()
+        }
+        others.withLock { $0[path] = nil }
+        defer { Arrivals.shared.leave(path) }
+        if access(path, F_OK) == 0 {
+            unlink(copy.partialPath)
+            if copy.fetchedAt == nil { _ = given.withLock { $0.insert(path) } }
+            return
+        }
+        try await copy.run(from: source)
+        try await adopt(copy)
+    }
+
+    /// Gives the files, which are all there in full, their names, durably. Files that have them keep them; base images do since they were
+    /// copied.
+    /// - Throws: ``AgentProblem`` `disk-error`.
     package func putInPlace() async throws {
-        for copy in copies where copy.file.isNamedByContent { try await adopt(copy) }
         let files = copies.filter { !$0.file.isNamedByContent }.map { (partial: $0.partialPath, path: $0.file.path) }
         try await offloaded {
             for file in files where access(file.partial, F_OK) == 0 {
@@ -78,13 +116,9 @@ package final class CopySet: Sendable {
         }
     }
 
+    /// - Throws: ``AgentProblem``: `disk-error`, `disk-full`; `verify-failed` for a base image that is not what its name says.
     private func adopt(_ copy: FileCopy) async throws {
         let (partial, path) = (copy.partialPath, copy.file.path as NSString)
-        guard access(partial, F_OK) == 0, access(path as String, F_OK) != 0 else {
-            // Another server has brought it meanwhile, or an earlier run of this.
-            unlink(partial)
-            return
-        }
         guard let format = DiskFormat(rawValue: path.pathExtension) else {
             throw AgentProblem(.invalid, .invalidRequest, "\(path) is no name of a base image")
         }

@@ -11,7 +11,7 @@ package struct HostLoad: Hashable, Sendable, Codable {
     package var storagePromisedBytes: [String: Int64]
     /// Unfinished migrations into this host.
     package var inboundMigrations: Int
-    /// Unfinished migrations from this host that have a target.
+    /// Unfinished migrations from this host that have a target, rescues left out: those take nothing of it.
     package var outboundMigrations: Int
     /// Attempts to bring a server here that failed within the last hour by what may be the host's fault.
     package var recentFailures: Int

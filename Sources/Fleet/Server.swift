@@ -51,4 +51,7 @@ package enum ServerStatus: String, Sendable, Codable, CaseIterable {
         case .ready, .running, .startMigrate, .migrating, .liveMigrating: false
         }
     }
+
+    /// An operation that stands for as long as the server's host does not answer, and leaves the server whole.
+    package var isStartOrStop: Bool { self == .starting || self == .stopping }
 }

@@ -120,14 +120,14 @@ package struct HostProbe: Sendable {
                         "-machine", "none", "-S", "-accel", accelerator.rawValue, "-nodefaults", "-no-user-config", "-display", "none",
                         "-qmp",
                         "unix:\(CommandLine.escaped(socket)),server=on,wait=off",
-                    ], deadline: .seconds(20))
+                    ], deadline: .seconds(60))
                 guard outcome.status == 0 else {
                     throw AgentProblem(.failed, .qemuError, "\(qemu) cannot be asked what it can do: \(outcome.error)")
                 }
                 return nil
             }
             group.addTask {
-                let client = try await Self.connect(socket, until: .now.advanced(by: .seconds(10)), logger: logger)
+                let client = try await Self.connect(socket, until: .now.advanced(by: .seconds(30)), logger: logger)
                 let machines = try await client.queryMachines()
                 let models = try await client.queryCPUDefinitions()
                 let mostCPU = try await client.queryCPUModelExpansion("max")
@@ -160,15 +160,24 @@ package struct HostProbe: Sendable {
     private static func connect(_ socket: String, until deadline: ContinuousClock.Instant, logger: Logger) async throws -> QMPClient {
         while true {
             do {
-                return try await QMPClient.connect(path: socket, logger: logger)
+                return try await QMPClient.connect(path: socket, deadline: ContinuousClock.now.duration(to: deadline), logger: logger)
             } catch let error as QMPError where error.code == .couldNotConnect && ContinuousClock.now < deadline {
                 try await Task.sleep(for: .milliseconds(5))
             }
         }
     }
 
+    /// What a storage has room for and what lies there; blocks for as long as the storage does.
+    package static func look(at storage: AgentConfiguration.StoragePath) throws -> Storage {
+        let room = try Room(of: storage.path)
+        return Storage(
+            name: storage.name, kind: storage.kind, capacityBytes: room.capacity, freeBytes: room.free,
+            bases: BaseImages.names(on: storage.path))
+    }
+
     /// The host as it is now.
-    package func facts(qemu: QEMUFacts, guests: [GuestSummary]) -> HostFacts {
+    /// - Parameter storages: those that can be used.
+    package func facts(qemu: QEMUFacts, guests: [GuestSummary], storages: [Storage]) -> HostFacts {
         var names = utsname()
         uname(&names)
         let info = Self.lines("/proc/cpuinfo")
@@ -177,24 +186,11 @@ package struct HostProbe: Sendable {
                 .map { $0.trimmingCharacters(in: .whitespaces) } ?? ""
         }
         let page = Int64(sysconf(Int32(_SC_PAGESIZE)))
-        var warnings = qemu.warnings
-        var storages: [Storage] = []
-        for storage in configuration.storages {
-            do {
-                let room = try Room(of: storage.path)
-                storages.append(
-                    Storage(
-                        name: storage.name, kind: storage.kind, capacityBytes: room.capacity, freeBytes: room.free,
-                        bases: BaseImages.names(on: storage.path)))
-            } catch {
-                warnings.append("storage \(storage.name) cannot be used: \(error)")
-            }
-        }
         return HostFacts(
             architecture: Self.text(names.machine), cpuModel: processor("model name"), microcode: processor("microcode"),
             kernel: Self.text(names.release), qemuVersion: qemu.version, machineTypes: qemu.machineTypes,
             machineAliases: qemu.machineAliases,
-            guestCPUModels: qemu.guestCPUModels, accelerator: qemu.accelerator, warnings: warnings,
+            guestCPUModels: qemu.guestCPUModels, accelerator: qemu.accelerator, warnings: qemu.warnings,
             cpus: max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), memoryBytes: Int64(sysconf(Int32(_SC_PHYS_PAGES))) * page,
             pageSizeBytes: page, storages: storages, networks: configuration.networks.map { Network(name: $0.name, kind: $0.kind) },
             guests: guests)

@@ -18,7 +18,7 @@ struct Examination {
     let unknownNetworks: [String]
     /// The release whose machine type the guest has; nil where the type does not say.
     let release: QEMURelease?
-    /// Why no migration may leave the source now; nil when one may.
+    /// Why no migration may leave the source now; nil when one may. A rescue takes nothing of its source, which is down.
     let outbound: (wanted: String, found: String)?
     /// Whether a rejection tells what was wanted and found; where it is only asked for whether there is one, the words cost more than all else.
     let explains: Bool
@@ -53,7 +53,7 @@ struct Examination {
         let taken = load?.outboundMigrations ?? 0
         let slots = load?.host.slots.outbound ?? MigrationSlots.standard.outbound
         outbound =
-            taken < slots
+            taken < slots || request.mode == .rescue
             ? nil : ("a free slot for a migration out of \(sourceName)", "\(taken) of \(slots) taken")
     }
 

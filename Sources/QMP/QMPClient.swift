@@ -30,14 +30,22 @@ package final class QMPClient: Sendable {
         path: String, enableOOB: Bool = false, deadline: Duration = .seconds(5), logger: Logger = Logger(label: "godwit.qmp")
     ) async throws -> QMPClient {
         let end = ContinuousClock.now.advanced(by: deadline)
-        let client = QMPClient(path: path, socket: try await UnixSocket.connect(path: path, until: end), logger: logger)
-        do {
-            try await client.negotiate(enableOOB: enableOOB, patience: deadline, until: end)
-        } catch {
-            client.close()
-            throw error
+        var wait = Duration.seconds(2)
+        while true {
+            let limit = min(end, .now.advanced(by: wait))
+            let client = QMPClient(path: path, socket: try await UnixSocket.connect(path: path, until: end), logger: logger)
+            do {
+                try await client.negotiate(enableOOB: enableOOB, patience: deadline, until: limit)
+                return client
+            } catch let error as QMPError where error.code == .deadline && limit < end {
+                // A connection that QEMU took as it only began may stay deaf for good.
+                client.close()
+                wait *= 3
+            } catch {
+                client.close()
+                throw error
+            }
         }
-        return client
     }
 
     private init(path: String, socket: UnixSocket, logger: Logger) {

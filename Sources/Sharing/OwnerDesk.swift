@@ -92,7 +92,8 @@ package final class OwnerDesk: Sendable {
     }
 
     /// Runs the body on the storage's queue and gives it up when it takes too long; it then ends when the storage lets it.
-    private func answer<Result: Sendable>(
+    /// - Throws: what the body throws; ``AgentProblem`` `disk-error` when the storage does not answer in time.
+    package func answer<Result: Sendable>(
         of storage: String, _ body: @escaping @Sendable () throws -> Result
     ) async throws -> Result {
         let queue = queue(of: storage)

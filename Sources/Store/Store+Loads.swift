@@ -20,7 +20,7 @@ extension Store {
             let outbound = try await counts(
                 """
                 SELECT m.source_id AS host, COUNT(*) AS number FROM reservations r JOIN migrations m ON m.id = r.migration_id
-                GROUP BY m.source_id
+                WHERE m.mode <> \(Mode.rescue.rawValue) GROUP BY m.source_id
                 """, in: transaction)
             let failures = try await failures(in: transaction)
             return try rows.map { row in
@@ -42,15 +42,18 @@ extension Store {
         .cancelled, .guestStopped, .didNotConverge, .sourceLost, .localDisk, .hostNotDown, .invalidRequest, .noHost,
     ]
 
+    /// Of each attempt the row that turned it counts, and none of those that tell of the way back.
     private func failures(in transaction: any SQLTransaction) async throws -> [HostID: Int] {
         try await counts(
             """
-            SELECT failed.target_id AS host, COUNT(*) AS number FROM (
-                SELECT DISTINCT migration_id, attempt, target_id FROM transitions
-                WHERE at > \(dialect.now) - \(Self.failureMemoryMS) AND direction = \(Direction.rollback.rawValue)
-                    AND target_id IS NOT NULL AND reason_code IS NOT NULL
-                    AND reason_code NOT IN (\(list: Self.notTheTargets.map(\.value)))
-            ) AS failed GROUP BY failed.target_id
+            SELECT t.target_id AS host, COUNT(*) AS number FROM transitions t
+            WHERE t.at > \(dialect.now) - \(Self.failureMemoryMS) AND t.direction = \(Direction.rollback.rawValue)
+                AND t.target_id IS NOT NULL AND t.reason_code IS NOT NULL
+                AND t.reason_code NOT IN (\(list: Self.notTheTargets.map(\.value)))
+                AND NOT EXISTS (
+                    SELECT 1 FROM transitions e WHERE e.migration_id = t.migration_id AND e.attempt = t.attempt AND e.seq < t.seq
+                        AND e.direction = \(Direction.rollback.rawValue))
+            GROUP BY t.target_id
             """, in: transaction)
     }
 

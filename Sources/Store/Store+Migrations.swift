@@ -29,7 +29,9 @@ package struct MigrationFilter: Sendable {
 
 extension Store {
     /// Accepts a migration: `pending`, its first history row, the server's status `start_migrate`, in one transaction.
-    /// Throws `notFound`, `busy` (an unfinished migration, by the unique index), `wrongStatus` (live needs `running`, cold `ready`).
+    /// Throws `notFound`, `busy` (an unfinished migration, by the unique index; an operation), `wrongStatus`
+    /// (live needs `running`, cold `ready`), and for a rescue what ``checkRescue(of:options:)`` does. A start or a stop that hangs on a host
+    /// which is down ends with the acceptance of a rescue: whoever holds it is superseded, and the server counts as off.
     package func submitMigration(
         server: ServerID, mode: Mode, options: MigrationOptions, maxAttempts: Int, actor: String
     ) async throws -> Migration {
@@ -39,8 +41,9 @@ extension Store {
                 "SELECT name, status, host_id, epoch, \(dialect.now) AS now FROM servers WHERE id = \(server.value) \(dialect.lock)")
             guard let row = rows.first else { throw Self.noServer(server.value) }
             let name = try row.text("name")
+            let status: ServerStatus = try row.word("status")
             try await requireNoMigration(of: server, named: name, in: transaction)
-            try Self.require(try row.word("status"), allows: mode, of: name)
+            try Self.require(status, allows: mode, of: name)
             if mode == .rescue { try await requireRescuable(server, options, in: transaction) }
             let id: MigrationID = OrderedID.make(at: try row.time("now"))
             do {
@@ -52,13 +55,14 @@ extension Store {
                                 excluded, actor, status_before, claimable, active, created_at, due_at)
                             VALUES (\(id.value), \(server.value), \(mode.rawValue), \(optionsText), \(MigrationState.pending.rawValue),
                                 \(Direction.forward.rawValue), \(try row.integer("epoch")), 0, \(maxAttempts), \(try row.text("host_id")),
-                                '{}', \(actor), \(try row.text("status")), 1, 0, \(dialect.now), \(dialect.now))
+                                '{}', \(actor), \((status.isOperation ? .ready : status).rawValue), 1, 0, \(dialect.now), \(dialect.now))
                             RETURNING \(Migration.columns)
                             """)))
                 try await record(MigrationChange.HistoryNote(from: nil, actor: actor), of: migration, in: transaction)
                 try await transaction.execute(
                     """
-                    UPDATE servers SET status = \(ServerStatus.startMigrate.rawValue), note_code = NULL, note_message = NULL
+                    UPDATE servers SET status = \(ServerStatus.startMigrate.rawValue), note_code = NULL, note_message = NULL,
+                        epoch = epoch + CASE WHEN operation_owner IS NULL THEN 0 ELSE 1 END, operation_owner = NULL, operation_until = NULL
                     WHERE id = \(server.value)
                     """)
                 return migration
@@ -123,11 +127,11 @@ extension Store {
     }
 
     private static func require(_ status: ServerStatus, allows mode: Mode, of name: String) throws {
-        if status.isOperation {
+        if status.isOperation, mode != .rescue || !status.isStartOrStop {
             throw StoreError(.busy, "Server \(name) is \(status.rawValue). Wait until that is over.")
         }
         switch (mode, status) {
-        case (.live, .running), (.cold, .ready), (.rescue, .running), (.rescue, .ready):
+        case (.live, .running), (.cold, .ready), (.rescue, .running), (.rescue, .ready), (.rescue, .starting), (.rescue, .stopping):
             return
         case (.live, _):
             throw StoreError(.wrongStatus, "Server \(name) is \(status.rawValue); a live migration needs it running.")

@@ -9,7 +9,7 @@ extension Store {
             throw StoreError(.invalid, "Migration \(migration.id) cannot reserve for migration \(reservation.migration).")
         }
         try await requireRoom(on: reservation.host, vcpus: reservation.vcpus, memoryBytes: reservation.memoryBytes, in: transaction)
-        try await requireSlots(from: migration.source, to: reservation.host, in: transaction)
+        try await requireSlots(for: migration, on: reservation.host, in: transaction)
         try await requireCompanions(of: migration.server, allow: reservation.host, in: transaction)
         try await transaction.execute(
             """
@@ -32,7 +32,8 @@ extension Store {
         }
     }
 
-    private func requireSlots(from source: HostID, to target: HostID, in transaction: any SQLTransaction) async throws {
+    private func requireSlots(for migration: Migration, on target: HostID, in transaction: any SQLTransaction) async throws {
+        let source = migration.source
         let row = try only(
             await transaction.query(
                 """
@@ -41,9 +42,11 @@ extension Store {
                         - (SELECT COUNT(*) FROM reservations WHERE host_id = \(target.value)) AS inbound,
                     (SELECT outbound_slots FROM hosts WHERE id = \(source.value))
                         - (SELECT COUNT(*) FROM reservations r JOIN migrations m ON m.id = r.migration_id
-                            WHERE m.source_id = \(source.value)) AS outbound
+                            WHERE m.source_id = \(source.value) AND m.mode <> \(Mode.rescue.rawValue)) AS outbound
                 """))
         for (column, way) in [("inbound", "into host \(target)"), ("outbound", "out of host \(source)")] {
+            // Whoever rescues asks nothing of the source, which is down.
+            if migration.mode == .rescue, column == "outbound" { continue }
             guard try row.integer(column) > 0 else {
                 throw StoreError(.overbooked, "Every slot for a migration \(way) is taken.")
             }

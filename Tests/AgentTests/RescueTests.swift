@@ -123,6 +123,21 @@ struct RescueTests {
         }
     }
 
+    @Test func `a host that gave the server up has it again when the rescue is taken back`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let (report, pid) = try await Self.run(hosts)
+            let server = report.description.server
+            let key = try await SharedStorageTests.adopt(report.description, on: hosts[1], from: "a", epoch: 10)
+            try await eventually("a gives it up", within: .seconds(8)) { try await hosts[0].orders.host().guests == [] && !isAlive(pid) }
+            #expect(try await hosts[1].orders.refuse(server, RefuseOrder(epoch: Epoch(10), key: key)).phase == .refused)
+            try await eventually("a has it again", within: .seconds(8)) {
+                try await hosts[0].orders.host().guests.map(\.status) == [.stopped]
+            }
+            #expect(try await hosts[1].orders.host().guests == [])
+            #expect(try await hosts[0].orders.start(server, StartOrder(epoch: Epoch(11))).summary.status == .running)
+        }
+    }
+
     @Test func `a local disk is not left behind`() async throws {
         try await withHosts("a", "b") { hosts in
             let server = ServerID.unique()

@@ -109,6 +109,11 @@ import Testing
     @Test func `a broken link: what was copied is kept for the next attempt`() async throws {
         try await Stage.run { stage in
             stage.fleet.world.withLock { $0.nodes["host2"]?.copyFails = Reason(.connectionLost, "cut") }
+            stage.fleet.onCall { _, call in
+                // By now another host would suit better, and has nothing of the copy.
+                guard call == "host2 receive" else { return }
+                try await stage.store.recordHealth(of: stage.hosts[2].id, facts: .staged(memoryGB: 512), validForMS: 3_600_000)
+            }
             let id = try await stage.submit()
             let row = try await stage.withWorker {
                 try await stage.eventually("a second attempt") { try await stage.store.migration(id.value).attempt == 2 }
@@ -116,8 +121,20 @@ import Testing
                 stage.fleet.world.withLock { $0.nodes["host2"]?.copyFails = nil }
                 return try await stage.end(of: id, cleanups: false)
             }
-            #expect(row.state == .ready && row.excluded.isEmpty)
+            #expect(row.state == .ready && row.excluded.isEmpty && row.target == stage.hosts[1].id)
             #expect(try await stage.store.cleanups().contains { $0.kind == .target && $0.dueAt > .now })
+        }
+    }
+
+    @Test(arguments: ["local", "pool"])
+    func `past its completion deadline a copy ends, also of no more than what the guest keeps beside its disks`(
+        storage: String
+    ) async throws {
+        try await Stage.run(storages: [storage]) { stage in
+            stage.fleet.world.withLock { $0.isFrozen = true }
+            let row = try await stage.runToEnd(MigrationOptions(timeoutS: 1))
+            #expect(row.state == .failed && row.reason?.code == .timedOut && row.attempt == 1)
+            #expect(try await stage.isWhole(on: "host1"))
         }
     }
 

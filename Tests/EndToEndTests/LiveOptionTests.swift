@@ -98,6 +98,40 @@ extension EndToEnd {
             }
         }
 
+        @Test func `a base image that is on its way is called off without a trace, and outlives the agents and workers that bring it`()
+            async throws
+        {
+            try await NetFleet.test { fleet in
+                let image = fleet.work.appending(path: "golden.img")
+                try fleet.makeImage(image, dataMB: 120)
+                defer { try? FileManager.default.removeItem(at: image) }
+                let source = try await fleet.startGuest(GuestRecipe(dirtyMBs: 2, disks: ["base=\(image.path)"]))
+                let before = try await fleet.sentBytes(by: "host1")
+                let first = try await fleet.migrate("vm1", "--prefer-host", "host2", "--max-bandwidth-mb", "15")
+                try await fleet.reach(.syncingDisk, first.id) { $0.diskDoneBytes > 10 << 20 }
+                try await fleet.command("server-cancel-live-migrate", "vm1")
+                let (code, _) = try await fleet.lose(first.id)
+                #expect(code == "cancelled")
+                try await fleet.clean("host2", of: source)
+                try #expect(fleet.files(in: "host2/local/.base").isEmpty)
+                let calledOff = try await fleet.sentBytes(by: "host1") - before
+
+                let second = try await fleet.migrate("vm1", "--prefer-host", "host2", "--max-bandwidth-mb", "15")
+                try await fleet.reach(.syncingDisk, second.id) { $0.diskDoneBytes > 20 << 20 }
+                try await fleet.slay("host2")
+                try await fleet.revive("host2")
+                try await fleet.reach(.syncingDisk, second.id) { $0.diskDoneBytes > 50 << 20 }
+                for worker in NetFleet.workers { try await fleet.slay(worker) }
+                for worker in NetFleet.workers { try await fleet.revive(worker) }
+                let end = try await fleet.arrive(second.id)
+                let brought = try await fleet.history(end.id).last?.numbers["baseBytes"] ?? 0
+                let sent = try await fleet.sentBytes(by: "host1") - before - calledOff
+                print("outside: live, a base of \(brought >> 20) MiB over two deaths: \(sent >> 20) MiB on the wire")
+                #expect(end.attempt == 1 && brought >= 120 << 20 && sent < brought + 120 << 20)
+                try await fleet.proveWhole("vm1", source: source)
+            }
+        }
+
         @Test func `a suspended server moves, arrives suspended, and goes on when resumed`() async throws {
             try await NetFleet.test { fleet in
                 let source = try await fleet.startGuest(GuestRecipe(dirtyMBs: 2, diskDataMB: 16))

@@ -129,7 +129,7 @@ import Testing
 
     // MARK: deadlines
 
-    @Test(arguments: ["place", "prepare", "copy", "memory"])
+    @Test(arguments: ["prepare", "copy", "memory"])
     func `past its completion deadline a step is stopped, and the migration ends`(step: String) async throws {
         try await withGround { ground in
             let id = try await ground.submit(options: MigrationOptions(timeoutS: 1)).id
@@ -140,6 +140,25 @@ import Testing
             #expect(row.state == .failed && row.reason?.code == .timedOut && row.attempt == 1 && recorder.effects.isEmpty)
             #expect(row.reason?.message.contains("within 1 s") == true && row.reason?.message.contains("--timeout") == true)
             #expect(try await ground.store.server(row.server.value).status == .running)
+        }
+    }
+
+    @Test func `to wait for a place takes nothing of the completion deadline`() async throws {
+        try await withGround { ground in
+            let migration = try await ground.submit(options: MigrationOptions(timeoutS: 1))
+            var script = Script(target: ground.target.id)
+            let place = script.place
+            script.place = { context in
+                try await eventually("longer than the deadline") { Timestamp.now - migration.createdAt > 1_500 }
+                return try await place(context)
+            }
+            script.copy = { context in
+                let deadline = try #require(context.migration.deadlineAt)
+                #expect(deadline - migration.createdAt > 2_500)
+                return StepResult(event: .disksSynced)
+            }
+            #expect(try await ground.runOnce(script.plan(Recorder())) == .finished)
+            #expect(try await ground.store.migration(migration.id.value).state == .ready)
         }
     }
 

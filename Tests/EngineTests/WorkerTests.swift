@@ -55,6 +55,33 @@ import Testing
         }
     }
 
+    @Test func `one that waits for a place keeps no other from its own`() async throws {
+        try await withGround { ground in
+            let isFree = Latch()
+            var script = Script(target: ground.target.id)
+            let place = script.place
+            script.place = { context in
+                let name = try await ground.store.server(context.migration.server.value).name
+                if name == "vm1", !isFree.isSet { throw Awaiting("a free slot", holdsNothing: true) }
+                return try await place(context)
+            }
+            var settings = EngineSettings.quick
+            settings.concurrency = 1
+            try await Self.withWorkers(ground, script.plan(Recorder()), settings: settings) {
+                let id = try await ground.submit("vm1").id
+                try await eventually("it waits") { try await ground.store.migration(id.value).awaiting == "a free slot" }
+                _ = try await ground.submit("vm2")
+                try await eventually("the other is ready") { try await Self.areAllReady(ground, 1) }
+                let waiting = try await ground.store.migration(id.value)
+                #expect(waiting.state == .scheduling && waiting.awaiting == "a free slot" && waiting.attempt == 1)
+                isFree.set()
+                try await eventually("it is ready too") { try await Self.areAllReady(ground, 2) }
+                let told = try await ground.store.history(of: id).filter { $0.reason?.code == "awaiting" }
+                #expect(told.count == 1)
+            }
+        }
+    }
+
     @Test func `comes back to a retry when it is due, and cleans up`() async throws {
         try await withGround { ground in
             let failures = Mutex(2)

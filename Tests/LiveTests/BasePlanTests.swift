@@ -50,6 +50,25 @@ import Testing
         }
     }
 
+    @Test func `it counts for what is done until the very end, of a post-copy too`() async throws {
+        try await Self.run { stage in
+            stage.fleet.world.withLock { $0.fetchingTicks = .max }
+            let id = try await stage.submit(MigrationOptions(postCopy: true))
+            try await stage.withWorker {
+                try await stage.eventually("the target runs") { stage.running == ["host2"] }
+                // Several are written meanwhile.
+                let since = ContinuousClock.now
+                try await stage.eventually("a second has passed") {
+                    let progress = try await stage.store.migration(id.value).progress
+                    #expect(progress?.diskDone == World.baseBytes + World.diskBytes)
+                    return ContinuousClock.now - since > .seconds(1)
+                }
+                stage.fleet.world.withLock { $0.fetchingTicks = 1 }
+                #expect(try await stage.end(of: id).state == .ready)
+            }
+        }
+    }
+
     @Test func `brings nothing where it is there`() async throws {
         try await Self.run { stage in
             stage.fleet.world.withLock { _ = $0.nodes["host2"]?.bases.insert(Self.base) }
@@ -138,7 +157,10 @@ import Testing
             #expect(row.state == .ready && row.attempt == 1)
             #expect(try await stage.isWhole(on: "host2"))
             #expect(!Self.isLent(stage))
-            #expect(try await stage.store.history(of: id).filter { $0.reason?.code == "base-brought" }.count == 1)
+            let history = try await stage.store.history(of: id)
+            #expect(history.filter { $0.reason?.code == "base-brought" }.count == 1)
+            #expect(history.last { $0.to == .ready }?.numbers["baseBytes"] == World.baseBytes)
+            #expect(row.progress?.diskDone == World.baseBytes + World.diskBytes)
         }
     }
 

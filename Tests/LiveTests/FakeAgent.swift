@@ -214,7 +214,12 @@ struct FakeAgent: PartialAgent {
         }
     }
     func setCDROM(_ server: ServerID, _ order: CDROMOrder) async throws -> GuestReport {
-        try await fleet.call(name, "cdrom “\(order.medium)”", epoch: order.epoch) { _ in Self.report(server, medium: order.medium) }
+        try await fleet.call(name, "cdrom “\(order.medium)”", epoch: order.epoch) { [name] world in
+            switch world.nodes[name]?.outgoing?.phase {
+            case nil, .aborted, .failed: Self.report(server, medium: order.medium)
+            default: throw AgentProblem(.conflict, .invalidRequest, "a migration of the server is under way")
+            }
+        }
     }
 
     private static func report(_ server: ServerID, medium: String) -> GuestReport {

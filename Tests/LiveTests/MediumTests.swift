@@ -53,6 +53,28 @@ import Testing
         }
     }
 
+    @Test func `it goes back also where the source was away when its mirrors should have ended`() async throws {
+        try await Stage.run(cdrom: Self.medium) { stage in
+            stage.fleet.world.withLock { $0.isFrozen = true }
+            stage.fleet.onCall { _, call in
+                if call == "host1 outgoing" { stage.fleet.world.withLock { $0.nodes["host1"]?.silentCalls = .max } }
+            }
+            let id = try await stage.submit(MigrationOptions(ejectCDROM: true), maxAttempts: 1)
+            try await stage.withWorker {
+                try await stage.eventually("it waits for the source") {
+                    try await stage.store.migration(id.value).awaiting?.contains("back into the cdrom") == true
+                }
+                stage.fleet.onCall(nil)
+                stage.fleet.world.withLock { $0.nodes["host1"]?.silentCalls = 0 }
+                let row = try await stage.end(of: id)
+                #expect(row.state == .failed && row.reason?.code == .sourceLost)
+            }
+            let log = stage.fleet.log
+            #expect(try #require(log.lastIndex(of: "host1 abort false")) < #require(log.lastIndex(of: "host1 cdrom “\(Self.medium)”")))
+            #expect(try await stage.isWhole(on: "host1"))
+        }
+    }
+
     @Test func `a server without a medium has none to take out`() async throws {
         for cdrom in [nil, ""] {
             try await Stage.run(cdrom: cdrom) { stage in

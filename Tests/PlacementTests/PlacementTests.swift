@@ -170,6 +170,9 @@ private func expect(_ rejection: Rejection?, _ filter: PlacementFilter, _ wanted
             "disk0 is on local, which is source's own")
         let shared = Storage(name: "ceph", kind: .shared, capacityBytes: gib, freeBytes: 0)
         let onCeph = request(mode: .rescue) { $0.disks[0].storage = "ceph" }
+        // What stuck when the source died takes no slot from those who leave it.
+        let stuck = load("source", outbound: 2, online: false) { $0.storages = [shared] }
+        #expect(Placement.choose(onCeph, among: [stuck, load("a") { $0.storages = [shared] }], now: now) == .chosen("id-a"))
         let source = load("source", online: false) { $0.storages = [shared] }
         #expect(rejection(onCeph, load("target") { $0.storages = [shared] }, source: source) == nil)
         #expect(rejection(request(mode: .rescue) { $0.disks = [] }, load("target")) == nil)

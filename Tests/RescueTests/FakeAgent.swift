@@ -18,6 +18,22 @@ struct FakeAgent: PartialAgent {
         try await call("host") { _ in throw AgentProblem(.failed, .agentError, "no facts here") }
     }
 
+    func guest(_ server: ServerID) async throws -> GuestReport {
+        try await call("guest") { node in
+            guard node.adopted != nil else { throw unknown }
+            return report(server, node.epoch)
+        }
+    }
+
+    private func report(_ server: ServerID, _ epoch: Epoch, _ description: GuestDescription? = nil) -> GuestReport {
+        GuestReport(
+            summary: GuestSummary(server: server, status: .stopped, epoch: epoch, pid: nil),
+            description: description
+                ?? GuestDescription(
+                    server: server, name: "vm1", vcpus: 1, memoryBytes: 8 << 30, cpuModel: "", machine: "", accelerator: .tcg,
+                    firmware: .bios, boot: nil, disks: [], cdrom: nil, nics: []), consoleLog: "", warnings: [])
+    }
+
     func adopt(_ server: ServerID, _ order: AdoptOrder) async throws -> GuestReport {
         try await call("adopt", epoch: order.epoch) { node in
             if node.refused.contains(order.key) { throw AgentProblem(.conflict, .invalidRequest, "refused already") }
@@ -27,9 +43,7 @@ struct FakeAgent: PartialAgent {
                 node.isUp = false
                 throw AgentProblem(.unreachable, "unreachable", "the connection ended")
             }
-            return GuestReport(
-                summary: GuestSummary(server: server, status: .stopped, epoch: order.epoch, pid: nil), description: order.description,
-                consoleLog: "", warnings: [])
+            return report(server, order.epoch, order.description)
         }
     }
 

@@ -129,27 +129,64 @@ import Testing
         }
     }
 
-    /// A worker dies before it asks the source, before and after the target adopts. The source gives no answer that it could die of.
-    @Test(arguments: [1, 3, 4])
+    /// A worker dies before it asks the source, and the target, and the source again, and before and after the target adopts. The other calls
+    /// give no answer that it could die of.
+    @Test(arguments: [1, 3, 5, 7, 8])
     func `a worker dies at an agent's call, and the next one ends it`(number: Int) async throws {
         try await Stage.run { stage in
             let id = try await stage.submit()
-            let reached = Latch()
-            stage.fleet.onCall { call, _ in
-                guard call == number else { return }
-                reached.set()
-                try await Task.sleep(for: .seconds(3600))
-            }
-            let worker = stage.worker("doomed")
-            let doomed = Task { await worker.run(until: Latch()) }
-            await reached.wait()
-            doomed.cancel()
-            await doomed.value
-            stage.fleet.onCall(nil)
-            try await stage.expireLeases()
+            try await stage.dieAtCall(number)
             let row = try await stage.withWorker("w2") { try await stage.end(of: id) }
             #expect(row.state == .ready && row.attempt == 1, "\(row)")
             #expect(try await stage.now() == (.ready, "host2"))
         }
+    }
+
+    @Test func `the host is back after another adopted the server: it is rescued`() async throws {
+        try await Stage.run { stage in
+            let id = try await stage.submit()
+            try await stage.dieAtCall(8)
+            try await stage.seeHost1(true)
+            stage.fleet.world.withLock { $0.nodes["host1"]?.isUp = true }
+            let row = try await stage.withWorker("w2") { try await stage.end(of: id) }
+            #expect(row.state == .ready && row.attempt == 1, "\(row)")
+            #expect(try await stage.now() == (.ready, "host2"))
+        }
+    }
+
+    @Test func `the host is back while the rescue waits for a place: the server stays what it was`() async throws {
+        try await Stage.run { stage in
+            for host in stage.hosts { _ = try await stage.store.setHostLimits(host.id, inbound: 0) }
+            let id = try await stage.submit()
+            try await stage.withWorker {
+                try await stage.eventually("it waits") { try await stage.store.migration(id.value).awaiting != nil }
+                try await stage.seeHost1(true)
+                stage.fleet.world.withLock { $0.nodes["host1"]?.isUp = true }
+                _ = try await stage.store.setHostLimits(stage.hosts[1].id, inbound: 1)
+                let row = try await stage.end(of: id)
+                #expect(row.state == .failed && row.reason?.code == .hostNotDown && row.attempt == 1)
+            }
+            #expect(try await stage.now() == (.running, "host1"))
+            #expect(!stage.log.contains { $0.hasSuffix("adopt") })
+        }
+    }
+}
+
+extension Stage {
+    /// A worker dies at an agent's call of that number.
+    fileprivate func dieAtCall(_ number: Int) async throws {
+        let reached = Latch()
+        fleet.onCall { call, _ in
+            guard call == number else { return }
+            reached.set()
+            try await Task.sleep(for: .seconds(3600))
+        }
+        let worker = worker("doomed")
+        let doomed = Task { await worker.run(until: Latch()) }
+        await reached.wait()
+        doomed.cancel()
+        await doomed.value
+        fleet.onCall(nil)
+        try await expireLeases()
     }
 }

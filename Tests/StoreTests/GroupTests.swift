@@ -161,6 +161,17 @@ import Testing
                 change.migration.reason = reason
                 change.history?.reason = reason
             }
+            // What is told on the way back, and a way back for which no target is to blame, count for nothing.
+            let awaiting = Reason("awaiting", "awaiting one to answer")
+            try await store.advance(turned, to: turned.state) { $0.history?.reason = awaiting }
+            var other = try await store.bring(store.claim(store.addServer("c", on: one)), toSwitchingOn: two)
+            for reason in [Reason(.cancelled, "It was cancelled."), awaiting] {
+                other = try await store.advance(other, to: other.state) { change in
+                    change.migration.direction = .rollback
+                    change.migration.reason = reason
+                    change.history?.reason = reason
+                }
+            }
             try await store.advance(turned, to: .failed) { change in
                 change.migration.direction = .forward
                 change.release = true

@@ -32,6 +32,41 @@ import Testing
         }
     }
 
+    @Test(arguments: Backend.available, [ServerStatus.starting, .stopping])
+    func `a start or a stop that hangs on a host that is down ends with the rescue`(
+        _ backend: Backend, _ status: ServerStatus
+    ) async throws {
+        try await withStore(backend) { store in
+            let host = try await store.addHost("one")
+            let before = try await store.addServer("web", on: host, status: status == .starting ? .ready : .running, storage: "pool")
+            let held = try await store.beginOperation(before.id, status, from: [before.status], owner: "c1", leaseMS: 60_000)
+            func submit(_ options: MigrationOptions) async throws -> Migration {
+                try await store.submitMigration(server: held.id, mode: .rescue, options: options, maxAttempts: 3, actor: "ada")
+            }
+            // It answers; nobody vouches; another mode.
+            for down in [false, true] {
+                if down { try await store.recordHealth(of: host.id, facts: .sample(), validForMS: 0) }
+                let options = down ? MigrationOptions() : Self.vouched
+                let error = await #expect(throws: StoreError.self) { try await submit(options) }
+                #expect(error?.code == .hostNotDown)
+            }
+            let cold = await #expect(throws: StoreError.self) { try await store.submit(held, mode: .cold) }
+            #expect(cold?.code == .busy)
+            #expect(try await store.server("web").status == status)
+
+            let migration = try await submit(Self.vouched)
+            #expect(migration.statusBefore == .ready)
+            #expect(try await store.server("web").status == .startMigrate)
+            let late = await #expect(throws: StoreError.self) {
+                try await store.finishOperation(held.id, epoch: held.epoch, status: .running, note: nil)
+            }
+            #expect(late?.code == .superseded)
+            #expect(try await store.claimOperations(owner: "c2", leaseMS: 60_000, limit: 5).isEmpty)
+            let claimed = try await store.claimMigrations(worker: "w1", leaseMS: 60_000, limit: 5)
+            #expect(claimed.map(\.id) == [migration.id] && claimed[0].epoch > held.epoch)
+        }
+    }
+
     @Test(arguments: Backend.available)
     func `a local disk is named`(_ backend: Backend) async throws {
         try await withStore(backend) { store in
@@ -40,6 +75,25 @@ import Testing
             try await store.recordHealth(of: host.id, facts: .sample(), validForMS: 0)
             let error = await #expect(throws: StoreError.self) { try await store.checkRescue(of: server.id, options: Self.vouched) }
             #expect(error?.code == .localDisk && error?.message.hasPrefix("Disk disk0 of server web is on storage local") == true)
+        }
+    }
+
+    @Test(arguments: Backend.available)
+    func `slots out of a host that is down are not asked for, nor taken`(_ backend: Backend) async throws {
+        try await withStore(backend) { store in
+            let (one, two) = (try await store.addHost("one"), try await store.addHost("two"))
+            let stuck = try await store.claim(try await store.addServer("stuck", on: one))
+            _ = try await store.bring(stuck, toSwitchingOn: two)
+            _ = try await store.setHostLimits(one.id, outbound: 1)
+            let rescue = try await store.claim(try await store.addServer("web", on: one, storage: "pool"), mode: .rescue)
+            let placed = try await store.advance(try await store.advance(rescue, to: .scheduling), to: .switching) {
+                $0.migration.target = two.id
+                $0.reserve = .sample(rescue.id, on: two, storageBytes: [:])
+            }
+            #expect(placed.state == .switching)
+            let loads = try await store.hostLoads()
+            #expect(loads.first { $0.host.id == one.id }?.outboundMigrations == 1)
+            #expect(loads.first { $0.host.id == two.id }?.inboundMigrations == 2)
         }
     }
 

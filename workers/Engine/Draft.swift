@@ -9,17 +9,18 @@ struct Draft {
     private let before: Migration
     private let plan: Plan
     private let worker: String
+    private let deadlineMS: Int64?
 
-    /// - Parameter deadlineMS: how long the attempt may take, where it has no deadline yet.
+    /// - Parameter deadlineMS: how long the attempt may take once it is placed. To wait for a place takes nothing of it.
     init(_ migration: Migration, _ journal: [JournalEntry], plan: Plan, worker: String, deadlineMS: Int64?) {
         before = migration
         change = MigrationChange(migration)
-        if migration.deadlineAt == nil, migration.direction == .forward { change.deadlineInMS = deadlineMS }
         // Whatever it waited for, it goes on.
         change.migration.awaiting = nil
         self.journal = journal
         self.plan = plan
         self.worker = worker
+        self.deadlineMS = deadlineMS
     }
 
     var migration: Migration { change.migration }
@@ -54,13 +55,21 @@ struct Draft {
         if case .begin(let position) = next { mark(position, .started) }
     }
 
-    /// Says that it waits, and for what.
+    /// Says that it waits, and for what: in the history where that is something new.
     mutating func await(_ awaiting: Awaiting, step: String) {
         change.migration.awaiting = awaiting.what
+        guard before.awaiting != awaiting.what else { return }
         change.history = MigrationChange.HistoryNote(
             from: before.state, actor: worker, step: step,
             reason: awaiting.reason.map { Reason($0.code, "awaiting \(awaiting.what) (\($0.message))") }
                 ?? Reason("awaiting", "awaiting \(awaiting.what)"))
+    }
+
+    /// Gives the lease back, to be claimed again after a delay: by the store's clock, the row's own time is for the eye until it is read again.
+    mutating func release(for delay: Duration) {
+        change.dueInMS = delay.inMilliseconds
+        change.migration.dueAt = .now + delay
+        change.releaseLease = true
     }
 
     /// A history row without a change of state.
@@ -82,6 +91,7 @@ struct Draft {
         let fault = machine.fault
         let actions = try machine.apply(event)
         change.migration.follow(machine)
+        if case .placed = event, before.deadlineAt == nil { change.deadlineInMS = deadlineMS }
         if case .claimed = event { change.serverStatus = plan.statusWhileMoving }
         if case .targetFoundOwning = event { reopen() }
         for action in actions {
@@ -123,12 +133,8 @@ struct Draft {
                     id: "\(before.id)-\(before.attempt)-source", kind: .source, migration: before.id, server: before.server,
                     host: before.source, attempt: before.attempt, epoch: before.epoch, dueAt: now))
         case .scheduleRetry(let attemptsMade):
-            // By the store's clock; the row's own time is for the eye until it is read again.
-            let delay = retryDelay(attemptsMade)
-            change.dueInMS = delay.inMilliseconds
-            change.migration.dueAt = now + delay
+            release(for: retryDelay(attemptsMade))
             change.migration.progress = nil
-            change.releaseLease = true
         case .excludeTarget:
             if let target = before.target, let fault { change.migration.excluded[target] = fault.reason }
         case .restoreServerStatus:

@@ -8,8 +8,8 @@ actor MigrationRun {
     /// How it went out of this worker's hands.
     enum Ending: Hashable, Sendable {
         case finished
-        /// Rolled back; another attempt is due later.
-        case retried
+        /// Rolled back or waiting for a place, with its lease given back: another attempt, or another look, is due later.
+        case postponed
         /// The lease ended, or somebody newer holds it. Nothing was written since.
         case lost
         /// The worker was told to stop.
@@ -78,9 +78,9 @@ actor MigrationRun {
             var ending = first ?? .interrupted
             for await other in group {
                 // What was done in the meantime is done.
-                if other == .finished || other == .retried, let other { ending = other }
+                if other == .finished || other == .postponed, let other { ending = other }
             }
-            return Task.isCancelled && ending != .finished && ending != .retried ? .interrupted : ending
+            return Task.isCancelled && ending != .finished && ending != .postponed ? .interrupted : ending
         }
         if ending == .stopped { await giveBack() }
         log.debug("out of hands", metadata: ["ending": "\(ending)"])
@@ -171,7 +171,7 @@ actor MigrationRun {
                 case .compensate(let position): try await compensate(position)
                 case .defect(let text): try await meetDefect(text)
                 }
-                if isReleased { return migration.state.isFinished ? .finished : .retried }
+                if isReleased { return migration.state.isFinished ? .finished : .postponed }
             }
         } catch is Superseded {
             return .lost
@@ -335,8 +335,11 @@ actor MigrationRun {
 
     private var isRevocable: Bool { !plan.isBeyondReturn(migration, journal) }
 
-    /// Once the switchover is decided it is seen through, however long it takes.
-    var hasDeadline: Bool { migration.direction == .forward && migration.state.rank < MigrationState.switching.rank }
+    /// From its placing on an attempt is timed. Once the switchover is decided it is seen through, however long it takes.
+    var hasDeadline: Bool {
+        migration.direction == .forward && migration.state.rank > MigrationState.scheduling.rank && isRevocable
+            && !plan.steps[stepUnderWay].isPointOfNoReturn
+    }
 
     /// Runs the body, and stops it when somebody asks for the migration to end, or it has taken too long.
     private nonisolated func interruptible<T: Sendable>(
@@ -364,6 +367,14 @@ actor MigrationRun {
     }
 
     private func wait(_ awaiting: Awaiting, step: String, isInterruptible: Bool) async throws {
+        if awaiting.holdsNothing, migration.direction == .forward, isRevocable {
+            var draft = draft()
+            draft.await(awaiting, step: step)
+            // The longer it has waited the less often it is looked at.
+            let waited = Duration.milliseconds(max(0, Timestamp.now - migration.createdAt))
+            draft.release(for: min(settings.awaiting.cap, max(settings.awaiting.delay(after: 1), waited / 8)))
+            return try await commit(draft)
+        }
         if migration.awaiting != awaiting.what {
             log.notice(
                 "awaiting", metadata: ["step": "\(step)", "what": "\(awaiting.what)", "reason": "\(awaiting.reason?.message ?? "")"])

@@ -68,10 +68,13 @@ package struct Awaiting: Error, Hashable, Sendable, CustomStringConvertible {
     package let what: String
     /// What stands in the way, where something said so.
     package let reason: Reason?
+    /// Nothing of the attempt stands anywhere, so that nobody has to hold the migration meanwhile: its worker turns to others.
+    package let holdsNothing: Bool
 
-    package init(_ what: String, reason: Reason? = nil) {
+    package init(_ what: String, reason: Reason? = nil, holdsNothing: Bool = false) {
         self.what = what
         self.reason = reason
+        self.holdsNothing = holdsNothing
     }
 
     package var description: String { "awaiting \(what)" }

@@ -30,7 +30,15 @@ struct CopyBasesStep: Step {
         if missing.needs.isEmpty, output.bases == nil { return StepResult() }
         let names = output.bases ?? missing.needs.map(\.base.name).reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
         var result = StepResult()
-        if !missing.needs.isEmpty {
+        if missing.needs.isEmpty {
+            // They came while no worker looked.
+            output.report = try await receipt(target, context)
+            if let receipt = output.report {
+                var progress = context.migration.progress ?? Progress()
+                (progress.diskTotal, progress.diskDone) = (receipt.bytesTotal, receipt.bytesDone)
+                result.progress = progress
+            }
+        } else {
             if output.bases == nil {
                 output.bases = names
                 // Before anything is lent, so that whoever comes after this worker knows that something may be.
@@ -58,6 +66,17 @@ struct CopyBasesStep: Step {
     private func told(_ missing: BaseNeeds, _ target: Host) -> PolicyEvent {
         let names = missing.needs.map { "\($0.base.name) on \($0.storage)" }.joined(separator: ", ")
         return PolicyEvent("base-brought", "\(target.name) lacks what the disks rest on (\(names)): that is brought there first.")
+    }
+
+    /// What the copy came to that an earlier worker had begun; nil when the target knows of none.
+    private func receipt(_ target: AgentLink, _ context: StepContext) async throws -> ReceiptReport? {
+        let (server, key) = (context.server, context.key)
+        do {
+            return try await target.ask { try await $0.incoming(server, key, seen: 0, waitMS: 0) }.receipt
+        } catch let problem as AgentProblem {
+            guard problem.kind == .notFound else { throw Remedies.fault(problem, of: target.host, .target) }
+            return nil
+        }
     }
 
     private func lend(_ names: [String], _ source: AgentLink, _ context: StepContext) async throws {

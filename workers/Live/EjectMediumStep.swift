@@ -29,6 +29,10 @@ struct EjectMediumStep: Step {
         guard let medium = Medium.ejected(server, context.migration.options) else { return .done }
         let source = try await ground.source(context)
         do {
+            // Mirrors that could not be ended, because the source was away, hold on to the guest as it is.
+            if context.journal.contains(where: { $0.step == MirrorDisksStep.name }) {
+                try await SourceEnd(ground: ground, source: source, context: context).endMirrors()
+            }
             try await Self.put(medium, source, context)
             return .done
         } catch let problem as AgentProblem {

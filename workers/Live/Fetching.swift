@@ -87,7 +87,7 @@ struct Fetching {
             try await context.note(new, output: Noted(eventsNoted: eventsNoted))
         }
         looks += 1
-        try await context.report(report.progress, activity: looks)
+        try await context.report(report.progress.adding(bases: CopyBasesStep.brought(context)), activity: looks)
     }
 
     private func look() async throws -> PostCopy? {

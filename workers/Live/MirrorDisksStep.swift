@@ -45,19 +45,12 @@ struct MirrorDisksStep: Step {
     /// Has the mirrors off. A source that does not answer can be left alone: leave to switch was never given or is taken back already, and
     /// when the target's end is gone so are the mirrors.
     func compensate(_ context: StepContext) async throws -> Compensation {
-        let source = try await ground.source(context)
-        if SourceEnd(ground: ground, source: source, context: context).isTakenBack { return .done }
+        let end = SourceEnd(ground: ground, source: try await ground.source(context), context: context)
         do {
-            _ = try await source.ask(patience: context.settings.shortPatience) {
-                try await $0.abort(context.server, AbortOrder(epoch: context.epoch, key: context.key, targetRefused: false))
-            }
+            try await end.endMirrors()
             return .done
-        } catch let problem as AgentProblem {
-            switch problem.kind {
-            case .notFound: return .done
-            case .unreachable: return .deferred([])
-            case .invalid, .forbidden, .staleEpoch, .owned, .conflict, .failed: throw problem
-            }
+        } catch let problem as AgentProblem where problem.kind == .unreachable {
+            return .deferred([])
         }
     }
 }

@@ -133,6 +133,19 @@ struct SourceEnd {
         return .done
     }
 
+    /// Has the mirrors off, where leave to switch was never given or is taken back already.
+    /// - Throws: ``AgentProblem``.
+    func endMirrors() async throws {
+        if isTakenBack { return }
+        do {
+            _ = try await source.ask(patience: context.settings.shortPatience) {
+                try await $0.abort(context.server, AbortOrder(epoch: context.epoch, key: context.key, targetRefused: false))
+            }
+        } catch let problem as AgentProblem where problem.kind == .notFound {
+            // It never heard of the attempt.
+        }
+    }
+
     /// A later step's compensation has done it.
     var isTakenBack: Bool {
         context.journal.contains {

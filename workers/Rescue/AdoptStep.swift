@@ -21,11 +21,24 @@ struct AdoptStep: Step {
         let order = AdoptOrder(
             epoch: context.epoch, key: context.key, description: description, owners: owners.prefix(1) + owners.dropFirst().sorted())
         do {
+            // It may have waited long for a place.
+            if !(try await isAdopted(by: target, context)) { try await SourceCheck(ground: ground).requireDown(context) }
             try await target.ask { try await $0.adopt(context.server, order) }
         } catch let problem as AgentProblem {
             throw Remedies.fault(problem, of: target.host, .target)
         }
         return StepResult()
+    }
+
+    /// A worker before this one had it adopted: whether the source comes back has no meaning any more.
+    private func isAdopted(by target: AgentLink, _ context: StepContext) async throws -> Bool {
+        // Whatever else it has of the server is from before this migration, and so is the epoch that it obeyed.
+        let accepted = try await ground.store.history(of: context.migration.id).first?.epoch ?? context.epoch
+        do {
+            return try await target.ask { try await $0.guest(context.server) }.summary.epoch > accepted
+        } catch let problem as AgentProblem where problem.kind == .notFound {
+            return false
+        }
     }
 
     /// The target promises never to run the server under this attempt, and gives it back to the source by the owner record. One that does

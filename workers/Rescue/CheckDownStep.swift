@@ -1,9 +1,6 @@
-import AgentAPI
 import Engine
 import Fleet
-import Logging
 import Steps
-import Store
 
 /// Sees once more, now that the rescue begins, that nothing contradicts whoever vouches for the source being off, and that no disk would be
 /// left behind there.
@@ -13,26 +10,8 @@ struct CheckDownStep: Step {
     let ground: Ground
 
     func perform(_ context: StepContext) async throws -> StepResult {
-        do {
-            try await ground.store.checkRescue(of: context.server, options: context.migration.options)
-        } catch let error as StoreError where error.code == .localDisk {
-            throw Fault(.localDisk, error.message, remedy: .none)
-        } catch let error as StoreError where error.code == .hostNotDown {
-            throw Fault(.hostNotDown, error.message, remedy: .none)
-        }
-        // The store knows of what was asked some seconds ago.
-        let source = try await ground.source(context)
-        do {
-            _ = try await source.ask(patience: .zero) { try await $0.host() }
-        } catch let problem as AgentProblem where problem.kind == .unreachable {
-            return StepResult()
-        } catch let problem as AgentProblem {
-            context.log.notice("an agent that should be down answers", metadata: ["problem": "\(problem)"])
-        }
-        throw Fault(
-            .hostNotDown,
-            "The agent of \(source.host.name) answers, so that the host is not down; switch it off, or migrate the server live or cold.",
-            remedy: .none)
+        try await SourceCheck(ground: ground).requireDown(context)
+        return StepResult()
     }
 
     func compensate(_ context: StepContext) async throws -> Compensation { .done }

@@ -22,8 +22,9 @@ package struct PlaceStep: Step {
             server: server.id, description: server.description, source: migration.source, mode: migration.mode, options: migration.options,
             excluded: migration.excluded, companions: try await ground.store.companions(of: server.id))
         let features = request.asksForFeatures ? try await features(of: server, context) : []
+        let former = try await formerTarget(migration)
         while true {
-            switch Placement.choose(request, among: loads, now: .now) {
+            switch choose(request, among: loads, first: former) {
             case .chosen(let host):
                 if !features.isEmpty, let missing = try await missing(features, on: host, context) {
                     request.missingFeatures[host] = missing
@@ -39,11 +40,29 @@ package struct PlaceStep: Step {
             case .rejected(let rejections):
                 let failure = PlacementFailure(server: server.name, rejections: rejections)
                 // Waiting in sight of everybody is better than to fail for what the end of another migration mends, but not for ever.
-                if let what = failure.waitsFor, Timestamp.now - migration.createdAt < Self.waitAtMostMS { throw Awaiting(what) }
+                if let what = failure.waitsFor, Timestamp.now - migration.createdAt < Self.waitAtMostMS {
+                    throw Awaiting(what, holdsNothing: true)
+                }
                 // What went wrong before is what the user must hear; that no other host is left comes after it.
                 throw Fault(migration.reason.map(failure.reason(after:)) ?? failure.reason, remedy: .none)
             }
         }
+    }
+
+    /// The target of the attempt before this one, where that may do: what was copied there already need not be copied again.
+    private func formerTarget(_ migration: Migration) async throws -> HostID? {
+        guard migration.attempt > 1, migration.options.preferHost == nil else { return nil }
+        return try await ground.store.history(of: migration.id).last { $0.attempt == migration.attempt - 1 && $0.target != nil }?.target
+    }
+
+    private func choose(_ request: PlacementRequest, among loads: [HostLoad], first former: HostID?) -> PlacementOutcome {
+        if let former {
+            var again = request
+            again.options.preferHost = former
+            let outcome = Placement.choose(again, among: loads, now: .now)
+            if case .chosen = outcome { return outcome }
+        }
+        return Placement.choose(request, among: loads, now: .now)
     }
 
     /// How long after it was asked for a migration may still wait for a slot.

@@ -10,7 +10,8 @@ enum MigrationRefusal {
     /// - Returns: nil when nothing speaks against it.
     static func problem(_ request: MigrationRequest, of server: Server, on source: Host, at now: Timestamp) -> Problem? {
         // What is under way is told by the store, which knows it by name.
-        if server.status.isMigration || server.status.isOperation { return nil }
+        if server.status.isMigration { return nil }
+        if server.status.isOperation, request.mode != .rescue || !server.status.isStartOrStop { return nil }
         switch (request.mode, server.status) {
         case (.live, .running), (.cold, .ready): return nil
         case (.live, _):
@@ -32,7 +33,12 @@ enum MigrationRefusal {
 
     private static func rescue(_ options: MigrationOptions, of server: Server, on source: Host, at now: Timestamp) -> Problem? {
         if source.isOnline(at: now) {
-            let remedy = server.status == .running ? "use server-live-migrate" : "use server-migrate without rescue_mode"
+            let remedy =
+                switch server.status {
+                case .running: "use server-live-migrate"
+                case .starting, .stopping: "wait until it is no longer \(server.status.rawValue)"
+                default: "use server-migrate without rescue_mode"
+                }
             return .conflict(
                 "host-not-down", "The host \(source.name) of the server \(server.name) answers, so there is nothing to rescue; \(remedy).",
                 field: "rescue_mode")
