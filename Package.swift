@@ -77,7 +77,7 @@ let package = Package(
         .target(name: "CSchema", path: "schema", exclude: ["sqlite"]),
         room("Store", ["Fleet", "SQL", "CSchema", logging]),
         room("Identity", [x509, crypto, swiftASN1]),
-        room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioFoundation, nioHTTP1, nioSSL, logging]),
+        room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioPosix, nioFoundation, nioHTTP1, nioSSL, logging]),
         .systemLibrary(name: "CLibNBD", pkgConfig: "libnbd", providers: [.apt(["libnbd-dev"])]),
         .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
         room("Hypervisor", exclude: ["firmware.asm"], ["Fleet", "QMP", "AgentAPI", "CXXHash", subprocess, logging]),

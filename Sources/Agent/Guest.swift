@@ -50,9 +50,14 @@ actor Guest {
 
     /// Takes up what an earlier agent left: its QEMU, and the migrations under way.
     func restore() async {
+        // An agent can die between the end of a loan and that of its daemon.
+        if record.loan?.phase != .lent { await StorageDaemon.find(pidPath: paths.loanPID)?.end() }
         if await isLost() { return }
         do {
-            adopt(try await GuestProcess.find(paths, logger: logger))
+            let found = try await GuestProcess.find(paths, logger: logger)
+            // And between the start of a TPM and that of the QEMU which is to connect to it: without one nobody would end it.
+            if found == nil { await TPMEmulator.end(paths) }
+            adopt(found)
         } catch {
             logger.error("a guest cannot be attached to", metadata: ["problem": "\(error)"])
             isHanging = true

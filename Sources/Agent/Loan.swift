@@ -44,7 +44,9 @@ actor Loan {
     }
 
     private func look() async {
-        guard record?.phase == .lent, daemon?.isAlive != true else { return }
+        guard record?.phase == .lent else { return }
+        daemon?.renew()
+        guard daemon?.isAlive != true else { return }
         do {
             logger.notice("the daemon that lends the server's files is gone and is started anew")
             try await ensure()
@@ -58,6 +60,7 @@ actor Loan {
             guard let record, record.phase == .lent, daemon?.isAlive != true else { return }
             if let found = StorageDaemon.find(pidPath: paths.loanPID), record.port != 0 {
                 daemon = found
+                found.renew()
                 return
             }
             // One that was started and never noted down lends nobody knows where.
@@ -67,10 +70,15 @@ actor Loan {
             let listener = try StreamSocket.listen(host.migrationAddress, port: 0)
             let paths = paths
             let exports = try files.map { StorageDaemon.Export(name: $0.name, path: try LentFiles.path(of: $0, paths)) }
-            daemon = try await StorageDaemon.start(
-                host.storageDaemon, lending: exports, on: listener,
-                certificates: record.enableTLS ? try StreamCertificates.folder(host.configuration) : nil, pidPath: paths.loanPID,
-                logPath: paths.loanLog)
+            do {
+                daemon = try await StorageDaemon.start(
+                    host.storageDaemon, lending: exports, on: listener,
+                    certificates: record.enableTLS ? try StreamCertificates.folder(host.configuration) : nil, pidPath: paths.loanPID,
+                    logPath: paths.loanLog)
+            } catch let problem as AgentProblem where problem.reason.code == .tlsRefused {
+                throw AgentProblem(
+                    .failed, .tlsRefused, "\(problem.reason.message): \(StreamCredentials.remedy(host.migrationAddress))")
+            }
             let (key, port) = (key, listener.port)
             try await ledger.change { if $0.loan?.key == key { $0.loan?.port = port } }
         }

@@ -89,9 +89,12 @@ extension Outgoing {
     func mirror(_ job: BlockJobInfo, _ disk: String) -> OutgoingMachine.Mirror {
         if job.status == "concluded" || job.status == "aborting" {
             guard let error = job.error else { return job.status == "concluded" ? .ended : .copying }
+            if error.contains("No space left") {
+                let storage = ledger.record.description?.disks.first { $0.name == disk }?.storage ?? ""
+                return .broken(Reason(.diskFull, "disk \(disk) could not be written on the target: storage \(storage) is full there"))
+            }
             let known = jobErrors[disk] ?? Reason(.connectionLost, "the mirror of disk \(disk) broke")
-            let code: Reason.Code = error.contains("No space left") ? .diskFull : known.code
-            return .broken(Reason(code, "\(known.message) (\(error))"))
+            return .broken(Reason(known.code, "\(known.message) (\(error))"))
         }
         return job.ready && job.status == "ready" ? .ready : .copying
     }

@@ -4,6 +4,8 @@ import Foundation
 import NIOCore
 import NIOFoundationCompat
 import NIOHTTP1
+import NIOPosix
+import NIOSSL
 
 /// One host's agent over HTTPS.
 ///
@@ -207,8 +209,28 @@ package struct AgentClient: AgentOrders {
             } catch let error as HTTPClientError where error == .remoteConnectionClosed && !isRepeated {
                 isRepeated = true
             } catch {
-                throw AgentProblem(.unreachable, "unreachable", "no answer from the agent at \(url): \(error)")
+                let isUntrusted = error is NIOSSLError || error is NIOSSLExtraError || error is BoringSSLError
+                throw AgentProblem(.unreachable, isUntrusted ? .tlsRefused : "unreachable", "the agent at \(url) \(Self.obstacle(error))")
             }
+        }
+    }
+
+    /// What stands between us and the agent, and what to do about it; completes *the agent …*.
+    private static func obstacle(_ error: any Error) -> String {
+        switch error {
+        case let error as HTTPClientError where error == .connectTimeout:
+            "took no connection within \(AgentPool.connectTimeout): see whether the host is up, its godwit-agent runs, and the network between is whole"
+        case let error as HTTPClientError where error == .deadlineExceeded || error == .readTimeout:
+            "took the connection and gave no answer in time: see whether its host hangs, or the network between was cut"
+        case let error as HTTPClientError where error == .remoteConnectionClosed:
+            "closed the connection: see whether its godwit-agent was just started anew"
+        case let error as NIOConnectionError:
+            if let first = error.connectionErrors.first?.error { obstacle(first) } else { "cannot be found: no such name" }
+        case let error as IOError:
+            "cannot be reached (\(String(cString: strerror(error.errnoCode)))): see whether the host is up and its godwit-agent runs"
+        case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError:
+            "is not trusted, or does not trust us (\(error)): both certificates must come from this fleet's authority, and the agent's must bear that address: issue it anew with `godwit ca-issue`"
+        default: "cannot be reached (\(error)): see whether the host is up and its godwit-agent runs"
         }
     }
 }
@@ -216,13 +238,14 @@ package struct AgentClient: AgentOrders {
 /// Clients for all agents over one pool of connections, which are kept and used again: in a switchover no handshake may be waited for.
 package final class AgentPool: AgentDirectory {
     private let http: HTTPClient
+    static let connectTimeout = Duration.seconds(3)
 
     /// - Throws: when a certificate or the key cannot be read.
     package init(tls: MutualTLS) throws {
         var configuration = HTTPClient.Configuration(tlsConfiguration: try tls.client())
         configuration.httpVersion = .http1Only
         configuration.redirectConfiguration = .disallow
-        configuration.timeout.connect = .seconds(3)
+        configuration.timeout.connect = .nanoseconds(Self.connectTimeout.inMilliseconds * 1_000_000)
         configuration.connectionPool.idleTimeout = .seconds(300)
         // Every long poll holds one.
         configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 512

@@ -26,6 +26,7 @@ package struct NBDServer: Hashable, Sendable {
 final class NBDConnection: @unchecked Sendable {
     private let handle: OpaquePointer
     private let what: String
+    private let address: String
     /// A copy of the socket's descriptor, so that a call that waits for the peer can be ended from outside.
     private let socket = Mutex<Int32?>(nil)
 
@@ -40,6 +41,7 @@ final class NBDConnection: @unchecked Sendable {
         }
         self.handle = handle
         what = "\(export) at \(server.address) port \(server.port)"
+        address = server.address
         // Whatever is thrown from here on, the handle is closed by `deinit`.
         try check(nbd_set_export_name(handle, export))
         try check(nbd_add_meta_context(handle, LIBNBD_CONTEXT_BASE_ALLOCATION))
@@ -94,7 +96,9 @@ final class NBDConnection: @unchecked Sendable {
         let told = nbd_get_error().map { String(cString: $0) } ?? "libnbd gives no reason"
         let number = nbd_get_errno()
         if told.contains("gnutls") || told.contains("TLS") {
-            return AgentProblem(.failed, .tlsRefused, "\(what) is not trusted, or does not trust this host: \(told)")
+            return AgentProblem(
+                .failed, .tlsRefused,
+                "\(what) is not trusted, or does not trust this host (\(told)): \(StreamCredentials.remedy(address))")
         }
         // Of a server that answers, its file cannot be read; of one that does not, the connection is gone.
         let isAnswer = nbd_aio_is_ready(handle) == 1 && (number == EIO || number == EINVAL || number == EPERM || number == ENOSPC)

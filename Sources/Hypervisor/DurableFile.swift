@@ -70,7 +70,11 @@ package enum DurableFile {
 
 /// What the C library calls that error number.
 package func systemMessage(_ number: Int32) -> String {
-    POSIXErrorCode(rawValue: number).map { POSIXError($0).localizedDescription } ?? "error \(number)"
+    // strerror() shares one buffer among threads.
+    withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
+        guard let base = buffer.baseAddress, strerror_r(number, base, buffer.count) == 0 else { return "error \(number)" }
+        return String(cString: base)
+    }
 }
 
 /// A lock that a process holds by keeping a file open; the kernel lets go of it when the process ends, however it ends.

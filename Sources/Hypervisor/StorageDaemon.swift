@@ -4,7 +4,7 @@ import Foundation
 import Glibc
 
 /// A `qemu-storage-daemon` that lends files for reading, byte for byte as they lie on the disk: a qcow2 file with its snapshots and bitmaps and
-/// not the disk in it. It outlives the agent, and while it runs QEMU's image locking keeps every writer away.
+/// not the disk in it. It outlives the agent, though not for ever, and while it runs QEMU's image locking keeps every writer away.
 package final class StorageDaemon: Sendable {
     /// A file under the name by which it is lent.
     package struct Export: Hashable, Sendable {
@@ -29,6 +29,10 @@ package final class StorageDaemon: Sendable {
 
     package var isAlive: Bool { process.isAlive }
 
+    /// So long it lends without an agent that looks after it: a copy goes on while one is started anew, and a host whose agent never comes
+    /// back is not left with a daemon that nobody ends.
+    package static let orphanLimit = Duration.seconds(600)
+
     /// The one that an earlier agent started; nil when it is gone.
     package static func find(pidPath: String) -> StorageDaemon? {
         KernelProcess.find(pidFile: pidPath).map { StorageDaemon($0, pidPath: pidPath) }
@@ -39,22 +43,61 @@ package final class StorageDaemon: Sendable {
     ///   - listener: what it accepts connections on; its options are theirs.
     ///   - certificates: folder of `ca-cert.pem`, `server-cert.pem`, `server-key.pem`: then only encrypted connections of proven peers are taken.
     ///   - logPath: where its messages go.
+    ///   - limit: it ends when nobody has called ``renew()`` for so long; whole seconds.
     /// - Throws: ``AgentProblem``, with what it wrote.
     package static func start(
-        _ program: String, lending exports: [Export], on listener: StreamSocket, certificates: String?, pidPath: String, logPath: String
+        _ program: String, lending exports: [Export], on listener: StreamSocket, certificates: String?, pidPath: String, logPath: String,
+        endingAfter limit: Duration = orphanLimit
     ) async throws -> StorageDaemon {
         unlink(pidPath)
         let arguments = [program] + Self.arguments(exports, certificates: certificates, pidPath: pidPath)
         let status = try await offloaded { try spawn(arguments, listener: listener, logPath: logPath) }
         let told = FileManager.default.contents(atPath: logPath).map { String(decoding: $0.suffix(600), as: UTF8.self) } ?? ""
         guard status == 0, let daemon = find(pidPath: pidPath) else {
+            if certificates != nil, StreamCredentials.isRefusal(told) {
+                throw AgentProblem(.failed, .tlsRefused, "this host's own certificate does not do (\(Self.lastLine(told)))")
+            }
             let isLocked = told.contains("Is another process using the image")
             throw AgentProblem(
                 isLocked ? .conflict : .failed, isLocked ? .diskError : .qemuError,
                 "\(program) did not start (status \(status)): \(told.trimmingCharacters(in: .whitespacesAndNewlines))")
         }
+        do {
+            try await daemon.watch(limit)
+        } catch {
+            await daemon.end()
+            throw error
+        }
         return daemon
     }
+
+    private static func lastLine(_ text: String) -> String { text.split(separator: "\n").last.map(String.init) ?? "" }
+
+    /// Says that an agent looks after it.
+    package func renew() { utimensat(AT_FDCWD, pidPath, nil, 0) }
+
+    /// Ends the daemon `$2` when its pid file `$1` was not touched for `$3` seconds. It needs nobody, and ends with the daemon or the file.
+    private static let watcher = """
+        lends() { grep -qsF -e "$1" "/proc/$2/cmdline"; }
+        (
+            while sleep 2 && lends "$@" && touched=$(stat -c %Y -- "$1" 2>&-); do
+                [ $(($(date +%s) - touched)) -ge "$3" ] || continue
+                kill "$2"
+                sleep 3
+                if lends "$@"; then kill -KILL "$2"; fi
+                rm -f -- "$1"
+            done
+        ) &
+        """
+
+    private func watch(_ limit: Duration) async throws {
+        let arguments = ["sh", "-c", Self.watcher, "sh", pidPath, "\(pid)", "\(limit.components.seconds)"]
+        let status = try await offloaded { try Self.spawn(arguments, listener: nil, logPath: "/dev/null") }
+        guard status == 0 else { throw AgentProblem(.failed, .agentError, "the shell that watches over \(pidPath) ended with \(status)") }
+    }
+
+    /// `POSIX_SPAWN_SETSID`, which Glibc's module leaves out.
+    private static let ownSession: Int16 = 0x80
 
     /// The descriptor that it finds its listening socket under.
     private static let listenerNumber: Int32 = 3
@@ -84,12 +127,24 @@ package final class StorageDaemon: Sendable {
     /// QEMU's keyval syntax: a comma is written twice.
     private static func escaped(_ text: String) -> String { text.replacingOccurrences(of: ",", with: ",,") }
 
-    /// Runs the program until its daemon is ready, with the listener passed on. Blocks.
-    private static func spawn(_ arguments: [String], listener: StreamSocket, logPath: String) throws -> Int32 {
+    /// Runs a program until what it leaves running is ready, in a session of its own, with the listener passed on. Blocks.
+    private static func spawn(_ arguments: [String], listener: StreamSocket?, logPath: String) throws -> Int32 {
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        // This thread may block signals, and a child inherits that: it would not end when asked.
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK) | ownSession)
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, listener.descriptor, listenerNumber)
+        if let listener {
+            posix_spawn_file_actions_adddup2(&actions, listener.descriptor, listenerNumber)
+        } else {
+            posix_spawn_file_actions_addopen(&actions, listenerNumber, "/dev/null", O_RDONLY, 0)
+        }
         posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, logPath, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
         posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO)
@@ -101,7 +156,7 @@ package final class StorageDaemon: Sendable {
         defer { for pointer in pointers { free(pointer) } }
         pointers.append(nil)
         var pid: pid_t = 0
-        let problem = posix_spawnp(&pid, arguments[0], &actions, nil, pointers, environ)
+        let problem = posix_spawnp(&pid, arguments[0], &actions, &attributes, pointers, environ)
         guard problem == 0 else {
             throw AgentProblem(
                 .failed, .agentError, "\(arguments[0]) could not be run: \(systemMessage(problem)). Is the package qemu-utils installed?")

@@ -90,6 +90,11 @@ package final class StreamSocket: Sendable {
         return try await offloaded {
             socket.limitBlocking(SO_SNDTIMEO, to: deadline)
             guard target.withPointer({ Glibc.connect(socket.descriptor, $0, $1) }) == 0 else {
+                // So ends a connect whose time is over.
+                guard errno != EINPROGRESS else {
+                    throw AgentProblem(
+                        .failed, .connectionLost, "\(address) port \(port) took no connection within \(deadline.components.seconds) s")
+                }
                 throw failure("\(address) port \(port) cannot be reached")
             }
             socket.limitBlocking(SO_SNDTIMEO, to: .zero)

@@ -153,6 +153,53 @@ struct ColdMigrationTests {
         }
     }
 
+    @Test func `a daemon without an agent ends after a while, and lends again when there is one`() async throws {
+        try await withHosts("h1", "h2") { hosts in
+            let server = try await define(on: hosts[0])
+            let paths = HostPaths(hosts[0].configuration).of(server)
+            let mover = ColdMover(server, from: hosts[0], to: hosts[1])
+            try await mover.lend()
+            let daemon = try #require(StorageDaemon.find(pidPath: paths.loanPID))
+            // Looked after it stays, however old.
+            try Self.age(paths.loanPID)
+            try await eventually("the agent looks after it", within: .seconds(5)) {
+                let touched = try FileManager.default.attributesOfItem(atPath: paths.loanPID)[.modificationDate] as? Date
+                return touched.map { $0.timeIntervalSinceNow > -60 } ?? false
+            }
+            #expect(daemon.isAlive)
+            try await hosts[0].stop()
+            #expect(daemon.isAlive, "it outlives the agent")
+            try Self.age(paths.loanPID)
+            try await eventually("it ends by itself", within: .seconds(20)) { !daemon.isAlive }
+            try await hosts[0].start()
+            try await mover.receive()
+            try await mover.incoming()
+            #expect(try await mover.handOver().phase == .owned)
+        }
+    }
+
+    /// As if nobody had looked after a daemon for longer than it may live without.
+    private static func age(_ path: String) throws {
+        let past = Date.now.addingTimeInterval(-Double(StorageDaemon.orphanLimit.components.seconds) - 60)
+        try FileManager.default.setAttributes([.modificationDate: past], ofItemAtPath: path)
+    }
+
+    @Test func `an agent ends the daemon of a loan that one before it had ended only on paper`() async throws {
+        try await withHosts("h1") { hosts in
+            let server = try await define(on: hosts[0])
+            let paths = HostPaths(hosts[0].configuration).of(server)
+            let mover = ColdMover(server, from: hosts[0], to: hosts[0])
+            try await mover.lend()
+            let daemon = try #require(StorageDaemon.find(pidPath: paths.loanPID))
+            try await hosts[0].stop()
+            let ledger = try Ledger(path: paths.record, server: server)
+            try await ledger.change { $0.loan?.phase = .returned }
+            try await hosts[0].start()
+            #expect(!daemon.isAlive)
+            #expect(try await hosts[0].orders.start(server, StartOrder(epoch: Epoch(20))).summary.status == .running)
+        }
+    }
+
     @Test func `files travel encrypted between proven peers`() async throws {
         try await withHosts("h1", "h2") { hosts in
             let server = try await define(on: hosts[0])

@@ -37,6 +37,21 @@ struct TPMTests {
         TPMEmulator.pid(HostPaths(host.configuration).of(server))
     }
 
+    @Test func `is ended by an agent that finds no QEMU to it`() async throws {
+        try await withHosts("a") { hosts in
+            let host = hosts[0]
+            let description = Self.description()
+            _ = try await host.orders.define(description.server, DefineOrder(epoch: Epoch(1), description: description))
+            let paths = HostPaths(host.configuration).of(description.server)
+            try await host.stop()
+            // As one that dies before QEMU is started leaves it.
+            try await TPMEmulator.start(host.configuration.swtpm, state: try paths.tpm(of: description), paths: paths)
+            let left = try #require(emulator(of: description.server, on: host))
+            try await host.start()
+            #expect(!isAlive(left))
+        }
+    }
+
     @Test func `keeps what the guest wrote over a power cut, and ends with QEMU however that ends`() async throws {
         try await withHosts("a") { hosts in
             let host = hosts[0]

@@ -64,8 +64,8 @@ extension EndToEnd {
 
         @Test func `a second migration of the same server is refused while one is under way`() async throws {
             try await DevFleet.run(hosts: 2) { fleet in
-                let source = try await fleet.startGuest(diskDataMB: 64)
-                let first = try await fleet.migrate("vm1", "--max-bandwidth-mb", "10")
+                let source = try await fleet.startGuest(diskDataMB: 32)
+                let first = try await fleet.migrate("vm1", "--max-bandwidth-mb", "5")
                 let second = try await fleet.godwit("server-live-migrate", "vm1")
                 #expect(second.status == 1)
                 #expect(second.error.contains("migration"))
@@ -73,6 +73,7 @@ extension EndToEnd {
                     try await #expect(fleet.godwit(order).status == 1, "\(order) meanwhile")
                 }
                 try await #expect(fleet.decode([MigrationView].self, "migration-list").count == 1)
+                try await #expect(fleet.godwit("server-set-live-migrate-params", "vm1", "--max-bandwidth-mb", "1000").status == 0)
                 let end = try await fleet.finish(first.id)
                 #expect(end.state == .ready)
                 try await fleet.proveWhole("vm1", source: source)

@@ -99,6 +99,7 @@ final class NetFleet: TestFleet {
         for host in hostNames {
             for folder in ["state", "run", "local", "tls"] { try makeFolder("\(host)/\(folder)") }
             try await certify("agent/\(host)", address: address(of: host), into: "\(host)/tls")
+            try FileManager.default.copyItem(atPath: path("ca/ca.pem"), toPath: path("\(host)/tls/ca.pem"))
             try configure(host)
         }
         // Side by side: each agent tries the machine's accelerator first, for some seconds.
@@ -252,7 +253,7 @@ final class NetFleet: TestFleet {
 
     // MARK: daemons
 
-    private func certify(_ name: String, address: String? = nil, into folder: String, by authority: String = "ca") async throws {
+    func certify(_ name: String, address: String? = nil, into folder: String, by authority: String = "ca") async throws {
         let answer = try await execute(
             [programs.appending(path: "godwit").path, "ca-issue", path(authority), "--name", name, "--into", path(folder)]
                 + (address.map { ["--address", $0] } ?? []))
@@ -272,7 +273,7 @@ final class NetFleet: TestFleet {
             networks:
               - {name: lan, kind: bridge, bridge: lan}
             tls:
-              authority: \(path("ca/ca.pem"))
+              authority: \(path("\(host)/tls/ca.pem"))
               certificate: \(path("\(host)/tls/agent-\(host).pem"))
               key: \(path("\(host)/tls/agent-\(host)-key.pem"))
 
@@ -289,8 +290,10 @@ final class NetFleet: TestFleet {
         try await startAgent(host)
     }
 
-    func startAgent(_ host: String) async throws {
-        try await start(host, in: try self.host(host), "godwit-agent", ["--config", path("\(host)/agent.yaml")], sign: "listening ")
+    /// - Parameter wrapper: a program that becomes the agent, with its arguments.
+    func startAgent(_ host: String, through wrapper: [String] = []) async throws {
+        try await start(
+            host, in: try self.host(host), "godwit-agent", ["--config", path("\(host)/agent.yaml")], sign: "listening ", through: wrapper)
     }
 
     func startController() async throws {
@@ -313,10 +316,12 @@ final class NetFleet: TestFleet {
             ], sign: "ready ")
     }
 
-    private func start(_ name: String, in place: Namespace, _ program: String, _ arguments: [String], sign: String) async throws {
+    private func start(
+        _ name: String, in place: Namespace, _ program: String, _ arguments: [String], sign: String, through wrapper: [String] = []
+    ) async throws {
         let log = work.appending(path: "log/\(name).log")
         let before = FileManager.default.contents(atPath: log.path)?.count ?? 0
-        let daemon = try Spawned(place.command() + [programs.appending(path: program).path] + arguments, log: log)
+        let daemon = try Spawned(place.command() + wrapper + [programs.appending(path: program).path] + arguments, log: log)
         state.withLock { $0.daemons[name] = daemon }
         try await eventually("\(program) \(name) is up", within: .seconds(30)) {
             let said = String(decoding: (FileManager.default.contents(atPath: log.path) ?? Data()).dropFirst(before), as: UTF8.self)
@@ -327,13 +332,18 @@ final class NetFleet: TestFleet {
 
     /// Pids of a daemon: a host's name for its agent, a worker's name, `controller`.
     func pids(of daemon: String) throws -> [Int32] {
+        let (program, word) = marks(of: daemon)
+        return try Processes.mentioning(word).filter { $0.arguments.first == program }.map(\.pid)
+    }
+
+    /// What a daemon runs, and what stands on its command line alone and on that of what it was started through.
+    func marks(of daemon: String) -> (program: String, word: String) {
         let (program, word) =
             hostNames.contains(daemon)
             ? ("godwit-agent", path("\(daemon)/agent.yaml"))
             : daemon == "controller"
                 ? ("godwit-controller", path("control/store.sqlite")) : ("godwit-worker", path("control/worker-\(daemon).pem"))
-        let own = programs.appending(path: program).path
-        return try Processes.mentioning(word).filter { $0.arguments.first == own }.map(\.pid)
+        return (programs.appending(path: program).path, word)
     }
 
     /// `kill -9` of a daemon; nothing starts it again by itself.
@@ -360,6 +370,7 @@ final class NetFleet: TestFleet {
 
     /// Brings the fleet back to where it began, whatever a test did: all links, hosts and daemons there, no server.
     func restore() async throws {
+        for daemon in hostNames + ["controller"] + Self.workers { try thaw(daemon) }
         for host in hostNames {
             if state.withLock({ $0.hosts[host] }) == nil { try await powerOn(host) }
             try await cut(host, false)

@@ -26,6 +26,9 @@ struct LendStep: Step {
                 output: Output(
                     sourceAgentURL: source.host.agentURL, files: loan.files.count,
                     allocatedBytes: loan.files.reduce(0) { $0 + $1.allocatedBytes }))
+        } catch let problem as AgentProblem where problem.reason.code == .tlsRefused {
+            throw Fault(
+                .tlsRefused, "\(source.host.name) cannot lend the server's files encrypted: \(problem.reason.message)", remedy: .none)
         } catch let problem as AgentProblem {
             throw Remedies.fault(problem, of: source.host, .source)
         }

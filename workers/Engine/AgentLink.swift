@@ -35,7 +35,8 @@ package struct AgentLink: Sendable {
                 case .unreachable:
                     tries += 1
                     let wait = settings.reconnect.delay(after: tries)
-                    guard clock.now() + wait < end else {
+                    // What an agent is not trusted for does not pass with time.
+                    guard problem.reason.code != .tlsRefused, clock.now() + wait < end else {
                         throw AgentProblem(
                             .unreachable, problem.reason.code, "The agent of \(host.name) cannot be reached: \(problem.reason.message)")
                     }

@@ -33,6 +33,7 @@ struct SourceEnd {
     /// *QEMU on host2 died*, not *broken pipe*.
     func fault(of report: OutgoingReport) async -> Fault {
         let reason = report.reason ?? Reason(.agentError, "\(source.host.name) ended the migration without a reason.")
+        let (from, to) = (source.host.name, await targetName())
         switch reason.code {
         case .connectionLost, .qemuError, .agentError:
             do {
@@ -40,15 +41,23 @@ struct SourceEnd {
             } catch {
                 context.log.info("the target could not be asked for its side", metadata: ["error": "\(error)"])
             }
+            guard reason.code == .connectionLost else { break }
+            let told = "\(from) cannot send to \(to): \(reason.message). Look at the network between the two hosts"
+            return Remedies.fault(Reason(.connectionLost, "\(told); the server runs on at \(from)."), told: .source)
         case .tlsRefused:
-            let target = context.migration.target.map(\.value) ?? "the target"
-            let name = (try? await ground.target(context).host.name) ?? target
             return Fault(
-                Reason(.tlsRefused, "\(source.host.name) and \(name) do not take each other's certificates: \(reason.message)"),
-                remedy: .otherTarget)
+                Reason(.tlsRefused, "\(from) and \(to) do not take each other's certificates: \(reason.message)"), remedy: .otherTarget)
+        case .diskFull:
+            let remedy = "Free some room on \(to), or choose another host with --prefer-host"
+            return Fault(
+                Reason(.diskFull, "\(to): \(reason.message). \(remedy); the server runs on at \(from)."), remedy: .otherTarget)
         default: break
         }
         return Remedies.fault(reason, told: .source)
+    }
+
+    private func targetName() async -> String {
+        (try? await ground.target(context).host.name) ?? context.migration.target?.value ?? "the target"
     }
 
     /// What the target has to say to that; nil when it knows nothing of it.
@@ -63,13 +72,20 @@ struct SourceEnd {
                 report = try await target.ask(patience: patience) { try await $0.incoming(server, key, seen: seen, waitMS: 500) }
             }
             guard report.phase == .failed else { return nil }
-            guard let told = report.reason, told.code != .connectionLost else { return Fault(reason, remedy: .otherTarget) }
+            guard let told = report.reason, told.code != .connectionLost else {
+                return Fault(
+                    Reason(
+                        reason.code,
+                        "\(source.host.name) cannot send to \(target.host.name): \(reason.message). Look at the network between the two hosts; the server runs on at \(source.host.name)."
+                    ), remedy: .otherTarget)
+            }
             return Fault(Reason(told.code, "\(told.message) (\(target.host.name))"), remedy: .otherTarget)
         } catch let problem as AgentProblem {
             switch problem.kind {
             case .unreachable:
                 return Fault(
-                    .targetLost, "\(target.host.name) cannot be reached, and \(source.host.name) says: \(reason.message)",
+                    .targetLost,
+                    "\(target.host.name) cannot be reached, and \(source.host.name) says: \(reason.message). See whether \(target.host.name) is up, its godwit-agent runs, and the network between the two hosts is whole; the server runs on at \(source.host.name).",
                     remedy: .otherTarget)
             case .notFound:
                 return Fault(

@@ -95,6 +95,10 @@ package struct CopyFollowing {
                 "\(target.host.name) cannot read from \(source.name): \(reason.message). Look at the link and at the agent of \(source.name); what was copied is kept for the next try.",
                 remedy: .sameTarget)
         case .sourceLost, .baseMissing: return Fault(reason, remedy: .sameTarget)
+        case .tlsRefused:
+            return Fault(
+                .tlsRefused, "\(source.name) and \(target.host.name) do not take each other's certificates: \(reason.message)",
+                remedy: .otherTarget)
         case .diskFull:
             return Fault(Reason(reason.code, "\(target.host.name): \(reason.message)"), remedy: .otherTarget)
         default: return Remedies.fault(reason, told: .target)

@@ -27,6 +27,8 @@ package enum Remedies {
     /// What an order's refusal or failure means for the migration.
     package static func fault(_ problem: AgentProblem, of host: Host, _ end: End) -> Fault {
         switch (problem.kind, end) {
+        case (.unreachable, _) where problem.reason.code == .tlsRefused:
+            Fault(problem.reason, remedy: end == .target ? .otherTarget : .none)
         case (.unreachable, .source): Fault(.sourceLost, problem.reason.message, remedy: .sameTarget)
         case (.unreachable, .target): Fault(.targetLost, problem.reason.message, remedy: .otherTarget)
         case (.notFound, .source):
