@@ -32,19 +32,21 @@ actor Loan {
 
     /// Has the files lent.
     func open() async throws {
-        try await ensure()
-        guard watch == nil else { return }
-        watch = Task { [weak self] in
-            while !Task.isCancelled {
-                await Bell().wait(after: 0, until: .now.advanced(by: .milliseconds(500)))
-                guard !Task.isCancelled, let self else { return }
-                await self.look()
+        // Also where it does not succeed at once: nobody orders it a second time.
+        if watch == nil {
+            watch = Task { [weak self] in
+                while !Task.isCancelled {
+                    await Bell().wait(after: 0, until: .now.advanced(by: .milliseconds(500)))
+                    guard !Task.isCancelled, let self else { return }
+                    await self.look()
+                }
             }
         }
+        try await ensure()
     }
 
     private func look() async {
-        guard record?.phase == .lent else { return }
+        guard let record, record.phase == .lent, record.files.contains(where: { $0.sizeBytes > 0 }) else { return }
         daemon?.renew()
         guard daemon?.isAlive != true else { return }
         do {
@@ -67,8 +69,10 @@ actor Loan {
             await StorageDaemon.find(pidPath: paths.loanPID)?.end()
             let files = record.files.filter { $0.sizeBytes > 0 }
             guard !files.isEmpty else { return }
+            let (key, paths) = (key, paths)
+            // What is noted is where the daemon lends that is about to start, or nothing.
+            if record.port != 0 { try await ledger.change { if $0.loan?.key == key { $0.loan?.port = 0 } } }
             let listener = try StreamSocket.listen(host.migrationAddress, port: 0)
-            let paths = paths
             let exports = try files.map { StorageDaemon.Export(name: $0.name, path: try LentFiles.path(of: $0, paths)) }
             do {
                 daemon = try await StorageDaemon.start(
@@ -79,7 +83,7 @@ actor Loan {
                 throw AgentProblem(
                     .failed, .tlsRefused, "\(problem.reason.message): \(StreamCredentials.remedy(host.migrationAddress))")
             }
-            let (key, port) = (key, listener.port)
+            let port = listener.port
             try await ledger.change { if $0.loan?.key == key { $0.loan?.port = port } }
         }
     }
