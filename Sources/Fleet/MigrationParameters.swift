@@ -4,7 +4,8 @@ package struct MigrationParameters: Hashable, Sendable, Codable {
     package var maxBandwidthMB: Int64?
     /// The downtime limit in milliseconds, at once and for the rest of the migration; live only.
     package var downtimeLimitMS: Int64?
-    /// Somebody vouches that the source host is off: a post-copy that waits for it ends, and the guest's memory is given up.
+    /// Somebody vouches that the source host is off: a migration that waits for it ends, and what memory it still has is given up. For a
+    /// post-copy, and for a server whose disks are all shared.
     package var confirmHostDown: Bool
 
     package init(maxBandwidthMB: Int64? = nil, downtimeLimitMS: Int64? = nil, confirmHostDown: Bool = false) {
@@ -29,7 +30,7 @@ package struct MigrationParameters: Hashable, Sendable, Codable {
         case .cold where downtimeLimitMS != nil:
             return "downtime_limit_ms cannot be set: the migration is cold, and its server is off all the while."
         case .cold where confirmHostDown:
-            return "confirm_host_down has a meaning only for a post-copy that waits for its source: the migration is cold."
+            return "confirm_host_down has a meaning only for a live migration that waits for its source: this one is cold."
         case .cold: return nil
         case .rescue: return "A rescue copies nothing: there is nothing about it to be changed."
         }

@@ -46,12 +46,7 @@ extension Store {
                     .wrongStatus, "Migration \(migration) is \(before.state.rawValue); only one under way takes other parameters.")
             }
             if let flaw = parameters.flaw(for: before.mode) { throw StoreError(.wrongStatus, flaw) }
-            guard !parameters.confirmHostDown || (before.state == .switching && before.options.postCopy) else {
-                throw StoreError(
-                    .wrongStatus,
-                    "confirm_host_down has a meaning only for a post-copy that waits for its source: migration \(migration) is in \(before.state.rawValue)\(before.options.postCopy ? "" : ", without post-copy")."
-                )
-            }
+            if parameters.confirmHostDown { try await requireSourceAwaited(before, in: transaction) }
             var options = before.options
             let changes = parameters.apply(to: &options)
             guard !changes.isEmpty else { return before }
@@ -91,6 +86,30 @@ extension Store {
     }
 
     // MARK: parts
+
+    /// That the source is off changes something only for a post-copy that waits for it, and for a server that has no disk on it.
+    private func requireSourceAwaited(_ migration: Migration, in transaction: any SQLTransaction) async throws {
+        let what = "migration \(migration.id) is in \(migration.state.rawValue)"
+        guard migration.awaiting != nil, migration.target != nil else {
+            throw StoreError(
+                .wrongStatus,
+                "confirm_host_down has a meaning only for a migration that waits for its source: \(what) and waits for nothing.")
+        }
+        if migration.state == .switching, migration.options.postCopy { return }
+        let local = try await transaction.query(
+            """
+            SELECT d.storage FROM server_disks d WHERE d.server_id = \(migration.server.value) AND NOT EXISTS (
+                SELECT 1 FROM storages s WHERE s.host_id = \(migration.source.value) AND s.name = d.storage
+                    AND s.kind = \(Storage.Kind.shared.rawValue)) ORDER BY d.storage LIMIT 1
+            """
+        ).first
+        if let local {
+            throw StoreError(
+                .wrongStatus,
+                "confirm_host_down would give the server's disk on storage \(try local.text("storage")) up, which is its source's own: \(what), and waits for that host."
+            )
+        }
+    }
 
     private func lockedMigration(_ migration: MigrationID, in transaction: any SQLTransaction) async throws -> Migration {
         let rows = try await transaction.query(

@@ -177,6 +177,54 @@ import Testing
         }
     }
 
+    @Test(arguments: [OutgoingReport.Phase.memory, .switching, .handedOver], [false, true])
+    func `a source that is off for good is given up on somebody's word, and the server can be rescued`(
+        phase: OutgoingReport.Phase, isCancelled: Bool
+    ) async throws {
+        try await Stage.run(hasDisk: false) { stage in
+            stage.fleet.world.withLock { world in
+                world.areAgentsConnected = false
+                world.onPhase[phase] = { $0.nodes["host1"]?.silentCalls = .max }
+            }
+            let id = try await stage.submit()
+            try await stage.withWorker {
+                try await stage.eventually("it waits") { try await stage.store.migration(id.value).awaiting?.contains("host1") == true }
+                if isCancelled { _ = try await stage.store.requestCancel(id, actor: "ada") }
+                _ = try await stage.store.setParameters(of: id, MigrationParameters(confirmHostDown: true), actor: "ada")
+                let row = try await stage.end(of: id)
+                #expect(row.state == .failed && row.reason?.code == (isCancelled ? .cancelled : .sourceLost), "\(row)")
+            }
+            #expect(stage.violations.isEmpty && !stage.running.contains("host2"))
+            #expect(stage.fleet.world.withLock { $0.nodes["host2"]?.refused.isEmpty } == false)
+            #expect(try await stage.settled() == ("host1", .running, true))
+            try await stage.store.recordHealth(of: stage.hosts[0].id, facts: .staged(memoryGB: 64), validForMS: 0)
+            _ = try await stage.store.submitMigration(
+                server: stage.server.id, mode: .rescue, options: MigrationOptions(confirmHostDown: true), maxAttempts: 3, actor: "ada")
+        }
+    }
+
+    @Test func `a source with a disk of its own is not given up`() async throws {
+        try await Stage.run { stage in
+            stage.fleet.world.withLock { world in
+                world.onPhase[.memory] = { $0.nodes["host1"]?.silentCalls = .max }
+            }
+            let id = try await stage.submit()
+            try await stage.withWorker {
+                func vouch() async throws -> StoreError? {
+                    await #expect(throws: StoreError.self) {
+                        try await stage.store.setParameters(of: id, MigrationParameters(confirmHostDown: true), actor: "ada")
+                    }
+                }
+                #expect(try await vouch()?.message.contains("waits for nothing") == true)
+                try await stage.eventually("it waits") { try await stage.store.migration(id.value).awaiting?.contains("host1") == true }
+                #expect(try await vouch()?.message.contains("on storage local") == true)
+                stage.fleet.world.withLock { $0.nodes["host1"]?.silentCalls = 0 }
+                #expect(try await stage.end(of: id).state == .ready)
+            }
+            #expect(try await stage.isWhole(on: "host2"))
+        }
+    }
+
     @Test func `the agents end the switchover while the source's does not answer: that the target runs is enough`() async throws {
         try await Stage.run { stage in
             stage.fleet.world.withLock { world in

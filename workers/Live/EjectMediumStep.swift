@@ -28,14 +28,14 @@ struct EjectMediumStep: Step {
         let server = try await ground.store.server(context.server.value)
         guard let medium = Medium.ejected(server, context.migration.options) else { return .done }
         let source = try await ground.source(context)
+        let end = SourceEnd(ground: ground, source: source, context: context)
         do {
             // Mirrors that could not be ended, because the source was away, hold on to the guest as it is.
-            if context.journal.contains(where: { $0.step == MirrorDisksStep.name }) {
-                try await SourceEnd(ground: ground, source: source, context: context).endMirrors()
-            }
+            if context.journal.contains(where: { $0.step == MirrorDisksStep.name }) { try await end.endMirrors() }
             try await Self.put(medium, source, context)
             return .done
         } catch let problem as AgentProblem {
+            if problem.kind == .unreachable, try await end.isGivenUp() { return .done }
             switch problem.kind {
             case .notFound, .invalid: return .done
             case .unreachable, .conflict, .failed, .forbidden, .staleEpoch, .owned:

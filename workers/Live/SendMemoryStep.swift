@@ -48,6 +48,7 @@ struct SendMemoryStep: Step {
         } catch let problem as AgentProblem where problem.kind == .unreachable {
             // With leave to switch the two agents may have ended it between them.
             if try await end.targetOwns() { return StepResult(event: .sourceStopped) }
+            if try await end.isGivenUp() { throw end.givenUp }
             throw Awaiting("the agent of \(source.host.name), which may switch over meanwhile", reason: problem.reason)
         } catch let problem as AgentProblem {
             throw Remedies.fault(problem, of: source.host, .source)

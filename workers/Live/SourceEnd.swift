@@ -3,6 +3,7 @@ import Engine
 import Fleet
 import Logging
 import Steps
+import Store
 
 /// The source's end of an attempt, and what to conclude from what it says.
 struct SourceEnd {
@@ -111,13 +112,32 @@ struct SourceEnd {
         }
     }
 
+    /// Somebody vouches that the source, which does not answer, is off for good, and no disk is lost with it: then nothing but the guest's memory
+    /// is given up, and a rescue can start the server elsewhere. A disk that only the source had may by now be whole on the target alone, so
+    /// that with one the migration waits on.
+    func isGivenUp() async throws -> Bool {
+        guard await context.options().confirmHostDown else { return false }
+        let shared = try ProveSharedStep.sharedDisks(context)
+        return try await ground.store.server(context.server.value).description.disks.allSatisfy { shared.contains($0.name) }
+    }
+
+    /// What ``isGivenUp()`` means for a migration whose target is not known to own the guest.
+    var givenUp: Fault {
+        Fault(
+            .sourceLost,
+            "\(source.host.name) is off, as was confirmed, and had not handed the guest over: its memory is lost. The server's disks are whole: rescue it with server-migrate --rescue-mode.",
+            remedy: .none)
+    }
+
     /// Has the migration off and the guest running at the source, without ever letting two run (rule 6).
     ///
     /// 1. The source is told to abort. Before its handover record is written it obeys, and will never hand this attempt over.
     /// 2. It refuses where it has handed over. Then the target decides: it owns, and there is no way back; or it durably refuses.
     /// 3. With the target's refusal the source takes the guest back.
     ///
-    /// Whoever does not answer meanwhile is waited for. The target is not told to refuse while the source is silent: it may hold the only
+    /// A source that is given up (``isGivenUp()``) has nothing to take back: what counts is that the target never runs the guest.
+    ///
+    /// Whoever else does not answer meanwhile is waited for. The target is not told to refuse while the source is silent: it may hold the only
     /// copy of the guest's memory.
     func takeBack() async throws -> Compensation {
         let patience = context.settings.shortPatience
@@ -143,7 +163,7 @@ struct SourceEnd {
         case .refused: break
         case .prepared, .received, .failed: throw Awaiting("\(target.host.name) to refuse the guest", reason: refusal.reason)
         }
-        guard try await abort(targetRefused: true) == .obeyed else {
+        guard try await abort(targetRefused: true) != .handedOver else {
             throw Awaiting("\(source.host.name) to take the guest back, which \(target.host.name) has refused")
         }
         return .done
@@ -173,6 +193,8 @@ struct SourceEnd {
         case obeyed
         /// It has handed over and wants the target's refusal.
         case handedOver
+        /// It is given up.
+        case gone
     }
 
     private func abort(targetRefused: Bool) async throws -> Obedience {
@@ -192,6 +214,7 @@ struct SourceEnd {
             case .owned, .conflict: return .handedOver
             case .unreachable:
                 if try await targetOwns() { return .handedOver }
+                if try await isGivenUp() { return .gone }
                 let what = targetRefused ? "take the guest back" : "say whether it handed the guest over"
                 throw Awaiting("\(source.host.name) to \(what)", reason: problem.reason)
             case .invalid, .forbidden, .staleEpoch, .failed: throw problem

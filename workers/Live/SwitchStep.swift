@@ -84,6 +84,7 @@ struct SwitchStep: Step {
                 }
             } catch let problem as AgentProblem {
                 if try await end.targetOwns() { return nil }
+                if problem.kind == .unreachable, try await end.isGivenUp() { throw end.givenUp }
                 throw Awaiting("\(end.source.host.name) to say whether it handed the guest over", reason: problem.reason)
             }
             seen = report.version

@@ -29,8 +29,8 @@ struct ServerSetLiveMigrateParams: ControllerCommand {
 
     @Flag(
         help: ArgumentHelp(
-            "The source host is off for good: a post-copy that waits for it ends, the guest's memory is lost, and the server is off on its new host, its disks whole.",
-            discussion: "Refused while that host is online, and while the migration is in any other state."))
+            "The source host is off for good: the migration, which waits for it, ends, and the memory that only that host has is lost. After a post-copy the server is off on its new host; else it is where it was, to be rescued.",
+            discussion: "Refused while that host is online, while nothing is awaited, and where a disk is that host's own."))
     var confirmHostDown = false
 
     @OptionGroup var output: OutputOptions
