@@ -150,6 +150,13 @@ struct FakeAgent: PartialAgent {
                 guard known.phase == .refused || known.phase == .failed else {
                     throw AgentProblem(.conflict, .invalidRequest, "it has not refused")
                 }
+                if world.nodes[name]?.prepared.last?.keepsFailed == true, let reason = order.reason, reason.code != .cancelled {
+                    world.nodes[name]?.kept.append(
+                        KeptGuest(
+                            id: "\(server)-\(order.key.migration)-\(order.key.attempt)", server: server, name: "vm1",
+                            migration: order.key.migration, attempt: order.key.attempt, reason: reason, keptAt: .now, bytes: 0, folders: [])
+                    )
+                }
                 world.nodes[name]?.incoming = nil
             }
             world.nodes[name]?.hasDisks = false
@@ -187,6 +194,14 @@ struct FakeAgent: PartialAgent {
             if let known = world.nodes[name]?.incoming, known.key == key { return known }
             guard world.nodes[name]?.refused.contains(key) == true else { throw unknown }
             return IncomingReport(epoch: .none, key: key, phase: .refused, version: world.nextVersion())
+        }
+    }
+
+    func host() async throws -> HostFacts {
+        try await fleet.call(name, "host") { [name] world in
+            var facts = HostFacts.staged(memoryGB: 64)
+            facts.kept = world.nodes[name]?.kept
+            return facts
         }
     }
 

@@ -58,6 +58,15 @@ import Testing
         }
     }
 
+    @Test func `says nothing of what is kept where nothing was made`() async throws {
+        try await Stage.run { stage in
+            stage.fleet.world.withLock { $0.nodes["host2"]?.problems["prepare"] = AgentProblem(.failed, .memoryShort, "no memory") }
+            let row = try await stage.runToEnd(MigrationOptions(keepDestGuestOnFailed: true))
+            #expect(row.state == .ready && row.attempt == 2)
+            #expect(try await !stage.store.history(of: row.id).contains { $0.reason?.code == "kept" })
+        }
+    }
+
     @Test func `is ready only when post-copy is complete, and leaves the source alone until then`() async throws {
         try await Stage.run { stage in
             stage.fleet.world.withLock { $0.fetchingTicks = 1_000_000 }

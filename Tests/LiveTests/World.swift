@@ -35,6 +35,8 @@ struct World: FakeWorld {
         var copying: [String] = []
         /// The copy ends so.
         var copyFails: Reason?
+        /// What failed attempts left.
+        var kept: [KeptGuest] = []
 
         mutating func note(_ bandwidth: Int64?) {
             if bandwidths.last != .some(bandwidth) { bandwidths.append(bandwidth) }

@@ -1,6 +1,7 @@
 import AgentAPI
 import Engine
 import Fleet
+import Logging
 import Steps
 import Store
 
@@ -62,12 +63,25 @@ struct PrepareTargetStep: Step {
         let compensation = try await TargetEnd.giveUp(context, ground)
         let migration = context.migration
         guard migration.options.keepDestGuestOnFailed, !migration.cancelRequested, compensation == .done else { return compensation }
-        let host = try await ground.target(context).host
-        let told = "what the attempt left on \(host.name) is kept there as \(context.server)-\(migration.id)-\(migration.attempt)"
+        let target = try await ground.target(context)
+        let id = "\(context.server)-\(migration.id)-\(migration.attempt)"
+        guard try await isKept(id, on: target, context) else { return compensation }
+        let told = "what the attempt left on \(target.host.name) is kept there as \(id)"
         // What a step remembers stands until its row says otherwise.
         try await context.note(
             [PolicyEvent("kept", told + ": see `godwit kept-list`")], output: context.output(of: name, as: Output.self))
         return compensation
+    }
+
+    /// Whether there was anything to keep, by the target's own word.
+    private func isKept(_ id: String, on target: AgentLink, _ context: StepContext) async throws -> Bool {
+        do {
+            return try await target.ask(patience: context.settings.shortPatience) { try await $0.host() }.kept?.contains { $0.id == id }
+                == true
+        } catch let problem as AgentProblem {
+            context.log.info("the target does not say what it keeps", metadata: ["problem": "\(problem)"])
+            return false
+        }
     }
 
     /// What ``perform(_:)`` found out.
