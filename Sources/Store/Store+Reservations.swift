@@ -24,11 +24,32 @@ extension Store {
                 let left = room.map { "has \(max(0, $0)) bytes left to promise" } ?? "is not there"
                 throw StoreError(.overbooked, "Storage \(storage) of host \(reservation.host) \(left); \(bytes) bytes are needed.")
             }
+            try await requireUnpromised(bytes, of: storage, on: reservation.host, in: transaction)
             try await transaction.execute(
                 """
                 INSERT INTO reserved_storages (migration_id, host_id, storage, bytes)
                 VALUES (\(migration.id.value), \(reservation.host.value), \(storage), \(bytes))
                 """)
+        }
+    }
+
+    /// What a local storage could hold must cover what the disks on it may grow to, beside what others bring.
+    private func requireUnpromised(_ bytes: Int64, of storage: String, on host: HostID, in transaction: any SQLTransaction) async throws {
+        let rows = try await transaction.query(
+            """
+            SELECT s.capacity
+                - COALESCE((SELECT SUM(d.bytes) FROM server_disks d JOIN servers v ON v.id = d.server_id
+                    WHERE v.host_id = s.host_id AND d.storage = s.name), 0)
+                - COALESCE((SELECT SUM(r.bytes) FROM reserved_storages r WHERE r.host_id = s.host_id AND r.storage = s.name), 0) AS unpromised
+            FROM storages s WHERE s.host_id = \(host.value) AND s.name = \(storage) AND s.kind = \(Storage.Kind.local.rawValue)
+            """)
+        guard let row = rows.first else { return }
+        let unpromised = try row.integer("unpromised")
+        guard unpromised >= bytes else {
+            throw StoreError(
+                .overbooked,
+                "Storage \(storage) of host \(host) has \(max(0, unpromised)) bytes that are not promised to disks; \(bytes) bytes are needed."
+            )
         }
     }
 

@@ -102,6 +102,26 @@ import Testing
     }
 
     @Test(arguments: Backend.available)
+    func `what disks may grow to is not promised twice`(_ backend: Backend) async throws {
+        try await withStore(backend) { store in
+            let (one, two) = (try await store.addHost("one"), try await store.addHost("two"))
+            // Of 200 GiB, all free, one is promised.
+            try await store.recordHealth(of: two.id, facts: .sample(localFreeBytes: 200 * gibibyte), validForMS: 60_000)
+            _ = try await store.addServer("there", on: two)
+            let migrations = try await scheduled(3, on: one, store)
+            func reserve(_ number: Int, gibibytes: Int64) async throws {
+                var change = MigrationChange(migrations[number])
+                change.reserve = .sample(migrations[number].id, on: two, storageBytes: ["local": gibibytes * gibibyte])
+                try await store.apply(change, worker: "w1")
+            }
+            await refusal(.overbooked) { try await reserve(0, gibibytes: 200) }
+            try await reserve(0, gibibytes: 150)
+            await refusal(.overbooked) { try await reserve(1, gibibytes: 50) }
+            try await reserve(1, gibibytes: 49)
+        }
+    }
+
+    @Test(arguments: Backend.available)
     func `a reservation is the migration's own and replaces its earlier one`(_ backend: Backend) async throws {
         try await withStore(backend) { store in
             let (one, two) = (try await store.addHost("one"), try await store.addHost("two"))

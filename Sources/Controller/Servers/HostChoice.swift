@@ -58,7 +58,13 @@ struct HostChoice {
     static func storages(for spec: ServerSpec, on load: HostLoad) -> [String]? {
         guard let facts = load.host.facts else { return nil }
         var room: [String: Int64] = [:]
-        for storage in facts.storages { room[storage.name] = storage.freeBytes - (load.storageReservedBytes[storage.name] ?? 0) }
+        for storage in facts.storages {
+            let reserved = load.storageReservedBytes[storage.name] ?? 0
+            let free = storage.freeBytes - reserved
+            // As placement does: by what is promised of a local one too, of which not all need be written yet.
+            let unpromised = storage.capacityBytes - reserved - (load.storagePromisedBytes[storage.name] ?? 0)
+            room[storage.name] = storage.kind == .local ? min(free, unpromised) : free
+        }
         let local = facts.storages.filter { $0.kind == .local }.map(\.name)
         var chosen: [String] = []
         for disk in spec.disks {
