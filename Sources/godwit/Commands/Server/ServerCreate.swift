@@ -21,10 +21,10 @@ struct ServerCreate: ControllerCommand {
         help: ArgumentHelp("Read the server from a YAML file; - is standard input.", valueName: "server.yaml"))
     var file: String?
 
-    @Option(help: "Virtual CPUs (1).")
+    @Option(help: "Virtual CPUs, 1 to 255 (1).")
     var vcpus: Int?
 
-    @Option(help: "Memory in MiB (512).")
+    @Option(help: "Memory in MiB, from 16 (512).")
     var memoryMb: Int64?
 
     @Option(help: "QEMU's name of a CPU model.")
@@ -46,7 +46,7 @@ struct ServerCreate: ControllerCommand {
     @Option(
         name: .customLong("disk"),
         help: ArgumentHelp(
-            "A disk; can be given several times. size=10G,format=qcow2,bus=virtio-blk,storage=local,image=/path,base=/path",
+            "A disk; can be given up to 16 times. size=10G,format=qcow2,bus=virtio-blk,storage=local,image=/path,base=/path",
             valueName: "disk"),
         transform: { try DeviceFlags.disk($0) })
     var disks: [DiskRequest] = []
@@ -61,7 +61,7 @@ struct ServerCreate: ControllerCommand {
 
     @Option(
         name: .customLong("nic"),
-        help: ArgumentHelp("A network card; can be given several times. network=default,mac=52:54:00:12:34:56", valueName: "nic"),
+        help: ArgumentHelp("A network card; can be given up to 8 times. network=default,mac=52:54:00:12:34:56", valueName: "nic"),
         transform: { try DeviceFlags.nic($0) })
     var nics: [NICRequest] = []
 
