@@ -4,8 +4,8 @@ package enum MigrationBounds {
     package static let bandwidthMB: ClosedRange<Int64> = 1...1_000_000
     /// Milliseconds. QAPI `downtime-limit` ends at 2000 s.
     package static let downtimeMS: ClosedRange<Int64> = 1...2_000_000
-    /// QAPI `multifd-channels` is one byte.
-    package static let multifd: ClosedRange<Int64> = 1...255
+    /// One stream is what there is without it; beyond 16 nothing is gained.
+    package static let multifd: ClosedRange<Int64> = 2...16
     /// Seconds.
     package static let stallTimeoutS: ClosedRange<Int64> = 5...86_400
     /// Seconds: at most thirty days.

@@ -8,7 +8,7 @@ package struct Problem: Error, Hashable, Sendable, Codable, CustomStringConverti
     package var status: Int
     /// A whole sentence for a person: what was refused and what to do.
     package var detail: String
-    /// A short, stable word for programs: `not-found`, `busy`, `invalid-request`, `not-supported`, ….
+    /// A short, stable word for programs: `not-found`, `busy`, `invalid-request`, ….
     package var code: String
     /// The field of the request that is to blame, as a path (`disks[1].size_bytes`).
     package var field: String?

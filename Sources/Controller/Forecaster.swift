@@ -29,6 +29,12 @@ struct Forecaster {
             companions: try await store.companions(of: server.id))
         var (candidates, rejections) = Placement.survey(request, in: fleet, now: .now)
         var notes = notes(server, mode)
+        if mode == .rescue, let source = fleet[server.host]?.host,
+            let refusal = MigrationRefusal.problem(
+                MigrationRequest(mode: mode, options: options, preferHost: nil), of: server, on: source, at: .now)
+        {
+            notes.append(refusal.detail)
+        }
         if request.asksForFeatures, !candidates.isEmpty {
             (candidates, rejections) = try await checked(request, candidates, fleet, &notes)
         }
@@ -54,7 +60,7 @@ struct Forecaster {
     /// What stands in the way now, whatever the hosts are like.
     private func notes(_ server: Server, _ mode: Mode) -> [String] {
         switch (mode, server.status) {
-        case (.live, .running), (.cold, .ready), (.rescue, .ready), (.rescue, .running): []
+        case (.live, .running), (.cold, .ready), (.rescue, .ready), (.rescue, .running), (.rescue, .starting), (.rescue, .stopping): []
         case (.live, _): ["\(server.name) is \(server.status.rawValue); a live migration needs it running."]
         case (.cold, _):
             ["\(server.name) is \(server.status.rawValue); a cold migration needs it stopped. Ask with --live-migrate for a live one."]
@@ -66,6 +72,10 @@ struct Forecaster {
     private func checked(
         _ request: PlacementRequest, _ candidates: [HostID], _ fleet: FleetSnapshot, _ notes: inout [String]
     ) async throws -> ([HostID], [Rejection]) {
+        let unasked = candidates.count - Self.featuresAsked
+        if unasked > 0 {
+            notes.append("Of \(unasked) of the hosts it is not known whether they offer the guest's CPU: only the best were asked.")
+        }
         guard let source = fleet[request.source]?.host else { return Placement.survey(request, in: fleet, now: .now) }
         var request = request
         do {

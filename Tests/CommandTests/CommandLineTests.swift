@@ -37,8 +37,9 @@ import Testing
         "server-live-migrate --stall-timeout 500ms vm1",
         "server-live-migrate --max-downtime-ms --post-copy vm1",
         "server-live-migrate --max-downtime-ms 0 vm1",
-        "server-live-migrate --multifd 0 vm1",
-        "server-live-migrate --multifd 256 vm1",
+        "server-live-migrate --multifd 1 vm1",
+        "server-live-migrate --multifd 17 vm1",
+        "server-live-migrate --multifd 2 --post-copy vm1",
         "server-live-migrate --cpu-check none vm1",
         "server-live-migrate --skip-cpu-check --cpu-check features vm1",
         "server-live-migrate --auto-start vm1",
@@ -82,6 +83,9 @@ import Testing
         "server-migrate-forecast",
         "server-migrate-forecast --live-migrate --rescue-mode vm1",
         "server-migrate-forecast --max-bandwidth-mb 0 vm1",
+        "server-migrate-forecast --max-bandwidth-mb 1000001 vm1",
+        "server-migrate-forecast --live-migrate --skip-cpu-check --cpu-check features vm1",
+        "server-migrate-forecast --timeout 31d vm1",
         "server-migrate-forecast --max-downtime-ms 0 vm1",
         "server-migrate-forecast --cpu-check some vm1",
         "host-maintenance",
@@ -125,7 +129,7 @@ import Testing
     @Test func `a live migration's flags become its request`() throws {
         let line = """
             --skip-kernel-check --enable-tls --quickly-finish --max-bandwidth-mb 100 --keep-dest-guest-on-failed --prefer-host h2 \
-            --max-downtime-ms 800 --post-copy --multifd 4 --no-auto-converge --cpu-check features --eject-cdrom --timeout 2h \
+            --max-downtime-ms 800 --multifd 4 --no-auto-converge --cpu-check features --eject-cdrom --timeout 2h \
             --stall-timeout 30 vm1
             """
         let command = try ServerLiveMigrate.parse(line.split(separator: " ").map(String.init))
@@ -134,7 +138,7 @@ import Testing
             command.request
                 == LiveMigrateRequest(
                     preferHost: "h2", maxBandwidthMB: 100, cpuCheck: .features, skipCPUCheck: false, skipKernelCheck: true, enableTLS: true,
-                    quicklyFinish: true, maxDowntimeMS: 800, autoConverge: false, postCopy: true, multifd: 4, keepDestGuestOnFailed: true,
+                    quicklyFinish: true, maxDowntimeMS: 800, autoConverge: false, postCopy: false, multifd: 4, keepDestGuestOnFailed: true,
                     ejectCDROM: true, stallTimeoutS: 30, timeoutS: 7200))
         let plain = try ServerLiveMigrate.parse(["vm1"]).request
         #expect(plain.autoConverge == true && plain.maxBandwidthMB == nil && plain.timeoutS == nil && plain.multifd == nil)

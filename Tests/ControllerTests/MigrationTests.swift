@@ -63,6 +63,8 @@ struct MigrationTests {
             let third = try await page("limit=2&before=\(second.next ?? "")")
             #expect(third.items.map(\.id) == [ids[0]])
             #expect(third.next == nil)
+            let unknown = try await fixture.ask(.get, "/v1/migrations?before=nosuch")
+            #expect(try unknown.status == 404 && unknown.problem.field == "before")
         }
     }
 

@@ -45,13 +45,13 @@ struct MoveTests {
             try await fixture.server("web1", running: true)
             let body = """
                 {"max_bandwidth_mb": 5, "cpu_check": "features", "skip_kernel_check": true, "enable_tls": true, "quickly_finish": true,
-                 "max_downtime_ms": 800, "auto_converge": false, "post_copy": true, "multifd": 4, "keep_dest_guest_on_failed": true,
+                 "max_downtime_ms": 800, "auto_converge": false, "multifd": 4, "keep_dest_guest_on_failed": true,
                  "eject_cdrom": true, "stall_timeout_s": 30, "timeout_s": 600}
                 """
             let migration: MigrationView = try await fixture.ask(.post, "/v1/servers/web1/live-migrate", body).decode()
             let asked = MigrationOptions(
                 maxBandwidthMB: 5, cpuCheck: .features, skipKernelCheck: true, enableTLS: true, quicklyFinish: true, maxDowntimeMS: 800,
-                autoConverge: false, postCopy: true, multifd: 4, keepDestGuestOnFailed: true, ejectCDROM: true, stallTimeoutS: 30,
+                autoConverge: false, multifd: 4, keepDestGuestOnFailed: true, ejectCDROM: true, stallTimeoutS: 30,
                 timeoutS: 600)
             #expect(try await fixture.store.migration(migration.id).options == asked)
             #expect(migration.options == OptionsView(asked))

@@ -134,6 +134,7 @@ struct PlacementAPITests {
             #expect(cold.notes == ["web1 is running; a cold migration needs it stopped. Ask with --live-migrate for a live one."])
             let rescue: ForecastView = try await fixture.ask(.post, "/v1/servers/web1/migrate-forecast", #"{"rescue_mode": true}"#).decode()
             #expect(rescue.candidates.isEmpty && rescue.rejected.first?.filter == "local-disk")
+            #expect(rescue.notes.first?.contains("answers, so there is nothing to rescue") == true, "\(rescue.notes)")
             let there: ForecastView = try await fixture.ask(
                 .post, "/v1/servers/web1/migrate-forecast", #"{"live_migrate": true, "prefer_host": "host1"}"#
             ).decode()

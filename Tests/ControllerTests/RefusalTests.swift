@@ -56,7 +56,10 @@ struct RefusalTests {
             .post, "/v1/servers/on/live-migrate", #"{"max_bandwidth_mb": 1.5}"#, 400, "invalid-request", says: "whole number",
             field: "max_bandwidth_mb"),
         Case(
-            .post, "/v1/servers/on/live-migrate", #"{"multifd": 256}"#, 400, "invalid-request", says: "between 1 and 255", field: "multifd"),
+            .post, "/v1/servers/on/live-migrate", #"{"multifd": 17}"#, 400, "invalid-request", says: "between 2 and 16", field: "multifd"),
+        Case(
+            .post, "/v1/servers/on/live-migrate", #"{"multifd": 4, "post_copy": true}"#, 400, "invalid-request", says: "do not go together",
+            field: "multifd"),
         Case(
             .post, "/v1/servers/on/live-migrate", #"{"max_downtime_ms": 0}"#, 400, "invalid-request", says: "milliseconds",
             field: "max_downtime_ms"),

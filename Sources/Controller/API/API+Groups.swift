@@ -18,7 +18,7 @@ extension API {
             throw Problem.invalid("policy", "policy is missing; give “apart” or “together”.")
         }
         try fields.finish()
-        try Self.check(name: name)
+        try Names.check(name, field: "name")
         return try .json(try await Places(store).view(try await store.createGroup(name: name, policy: policy)), status: .created)
     }
 
@@ -50,16 +50,6 @@ extension API {
         try await noFields(request)
         let server = try await store.server(try parameter("server", context))
         return try .json(try await Places(store).view(try await store.removeFromGroup(try parameter("group", context), server: server.id)))
-    }
-
-    /// As for hosts and servers.
-    private static func check(name: String) throws {
-        guard name.utf8.count <= 63, name.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-._".contains($0)) }),
-            name.first.map({ $0.isLetter || $0.isNumber }) == true
-        else {
-            throw Problem.invalid(
-                "name", "name is “\(name)”; it must be 1 to 63 letters, digits, “-”, “_” or “.”, beginning with a letter or digit.")
-        }
     }
 
     /// Where every server is, by name.

@@ -28,12 +28,7 @@ extension API {
         let name = try fields.requiredString("name", "host1")
         let url = try fields.requiredString("agent_url", "https://10.0.0.1:7070")
         try fields.finish()
-        guard name.utf8.count <= 63, name.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || "-._".contains($0)) }),
-            name.first.map({ $0.isLetter || $0.isNumber }) == true
-        else {
-            throw Problem.invalid(
-                "name", "name is “\(name)”; it must be 1 to 63 letters, digits, “-”, “_” or “.”, beginning with a letter or digit.")
-        }
+        try Names.check(name, field: "name")
         guard let parsed = URLComponents(string: url), parsed.scheme == "https", let host = parsed.host, !host.isEmpty,
             parsed.query == nil, parsed.fragment == nil, parsed.user == nil, ["", "/"].contains(parsed.path)
         else {

@@ -2,6 +2,7 @@ import AgentAPI
 import Client
 import Fleet
 import Hummingbird
+import Logging
 import Store
 
 /// What failed attempts left on their targets and was kept.
@@ -32,8 +33,14 @@ extension API {
         }
         let agent = agents.agent(of: host)
         try await agent.deleteKept(id)
-        // The next list must not show it any more.
-        try await store.recordHealth(of: host.id, facts: try await agent.host(), validForMS: 10_000)
+        do {
+            // The next list must not show it any more. Where the agent does not say so now, the next look at the host does.
+            let timing = HostWatch.Timing()
+            let facts = try await within(timing.deadline) { try await agent.host() }
+            try await store.recordHealth(of: host.id, facts: facts, validForMS: timing.validity.inMilliseconds)
+        } catch {
+            context.logger.info("what is kept on a host was not asked again", metadata: ["host": "\(host.name)", "error": "\(error)"])
+        }
         return Response(status: .noContent)
     }
 }

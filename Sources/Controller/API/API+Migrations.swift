@@ -15,7 +15,7 @@ extension API {
         if let reference = query.string("host") { filter.host = try await host(reference, field: "host").id }
         filter.states = try query.choices("state", MigrationState.self)
         filter.modes = try query.choices("mode", Mode.self)
-        filter.before = query.string("before").map { MigrationID($0) }
+        if let reference = query.string("before") { filter.before = try await migrationID(reference, field: "before") }
         try query.finish()
         return try .json(try await MigrationListing(store: store, filter: filter, query: list).page())
     }
@@ -28,6 +28,14 @@ extension API {
             let past = ServerID(reference)
             guard try await store.migrations(MigrationFilter(server: past, limit: 1)).isEmpty else { return past }
             throw Problem.notFound(error.message, field: "server")
+        }
+    }
+
+    private func migrationID(_ reference: String, field: String) async throws -> MigrationID {
+        do {
+            return try await store.migration(reference).id
+        } catch let error as StoreError where error.code == .notFound {
+            throw Problem.notFound(error.message, field: field)
         }
     }
 

@@ -32,7 +32,7 @@ extension OpenAPI {
                   "title": { "type": "string" },
                   "status": { "type": "integer" },
                   "detail": { "type": "string", "description": "A sentence that names the thing and the remedy" },
-                  "code": { "type": "string", "examples": [ "not-found", "busy", "invalid-request", "not-supported" ] },
+                  "code": { "type": "string", "examples": [ "not-found", "busy", "invalid-request" ] },
                   "field": { "type": "string", "description": "The field or parameter to blame", "examples": [ "disks[1].size_bytes" ] }
                 }
               },

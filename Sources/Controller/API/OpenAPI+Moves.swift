@@ -83,7 +83,7 @@ extension OpenAPI {
                   "max_downtime_ms": { "type": "integer", "minimum": 1, "maximum": 2000000, "description": "The highest downtime limit; 300, or 5000 with quickly_finish, where left out" },
                   "auto_converge": { "type": "boolean", "default": true, "description": "The guest is slowed down when it dirties memory faster than that is sent" },
                   "post_copy": { "type": "boolean", "default": false, "description": "Where memory does not converge, the target runs the guest and fetches the rest" },
-                  "multifd": { "type": "integer", "minimum": 1, "maximum": 255, "description": "Parallel memory streams" },
+                  "multifd": { "type": "integer", "minimum": 2, "maximum": 16, "description": "Parallel memory streams; not together with post_copy" },
                   "keep_dest_guest_on_failed": { "type": "boolean", "default": false, "description": "What a failed attempt left on its target is kept" },
                   "eject_cdrom": { "type": "boolean", "default": false, "description": "The medium is taken out of the cdrom first" },
                   "stall_timeout_s": { "type": "integer", "minimum": 5, "maximum": 86400, "default": 60, "description": "Seconds in which no byte moves until an attempt is given up" },
@@ -95,7 +95,7 @@ extension OpenAPI {
                 "properties": {
                   "max_bandwidth_mb": { "type": "integer", "minimum": 0, "maximum": 1000000, "description": "MB/s over disk and memory together; 0 lifts the limit" },
                   "downtime_limit_ms": { "type": "integer", "minimum": 1, "maximum": 2000000, "description": "Live only: the downtime limit, at once and for the rest of the migration" },
-                  "confirm_host_down": { "type": "boolean", "default": false, "description": "Somebody vouches that the source host is off for good: a post-copy that waits for it ends, and the guest's memory is lost" }
+                  "confirm_host_down": { "type": "boolean", "default": false, "description": "Somebody vouches that the source host is off for good: a migration that waits for it ends, and the memory that only that host has is lost; for a post-copy, and for a server whose disks are all shared" }
                 }
               }
         """#

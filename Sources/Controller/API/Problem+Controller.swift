@@ -10,11 +10,6 @@ extension Problem {
         Problem(status: 400, code: "invalid-request", detail, field: field)
     }
 
-    /// 400: known and meant to work one day; refused rather than ignored.
-    static func notSupported(_ field: String, _ detail: String) -> Problem {
-        Problem(status: 400, code: "not-supported", detail, field: field)
-    }
-
     static func notFound(_ detail: String, field: String? = nil) -> Problem {
         Problem(status: 404, code: "not-found", detail, field: field)
     }
@@ -31,7 +26,6 @@ extension Problem {
     private static func title(of code: String) -> String {
         switch code {
         case "invalid-request": "The request is not valid"
-        case "not-supported": "Not supported yet"
         case "unauthorized": "No valid token"
         case "not-found": "Not found"
         case "method-not-allowed": "Method not allowed"

@@ -33,6 +33,9 @@ struct MigrationRequest {
         guard !(options.skipCPUCheck && options.cpuCheck == .features) else {
             throw Problem.invalid("skip_cpu_check", "skip_cpu_check leaves nothing for cpu_check to do; give one of the two.")
         }
+        guard options.multifd == nil || !options.postCopy else {
+            throw Problem.invalid("multifd", "multifd and post_copy do not go together in QEMU 7.2; give one of the two.")
+        }
         return MigrationRequest(mode: .live, options: options, preferHost: preferHost)
     }
 

@@ -96,19 +96,7 @@ struct ServerRequest {
     }
 
     private static func check(name: String, field: String) throws {
-        let allowed = name.utf8.allSatisfy { byte in
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
-                UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
-                true
-            default: false
-            }
-        }
-        let first = name.utf8.first.map { $0 != UInt8(ascii: "-") && $0 != UInt8(ascii: "_") && $0 != UInt8(ascii: ".") } ?? false
-        guard allowed, first, name.utf8.count <= 63 else {
-            throw Problem.invalid(
-                field, "\(field) is “\(name)”; it must be 1 to 63 letters, digits, “-”, “_” or “.”, beginning with a letter or digit.")
-        }
+        try Names.check(name, field: field)
         // Servers are named by name or id alike: none may be called as another could be identified.
         guard UUID(uuidString: name) == nil else {
             throw Problem.invalid(field, "\(field) is “\(name)”, which is written like an id; choose another name.")

@@ -65,7 +65,8 @@ struct ServerLiveMigrate: ControllerCommand {
     var postCopy = false
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("So many parallel memory streams, 1 to 255. One when left out.", valueName: "N"),
+        parsing: .unconditional,
+        help: ArgumentHelp("So many parallel memory streams, 2 to 16; not with --post-copy. One when left out.", valueName: "N"),
         transform: { try Numbers.whole($0, in: MigrationBounds.multifd, unit: "streams") })
     var multifd: Int64?
 
@@ -90,6 +91,9 @@ struct ServerLiveMigrate: ControllerCommand {
     func validate() throws {
         if skipCpuCheck && cpuCheck == .features {
             throw ValidationError("--skip-cpu-check leaves nothing for --cpu-check features to do: give one of the two.")
+        }
+        if multifd != nil && postCopy {
+            throw ValidationError("--multifd and --post-copy do not go together in QEMU 7.2: give one of the two.")
         }
     }
 

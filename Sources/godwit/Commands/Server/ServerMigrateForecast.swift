@@ -10,7 +10,7 @@ struct ServerMigrateForecast: ControllerCommand {
             --rescue-mode a cold migration is looked at.
             """)
 
-    @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"))
+    @Argument(help: ArgumentHelp("ID or name of the server.", valueName: "ID"), completion: Completions.servers)
     var server: String
 
     @Flag(help: "Of a live migration.")
@@ -19,7 +19,7 @@ struct ServerMigrateForecast: ControllerCommand {
     @Flag(help: "Of a rescue: the source host is down.")
     var rescueMode = false
 
-    @Option(help: ArgumentHelp("The only target host to be considered, by id or name.", valueName: "host"))
+    @Option(help: ArgumentHelp("The only target host to be considered, by id or name.", valueName: "host"), completion: Completions.hosts)
     var preferHost: String?
 
     @Flag(help: "Skip check CPU mode of the target host.")
@@ -36,14 +36,17 @@ struct ServerMigrateForecast: ControllerCommand {
     var cpuCheck: CPUCheck?
 
     @Option(
-        name: .customLong("max-bandwidth-mb"),
+        name: .customLong("max-bandwidth-mb"), parsing: .unconditional,
         help: ArgumentHelp(
-            "Bandwidth over disks and memory together, in MB/s (10⁶ bytes a second), 1 to 1000000 (no limit).", valueName: "MB/s"))
+            "Bandwidth over disks and memory together, in MB/s (10⁶ bytes a second), 1 to 1000000 (no limit).", valueName: "MB/s"),
+        transform: { try Numbers.whole($0, in: MigrationBounds.bandwidthMB, unit: "MB/s") })
     var maxBandwidthMB: Int64?
 
     @Option(
-        name: .customLong("max-downtime-ms"),
-        help: ArgumentHelp("The longest last pass, in milliseconds; with --quickly-finish its ceiling (300; 5000).", valueName: "ms"))
+        name: .customLong("max-downtime-ms"), parsing: .unconditional,
+        help: ArgumentHelp(
+            "The longest last pass, in milliseconds, 1 to 2000000; with --quickly-finish its ceiling (300; 5000).", valueName: "ms"),
+        transform: { try Numbers.whole($0, in: MigrationBounds.downtimeMS, unit: "ms") })
     var maxDowntimeMS: Int64?
 
     @Flag(help: "Raise the downtime limit when memory does not converge.")
@@ -60,12 +63,9 @@ struct ServerMigrateForecast: ControllerCommand {
 
     @Option(
         help: ArgumentHelp(
-            "The longest that an attempt may take (90, 90s, 5m); by what there is to move when left out.", valueName: "time"),
-        transform: { text in
-            guard let span = TimeSpan.duration(text), span >= .seconds(1) else { throw ValidationError("write a time like 90, 90s or 5m.") }
-            return span
-        })
-    var timeout: Duration?
+            "The longest that an attempt may take (90, 90s, 5m; at most 30d); by what there is to move when left out.", valueName: "time"),
+        transform: { try Numbers.seconds($0, in: MigrationBounds.timeoutS) })
+    var timeout: Int64?
 
     @Flag(inversion: .prefixedNo, help: "Measure, and tell what it would take; without it the answer comes at once.")
     var measure = true
@@ -75,10 +75,9 @@ struct ServerMigrateForecast: ControllerCommand {
 
     func validate() throws {
         if liveMigrate, rescueMode { throw ValidationError("--live-migrate and --rescue-mode cannot be given together.") }
-        if let maxBandwidthMB, maxBandwidthMB < 1 {
-            throw ValidationError("--max-bandwidth-mb must be at least 1 MB/s; leave it out for no limit.")
+        if skipCpuCheck && cpuCheck == .features {
+            throw ValidationError("--skip-cpu-check leaves nothing for --cpu-check features to do: give one of the two.")
         }
-        if let maxDowntimeMS, maxDowntimeMS < 1 { throw ValidationError("--max-downtime-ms must be at least 1 ms.") }
     }
 
     func run(_ client: GodwitClient) async throws {
@@ -88,7 +87,7 @@ struct ServerMigrateForecast: ControllerCommand {
                 liveMigrate: liveMigrate, rescueMode: rescueMode, preferHost: preferHost, skipCPUCheck: skipCpuCheck,
                 skipKernelCheck: skipKernelCheck, cpuCheck: cpuCheck, maxBandwidthMB: maxBandwidthMB, maxDowntimeMS: maxDowntimeMS,
                 quicklyFinish: quicklyFinish, autoConverge: autoConverge, postCopy: postCopy, enableTLS: enableTLS,
-                timeoutS: timeout.map { $0.inMilliseconds / 1000 }, measure: measure))
+                timeoutS: timeout, measure: measure))
         try output.output.print(forecast, table: ForecastTables.text(forecast))
     }
 }
