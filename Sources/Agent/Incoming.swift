@@ -114,7 +114,8 @@ actor Incoming {
                 // The source has ended its mirrors before it sent the last of its state.
                 if let process { try await removeExports(process.monitor) }
                 threads = try await process?.monitor.queryCPUsFast().map(\.threadID) ?? []
-                show(.received)
+                // The handover may have come meanwhile.
+                if watched.value.phase == .prepared { show(.received) }
             case .run: try await resume(ownershipUS: record.ownershipUS)
             case .leavePaused: try await leavePaused()
             case .noteRunning: try await noteRunning(resumeUS: record.resumeUS)

@@ -130,7 +130,8 @@ struct PolicyTests {
                 "windows of 3 s: \(windows.min() ?? 0) to \(windows.max() ?? 0) B/s; disk \(last.disk - first.disk), memory \(last.memory - first.memory) bytes in \(last.ms - first.ms) ms"
             )
             #expect(windows.count > 20)
-            #expect(windows.allSatisfy { $0 <= budget * 105 / 100 })
+            // QEMU counts in slices of 100 ms, of which a window may see a part too many at each end.
+            #expect(windows.allSatisfy { $0 <= budget * (3000 + 2 * 100) / 3000 })
             #expect(last.disk > first.disk && last.memory > first.memory)
             #expect((windows.max() ?? 0) > budget / 2)
             _ = try await hosts[0].orders.abort(mover.server, AbortOrder(epoch: mover.epoch, key: mover.key, targetRefused: false))
