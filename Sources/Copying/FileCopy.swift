@@ -205,7 +205,7 @@ actor FileCopy {
         for start in stride(from: 0, to: candidates.count, by: Self.batch) {
             try Task.checkCancellation()
             let chunks = Array(candidates[start..<min(candidates.count, start + Self.batch)])
-            async let theirs = source.digests(file.name, chunkBytes, Self.runs(chunks))
+            async let theirs = digests(of: source, Self.runs(chunks))
             let ours = try await lane.run { try Self.digests(target, chunks, chunkBytes: chunkBytes, length: length) }
             for (chunk, pair) in zip(chunks, zip(ours, try await theirs)) {
                 let bytes = bytes(of: chunk)
@@ -312,7 +312,7 @@ actor FileCopy {
             }
             let chunks = pending[pendingHead..<min(pending.count, pendingHead + Self.batch)].sorted()
             pendingHead += chunks.count
-            async let theirs = source.digests(file.name, chunkBytes, Self.runs(chunks))
+            async let theirs = digests(of: source, Self.runs(chunks))
             let ours = try await lane.run { try Self.digests(target, chunks, chunkBytes: chunkBytes, length: length) }
             for (chunk, pair) in zip(chunks, zip(ours, try await theirs)) {
                 if let digest = pair.1, digest == pair.0 {
@@ -330,14 +330,19 @@ actor FileCopy {
     private func verifyHoles(_ source: CopySource, _ target: TargetFile, _ lane: Lane) async throws {
         for run in wanted.gaps(atMost: 16_384) {
             try Task.checkCancellation()
-            let digests = try await source.digests(file.name, options.chunkBytes, [run])
-            guard digests.count == run.count else { throw Self.strange(file) }
+            let digests = try await digests(of: source, [run])
             for (chunk, digest) in zip(run, digests) where digest != nil { differing.append(chunk) }
         }
     }
 
-    private static func strange(_ file: FileToCopy) -> AgentProblem {
-        AgentProblem(.failed, .agentError, "the source's agent gave another number of digests of \(file.name) than was asked for")
+    /// The source's digests, one for each chunk of the runs: none may be missing, or its chunk would count as compared.
+    private func digests(of source: CopySource, _ runs: [Range<Int>]) async throws -> [Digest?] {
+        let digests = try await source.digests(file.name, options.chunkBytes, runs)
+        guard digests.count == runs.reduce(0, { $0 + $1.count }) else {
+            throw AgentProblem(
+                .failed, .agentError, "the source's agent gave another number of digests of \(file.name) than was asked for")
+        }
+        return digests
     }
 
     private func repair(_ bad: [Int], _ repairs: inout Int) throws {

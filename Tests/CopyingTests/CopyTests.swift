@@ -115,6 +115,18 @@ struct CopyTests {
         }
     }
 
+    @Test func `a source that tells fewer digests than were asked for proves nothing`() async throws {
+        try await Lender.run { lender in
+            try lender.makeFile("disk0", size: 32 * mebibyte, data: [0..<32 * mebibyte])
+            let honest = lender.source(try await lender.lend(["disk0"]))
+            let source = CopySource(server: honest.server) { file, chunkBytes, chunks in
+                try await Array(honest.digests(file, chunkBytes, chunks).dropLast())
+            }
+            let told = try await problem { try await CopySet([try lender.file("disk0")], rate: nil).run(from: source) }
+            #expect(told.reason.code == .agentError && told.reason.message.contains("another number of digests"))
+        }
+    }
+
     @Test func `a byte that flips on the way is found, named and copied again`() async throws {
         try await Lender.run { lender in
             try lender.makeFile("disk0", size: 64 * mebibyte, data: [0..<32 * mebibyte])
