@@ -29,6 +29,8 @@ package final class HostAgent: AgentOrders {
             try DurableFile.makeFolder(folder)
         }
         let lock = try await ProcessLock.take(paths.lock, holder: "another agent")
+        // On a shared one another host may be at it.
+        for storage in configuration.storages where storage.kind == .local { BaseImages.removeDrafts(on: storage.path) }
         let probe = HostProbe(configuration: configuration, logger: logger)
         let host = HostContext(
             configuration: configuration, paths: paths, qemu: try await probe.qemu(), images: DiskImages(qemuImg: configuration.qemuImg),

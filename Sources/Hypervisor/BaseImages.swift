@@ -38,7 +38,7 @@ package struct BaseImages: Sendable {
 
     // MARK: Taking in
 
-    /// Takes an image of the host with all that it rests on into a storage. What is there already, by content, is not copied again.
+    /// Takes an image of the host with all that it rests on into a storage. What is there already is replaced by the same content.
     /// - Returns: the image and what it rests on, nearest first.
     /// - Throws: ``AgentProblem`` of kind `invalid` when one of them cannot be a base.
     package func take(_ path: String, into storage: String, named name: String) async throws -> [GuestDescription.BaseImage] {
@@ -56,7 +56,7 @@ package struct BaseImages: Sendable {
     private func take(
         _ link: DiskImages.Link, restingOn lower: GuestDescription.BaseImage?, into storage: String
     ) async throws -> GuestDescription.BaseImage {
-        let draft = "\(Self.folder(on: storage))/\(UUID().uuidString).partial"
+        let draft = "\(Self.folder(on: storage))/\(UUID().uuidString)\(Self.draftSuffix)"
         do {
             // By coreutils' cp, which keeps holes and shares blocks where the file system can.
             _ = try await Program.succeed(
@@ -75,6 +75,17 @@ package struct BaseImages: Sendable {
             throw error
         }
     }
+
+    /// Removes what an agent that was killed had half taken into a storage. Only while no agent takes anything.
+    package static func removeDrafts(on storage: String) {
+        let folder = folder(on: storage)
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] {
+            guard name.hasSuffix(draftSuffix), UUID(uuidString: String(name.dropLast(draftSuffix.count))) != nil else { continue }
+            unlink("\(folder)/\(name)")
+        }
+    }
+
+    private static let draftSuffix = ".partial"
 
     /// Names of the images that are there in full, in order.
     /// - Parameter storage: path of the storage.

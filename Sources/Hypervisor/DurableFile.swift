@@ -40,13 +40,21 @@ package enum DurableFile {
         }
     }
 
+    /// Makes a folder with all that it lies in, durably: what is written in it later must not be lost with its name.
     package static func makeFolder(_ path: String, mode: Int = 0o700) throws {
+        var made: [String] = []
+        var place = path
+        while place != "/", !place.isEmpty, access(place, F_OK) != 0 {
+            made.append(place)
+            place = (place as NSString).deletingLastPathComponent
+        }
         do {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: NSNumber(value: mode)])
         } catch {
             throw AgentProblem(.failed, .agentError, "the folder \(path) cannot be made: \(error.localizedDescription)")
         }
+        for folder in made.reversed() { try syncFolder(of: folder) }
     }
 
     /// Makes the names in the folder of `path` durable.

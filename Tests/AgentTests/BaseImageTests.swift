@@ -218,6 +218,19 @@ struct BaseImageTests {
         }
     }
 
+    @Test func `what an agent that was killed had half taken in goes when the next one comes`() async throws {
+        try await withHosts("a") { hosts in
+            let folder = BaseImages.folder(on: storage(hosts[0]))
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            let (draft, other) = ("\(folder)/\(UUID().uuidString).partial", "\(folder)/copy.partial")
+            for file in [draft, other] { try Data("x".utf8).write(to: URL(filePath: file)) }
+            try await hosts[0].stop()
+            try await hosts[0].start()
+            #expect(!FileManager.default.fileExists(atPath: draft))
+            #expect(FileManager.default.fileExists(atPath: other))
+        }
+    }
+
     @Test func `refuses what cannot be rested on, and leaves nothing of the server`() async throws {
         try await withHosts("a") { hosts in
             let base = try await Self.chain(on: hosts[0])
