@@ -64,7 +64,8 @@ extension Guest {
                 return try LentFiles.all(of: guest, paths)
             }
             let begun = LoanRecord(
-                epoch: order.epoch, key: order.key, phase: .lent, enableTLS: order.enableTLS, isOfBases: order.bases != nil, port: 0,
+                epoch: order.epoch, key: order.key, phase: .lent, enableTLS: order.enableTLS, target: order.target,
+                isOfBases: order.bases != nil, port: 0,
                 files: files)
             try await ledger.change { $0.loan = begun }
             let driver = Loan(begun, of: self)

@@ -160,6 +160,8 @@ struct LoanRecord: Hashable, Sendable, Codable {
     var key: AttemptKey
     var phase: LoanReport.Phase
     var enableTLS: Bool
+    /// The host whose agent alone is let in, where files travel encrypted.
+    var target: String?
     /// Base images alone are lent, of a server that may run.
     var isOfBases: Bool
     /// 0 before a daemon lends the files.

@@ -77,7 +77,8 @@ actor Loan {
             do {
                 daemon = try await StorageDaemon.start(
                     host.storageDaemon, lending: exports, on: listener,
-                    certificates: record.enableTLS ? try StreamCertificates.folder(host.configuration) : nil, pidPath: paths.loanPID,
+                    certificates: record.enableTLS ? try StreamCertificates.folder(host.configuration) : nil,
+                    peer: record.target.map { StreamCredentials.identity(of: $0) }, pidPath: paths.loanPID,
                     logPath: paths.loanLog)
             } catch let problem as AgentProblem where problem.reason.code == .tlsRefused {
                 throw AgentProblem(

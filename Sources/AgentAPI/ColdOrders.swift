@@ -9,12 +9,15 @@ package struct LendOrder: Sendable, Codable {
     package var enableTLS: Bool
     /// Only these base images, of a server that may run; nil for all that the server has here.
     package var bases: [String]?
+    /// The host whose agent alone is let in, where files travel encrypted; nil lets every proven agent in.
+    package var target: String?
 
-    package init(epoch: Epoch, key: AttemptKey, enableTLS: Bool = false, bases: [String]? = nil) {
+    package init(epoch: Epoch, key: AttemptKey, enableTLS: Bool = false, bases: [String]? = nil, target: String? = nil) {
         self.epoch = epoch
         self.key = key
         self.enableTLS = enableTLS
         self.bases = bases
+        self.target = target
     }
 }
 

@@ -42,15 +42,16 @@ package final class StorageDaemon: Sendable {
     /// - Parameters:
     ///   - listener: what it accepts connections on; its options are theirs.
     ///   - certificates: folder of `ca-cert.pem`, `server-cert.pem`, `server-key.pem`: then only encrypted connections of proven peers are taken.
+    ///   - peer: the identity that alone is let in (``StreamCredentials/identity(of:)``); nil for all that are proven.
     ///   - logPath: where its messages go.
     ///   - limit: it ends when nobody has called ``renew()`` for so long; whole seconds.
     /// - Throws: ``AgentProblem``, with what it wrote.
     package static func start(
-        _ program: String, lending exports: [Export], on listener: StreamSocket, certificates: String?, pidPath: String, logPath: String,
-        endingAfter limit: Duration = orphanLimit
+        _ program: String, lending exports: [Export], on listener: StreamSocket, certificates: String?, peer: String? = nil,
+        pidPath: String, logPath: String, endingAfter limit: Duration = orphanLimit
     ) async throws -> StorageDaemon {
         unlink(pidPath)
-        let arguments = [program] + Self.arguments(exports, certificates: certificates, pidPath: pidPath)
+        let arguments = [program] + Self.arguments(exports, certificates: certificates, peer: peer, pidPath: pidPath)
         let status = try await offloaded { try spawn(arguments, listener: listener, logPath: logPath) }
         let told = FileManager.default.contents(atPath: logPath).map { String(decoding: $0.suffix(600), as: UTF8.self) } ?? ""
         guard status == 0, let daemon = find(pidPath: pidPath) else {
@@ -102,13 +103,14 @@ package final class StorageDaemon: Sendable {
     /// The descriptor that it finds its listening socket under.
     private static let listenerNumber: Int32 = 3
 
-    static func arguments(_ exports: [Export], certificates: String?, pidPath: String) -> [String] {
+    static func arguments(_ exports: [Export], certificates: String?, peer: String?, pidPath: String) -> [String] {
         var arguments = ["--daemonize", "--pidfile", pidPath]
         if let certificates {
             arguments += ["--object", "tls-creds-x509,id=tls,endpoint=server,verify-peer=on,dir=\(escaped(certificates))"]
         }
+        if certificates != nil, let peer { arguments += ["--object", "authz-simple,id=peer,identity=\(escaped(peer))"] }
         // Without a bound: every copier has a connection for each of its reads.
-        let tls = certificates == nil ? "" : ",tls-creds=tls"
+        let tls = certificates == nil ? "" : ",tls-creds=tls" + (peer == nil ? "" : ",tls-authz=peer")
         arguments += ["--nbd-server", "addr.type=fd,addr.str=\(listenerNumber),max-connections=0\(tls)"]
         for (number, export) in exports.enumerated() {
             arguments += [

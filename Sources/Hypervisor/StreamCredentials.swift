@@ -41,8 +41,11 @@ package struct StreamCredentials: Sendable {
 
     /// Lets in the agent of that host alone.
     package static func peer(source: String) -> JSONValue {
-        ["qom-type": "authz-simple", "id": .string(peerID), "identity": .string("CN=agent/\(source)")]
+        ["qom-type": "authz-simple", "id": .string(peerID), "identity": .string(identity(of: source))]
     }
+
+    /// How QEMU calls the agent of a host, by its certificate.
+    package static func identity(of host: String) -> String { "CN=agent/\(host)" }
 
     private func object(_ id: String, endpoint: String) -> JSONValue {
         [

@@ -22,7 +22,7 @@ struct ColdMover {
 
     @discardableResult
     func lend(tls: Bool = false) async throws -> LoanReport {
-        try await source.orders.lend(server, LendOrder(epoch: epoch, key: key, enableTLS: tls))
+        try await source.orders.lend(server, LendOrder(epoch: epoch, key: key, enableTLS: tls, target: target.name))
     }
 
     func receive(bandwidth: Int64? = nil, tls: Bool = false) async throws {
@@ -211,6 +211,14 @@ struct ColdMigrationTests {
             let plain = try await Program.run(
                 "nbdinfo", ["--size", "nbd://127.0.0.1:\(loan.port)/local/disk0.qcow2"], deadline: .seconds(20))
             #expect(plain.status != 0)
+            // Nor with it is anybody but the target's agent.
+            for (host, isLetIn) in [(hosts[0], false), (hosts[1], true)] {
+                let folder = HostPaths(host.configuration).credentials
+                let asked = try await Program.run(
+                    "nbdinfo", ["--size", "nbds://127.0.0.1:\(loan.port)/local/disk0.qcow2?tls-certificates=\(folder)"],
+                    deadline: .seconds(20))
+                #expect((asked.status == 0) == isLetIn, "\(host.name): \(asked)")
+            }
             try await mover.receive(tls: true)
             try await mover.incoming()
             #expect(try await mover.handOver().phase == .owned)

@@ -19,7 +19,9 @@ struct LendStep: Step {
 
     func perform(_ context: StepContext) async throws -> StepResult {
         let source = try await ground.source(context)
-        let order = LendOrder(epoch: context.epoch, key: context.key, enableTLS: context.migration.options.enableTLS)
+        let order = LendOrder(
+            epoch: context.epoch, key: context.key, enableTLS: context.migration.options.enableTLS,
+            target: try await ground.target(context).host.name)
         do {
             let loan = try await source.ask { try await $0.lend(context.server, order) }
             return try StepResult(

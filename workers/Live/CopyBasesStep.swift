@@ -80,7 +80,9 @@ struct CopyBasesStep: Step {
     }
 
     private func lend(_ names: [String], _ source: AgentLink, _ context: StepContext) async throws {
-        let order = LendOrder(epoch: context.epoch, key: context.key, enableTLS: context.migration.options.enableTLS, bases: names)
+        let order = LendOrder(
+            epoch: context.epoch, key: context.key, enableTLS: context.migration.options.enableTLS, bases: names,
+            target: try await ground.target(context).host.name)
         do {
             _ = try await source.ask { try await $0.lend(context.server, order) }
         } catch let problem as AgentProblem {
