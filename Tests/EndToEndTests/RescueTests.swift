@@ -60,7 +60,8 @@ extension EndToEnd {
                 try await offline(fleet, "host1")
                 let migration = try await fleet.move("vm1", "--rescue-mode", "--confirm-host-down", "--prefer-host", "host2")
                 try await fleet.arrive(migration.id)
-                try #expect(fleet.guests(of: source.id).keys.sorted() == ["host1"])
+                // Its agent may have seen the newer owner on the storage already.
+                try #expect(Set(fleet.guests(of: source.id).keys).isSubset(of: ["host1"]))
                 try await fleet.cut("host1", false)
                 try await eventually("host1 ends its guest", within: .seconds(60)) { try fleet.guests(of: source.id).isEmpty }
                 try await eventually("the history says so", within: .seconds(60)) {
