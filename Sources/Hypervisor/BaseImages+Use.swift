@@ -58,9 +58,18 @@ extension BaseImages {
     private static func references(on storage: String) throws -> [String: String] {
         var found: [String: String] = [:]
         for folder in try FileManager.default.contentsOfDirectory(atPath: storage) {
-            guard let files = try? FileManager.default.contentsOfDirectory(atPath: "\(storage)/\(folder)") else { continue }
-            for file in files {
-                let path = "\(storage)/\(folder)/\(file)"
+            let place = "\(storage)/\(folder)"
+            var status = stat()
+            guard stat(place, &status) == 0 else {
+                // What cannot be looked into may hold what rests on any of them.
+                guard errno == ENOENT else {
+                    throw AgentProblem(.failed, .diskError, "\(place) cannot be looked into: \(systemMessage(errno))")
+                }
+                continue
+            }
+            guard status.st_mode & S_IFMT == S_IFDIR else { continue }
+            for file in try FileManager.default.contentsOfDirectory(atPath: place) {
+                let path = "\(place)/\(file)"
                 if let backing = try backing(of: path) { found[path] = (backing as NSString).lastPathComponent }
             }
         }

@@ -41,8 +41,13 @@ package final class TPMState: Sendable {
     }
 
     private func settleNow(_ guest: GuestDescription) throws {
-        // Without a link it was started where it belongs.
-        guard let now = try? FileManager.default.destinationOfSymbolicLink(atPath: paths.tpmLink) else { return }
+        var status = stat()
+        guard lstat(paths.tpmLink, &status) == 0 else {
+            // Without a link it was started where it belongs.
+            if errno == ENOENT { return }
+            throw AgentProblem(.failed, .agentError, "\(paths.tpmLink) cannot be read: \(systemMessage(errno))")
+        }
+        let now = try FileManager.default.destinationOfSymbolicLink(atPath: paths.tpmLink)
         let place = try paths.tpm(of: guest)
         guard now != place else { return }
         guard let bytes = try DurableFile.read("\(paths.tpmArrival)/\(Self.file)"), !bytes.isEmpty else {

@@ -87,6 +87,11 @@ struct BaseUseTests {
                 try await hosts[0].orders.delete(guest.server, DeleteOrder(epoch: Epoch(2)))
             }
             #expect(hosts[0].files(under: folder(hosts[0])) == bases.map(\.name).sorted())
+            // What cannot be looked into may rest on any of them: none goes.
+            let loop = "\(storage)/loop"
+            try FileManager.default.createSymbolicLink(atPath: loop, withDestinationPath: loop)
+            await #expect(throws: AgentProblem.self) { _ = try await BaseImages.removeUnused(bases, on: storage) { [] } }
+            try FileManager.default.removeItem(atPath: loop)
             let removed = try await BaseImages.removeUnused(bases, on: storage) { [bases[1].name] }
             #expect(removed == [bases[0].name])
             #expect(try await BaseImages.removeUnused(bases, on: storage) { [] } == [bases[1].name])
