@@ -100,12 +100,8 @@ struct SourceEnd {
     /// Whether the target durably owns the guest; false also when it does not answer.
     func targetOwns() async throws -> Bool {
         let target = try await ground.target(context)
-        let (server, key) = (context.server, context.key)
         do {
-            let report = try await target.ask(patience: context.settings.shortPatience) {
-                try await $0.incoming(server, key, seen: 0, waitMS: 0)
-            }
-            return report.phase == .owned || report.phase == .running
+            return try await owns(target, context.settings.shortPatience)
         } catch let problem as AgentProblem {
             context.log.info("the target did not say whether it owns the guest", metadata: ["problem": "\(problem)"])
             return false
@@ -146,6 +142,8 @@ struct SourceEnd {
         let target = try await ground.target(context)
         let refusal: IncomingReport
         do {
+            // A question is answered at once, or whoever waits learns what for; the order may take a minute.
+            if try await owns(target, patience) { return .targetOwns }
             refusal = try await target.ask(patience: patience) {
                 try await $0.refuse(context.server, RefuseOrder(epoch: context.epoch, key: context.key, isFinal: false))
             }
@@ -167,6 +165,17 @@ struct SourceEnd {
             throw Awaiting("\(source.host.name) to take the guest back, which \(target.host.name) has refused")
         }
         return .done
+    }
+
+    /// - Throws: ``AgentProblem``, but for a target that knows nothing of the attempt.
+    private func owns(_ target: AgentLink, _ patience: Duration) async throws -> Bool {
+        let (server, key) = (context.server, context.key)
+        do {
+            let report = try await target.ask(patience: patience) { try await $0.incoming(server, key, seen: 0, waitMS: 0) }
+            return report.phase == .owned || report.phase == .running
+        } catch let problem as AgentProblem where problem.kind == .notFound {
+            return false
+        }
     }
 
     /// Has the mirrors off, where leave to switch was never given or is taken back already.
