@@ -84,7 +84,10 @@ let package = Package(
         room("Copying", ["Fleet", "AgentAPI", "Hypervisor", "CLibNBD"]),
         room("Measuring", ["Fleet", "QMP", "AgentAPI", "Hypervisor"]),
         room("Sharing", ["Fleet", "AgentAPI", "Hypervisor"]),
-        room("Agent", ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", "Copying", "Measuring", "Sharing", logging]),
+        room("Attempts", ["Fleet", "Convergence", "AgentAPI", "Hypervisor", "Sharing"]),
+        room(
+            "Agent",
+            ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", "Copying", "Measuring", "Sharing", "Attempts", logging]),
         room(
             "AgentHTTP",
             [
@@ -103,8 +106,9 @@ let package = Package(
         room("Live", path: "workers/Live", ["Fleet", "Store", "AgentAPI", "Engine", "Steps", logging]),
         room("Cold", path: "workers/Cold", ["Fleet", "Store", "AgentAPI", "Engine", "Steps"]),
         room("Rescue", path: "workers/Rescue", ["Fleet", "Store", "AgentAPI", "Engine", "Steps", logging]),
-        program(
-            "godwit", ["Fleet", "Client", "Identity", argumentParser, subprocess, systemPackage, unixSignals, yams]),
+        room("Output", ["Fleet", "Client", argumentParser, yams]),
+        room("LocalFleet", ["Fleet", "Client", "Identity", "Output", subprocess, systemPackage, unixSignals]),
+        program("godwit", ["Fleet", "Client", "Identity", "Output", "LocalFleet", argumentParser, yams]),
         program(
             "godwit-controller",
             [
@@ -134,11 +138,12 @@ let package = Package(
         tests("StoreTests", ["Store", "SQLite", "SQL", "Fleet"]),
         tests("IdentityTests", ["Identity", x509, crypto, swiftASN1, nioCore, nioSSL, subprocess]),
         tests("CopyingTests", ["Copying", "Hypervisor", "AgentAPI", "Fleet", subprocess]),
-        tests("CommandTests", ["godwit", "Client", "Fleet", argumentParser]),
+        tests("CommandTests", ["godwit", "Output", "LocalFleet", "Client", "Fleet", argumentParser]),
         tests(
             "AgentTests",
             [
-                "Agent", "Hypervisor", "Copying", "Measuring", "Sharing", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet", subprocess,
+                "Agent", "Attempts", "Hypervisor", "Copying", "Measuring", "Sharing", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet",
+                subprocess,
                 logging, serviceLifecycle,
             ]),
         tests("EngineTests", ["Staging", "AgentFakes", "Engine", "Store", "SQL", "AgentAPI", "Fleet", logging]),

@@ -1,4 +1,5 @@
 import AgentAPI
+import Attempts
 import Copying
 import Fleet
 import Foundation
@@ -64,8 +65,7 @@ extension Guest {
                 return try LentFiles.all(of: guest, paths)
             }
             let begun = LoanRecord(
-                epoch: order.epoch, key: order.key, phase: .lent, enableTLS: order.enableTLS, target: order.target,
-                isOfBases: order.bases != nil, port: 0,
+                epoch: order.epoch, key: order.key, enableTLS: order.enableTLS, target: order.target, isOfBases: order.bases != nil,
                 files: files)
             try await ledger.change { $0.loan = begun }
             let driver = Loan(begun, of: self)

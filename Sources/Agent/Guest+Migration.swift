@@ -1,4 +1,5 @@
 import AgentAPI
+import Attempts
 import Fleet
 import Foundation
 import Glibc
@@ -198,7 +199,7 @@ extension Guest {
             case .awaited: try await dropIncoming()
             case .none: break
             }
-            try host.check(order.description)
+            try host.rules.check(order.description)
             try requireSameShared(order.sharedDisks, order.description)
             try order.streams.validate()
             try Medium.require(order.description.cdrom, bytes: order.cdromBytes, host: host.configuration.name)
@@ -285,7 +286,7 @@ extension Guest {
         if let guest = record.description {
             if let incoming = record.incoming, incoming.keepsFailed == true, reason?.code != .cancelled {
                 let why = incoming.reason ?? reason ?? Reason(.agentError, "the attempt was given up, and nobody said why")
-                try await KeptGuests(host).keep(guest, of: incoming.key, paths: paths, reason: why)
+                try await KeptGuests(host.paths).keep(guest, of: incoming.key, paths: paths, reason: why)
             }
             try await removeFiles(of: guest)
             try await removeBaseCopies(of: guest)

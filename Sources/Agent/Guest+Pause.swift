@@ -1,4 +1,5 @@
 import AgentAPI
+import Attempts
 import Fleet
 import Hypervisor
 import QMP

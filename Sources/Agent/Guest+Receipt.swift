@@ -1,4 +1,5 @@
 import AgentAPI
+import Attempts
 import Copying
 import Fleet
 import Foundation
@@ -28,7 +29,7 @@ extension Guest {
             case .awaited: try await dropIncoming(keepsCopies: true)
             case .none: break
             }
-            try host.check(order.description)
+            try host.rules.check(order.description)
             for disk in order.description.disks { _ = try paths.disk(disk) }
             try requireFiles(of: order.description)
             let hasCopies = record.kept != nil

@@ -1,4 +1,5 @@
 import AgentAPI
+import Attempts
 import Fleet
 import Foundation
 import Glibc
@@ -242,7 +243,7 @@ extension Guest {
                 "disk \(disk.name) of server \(guest.name) is on storage \(disk.storage), which is not shared on host \(host.configuration.name)"
             )
         }
-        try host.check(guest)
+        try host.rules.check(guest)
         try requireFiles(of: guest)
         if guest.disks.isEmpty { try makeVariables(for: guest) }
         let storages = paths.sharedStorages(of: guest)

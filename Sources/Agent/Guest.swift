@@ -1,4 +1,5 @@
 import AgentAPI
+import Attempts
 import Fleet
 import Foundation
 import Glibc
@@ -157,7 +158,7 @@ actor Guest {
             }
             wish.disks[index].sizeBytes = (image.look.virtualSize + 511) / 512 * 512
         }
-        let (guest, warnings) = try host.pin(wish)
+        let (guest, warnings) = try host.rules.pin(wish)
         try refuseUnlessFree(for: guest)
         try await makeFiles(for: guest, images: images, epoch: order.epoch)
         try await ledger.change { record in
@@ -253,7 +254,7 @@ actor Guest {
         guard guest.firmware == .uefi else { return }
         let path = try paths.nvram(of: guest)
         guard access(path, F_OK) != 0 else { return }
-        let template = try host.firmware().variables
+        let template = try host.rules.firmware().variables
         guard let bytes = try DurableFile.read(template) else {
             throw AgentProblem(.failed, .agentError, "\(template) is gone")
         }
@@ -375,7 +376,7 @@ actor Guest {
         for disk in guest.disks { diskPaths[disk.name] = try paths.disk(disk) }
         let around = CommandLine.Surroundings(
             paths: paths, diskPaths: diskPaths, directDisks: Set(diskPaths.filter { DiskImages.takesDirectIO($0.value) }.keys),
-            attachments: host.attachments(of: guest), firmwareCode: guest.firmware == .uefi ? try host.firmware().code : nil,
+            attachments: host.attachments(of: guest), firmwareCode: guest.firmware == .uefi ? try host.rules.firmware().code : nil,
             firmwareVariables: guest.firmware == .uefi ? try paths.nvram(of: guest) : nil)
         if guest.tpm != nil {
             await TPMEmulator.end(paths)

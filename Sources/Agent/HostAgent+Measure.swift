@@ -1,4 +1,5 @@
 package import AgentAPI
+import Attempts
 package import Fleet
 import Foundation
 import Glibc

@@ -1,4 +1,5 @@
 package import AgentAPI
+import Attempts
 package import Fleet
 import Foundation
 package import Hypervisor
@@ -30,7 +31,13 @@ package final class HostAgent: AgentOrders {
         }
         let lock = try await ProcessLock.take(paths.lock, holder: "another agent")
         // On a shared one another host may be at it.
-        for storage in configuration.storages where storage.kind == .local { BaseImages.removeDrafts(on: storage.path) }
+        for storage in configuration.storages where storage.kind == .local {
+            do {
+                try BaseImages.removeDrafts(on: storage.path)
+            } catch {
+                logger.warning("drafts of base images stay", metadata: ["problem": "\(error)", "storage": "\(storage.name)"])
+            }
+        }
         let probe = HostProbe(configuration: configuration, logger: logger)
         let host = HostContext(
             configuration: configuration, paths: paths, qemu: try await probe.qemu(), images: DiskImages(qemuImg: configuration.qemuImg),
@@ -163,13 +170,13 @@ package final class HostAgent: AgentOrders {
         var facts = probe.facts(
             qemu: host.qemu, guests: summaries.sorted { $0.server.value < $1.server.value }, storages: storages)
         do {
-            facts.kept = try await KeptGuests(host).list()
+            facts.kept = try await KeptGuests(host.paths).list()
         } catch {
             troubles.append("what failed attempts left here cannot be listed: \(error)")
         }
         facts.warnings += troubles
-        facts.hasUEFI = host.firmwareFiles != nil
-        facts.hasTPM = host.hasTPMEmulator
+        facts.hasUEFI = host.rules.firmwareFiles != nil
+        facts.hasTPM = host.rules.hasTPMEmulator
         return facts
     }
 
@@ -206,14 +213,16 @@ package final class HostAgent: AgentOrders {
         let result = try await body()
         guard await guest.record.tenure == .none else { return result }
         for disk in before?.disks ?? [] {
-            guard let bases = disk.bases, let storage = try? host.paths.storage(disk.storage) else { continue }
+            guard let bases = disk.bases else { continue }
             do {
+                let storage = try host.paths.storage(disk.storage)
                 let removed = try await BaseImages.removeUnused(bases, on: storage) { await self.basesHeld(on: disk.storage) }
                 if !removed.isEmpty {
-                    host.logger.info("base images are removed", metadata: ["names": "\(removed)", "storage": "\(storage)"])
+                    host.logger.info("base images are removed", metadata: ["names": "\(removed)", "storage": "\(disk.storage)"])
                 }
             } catch {
-                host.logger.warning("base images stay that may be of no use", metadata: ["problem": "\(error)", "storage": "\(storage)"])
+                host.logger.warning(
+                    "base images stay that may be of no use", metadata: ["problem": "\(error)", "storage": "\(disk.storage)"])
             }
         }
         return result
@@ -272,7 +281,7 @@ package final class HostAgent: AgentOrders {
         return try await ensured(server).adopt(order)
     }
 
-    package func deleteKept(_ id: String) async throws { try await KeptGuests(host).delete(id) }
+    package func deleteKept(_ id: String) async throws { try await KeptGuests(host.paths).delete(id) }
 
     package func lend(_ server: ServerID, _ order: LendOrder) async throws -> LoanReport { try await known(server).lend(order) }
 

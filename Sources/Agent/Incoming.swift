@@ -1,4 +1,5 @@
 import AgentAPI
+import Attempts
 import Fleet
 import Foundation
 import Hypervisor
@@ -134,22 +135,25 @@ actor Incoming {
 
     func look(_ record: IncomingRecord) async throws -> IncomingMachine.Sight {
         guard let process, process.isAlive else { return IncomingMachine.Sight(isAlive: false, isRunning: false, memory: .none) }
-        if record.phase == .running, record.isFetching, Self.isInterrupted(streamStatus) {
+        // Once the guest runs and fetches, QEMU's main loop may answer late or not at all, and its events tell.
+        let isFetching = record.isFetching && watched.value.phase == .running
+        if isFetching, Self.isInterrupted(streamStatus) {
             return IncomingMachine.Sight(isAlive: true, isRunning: true, memory: .interrupted)
         }
-        async let asked = process.monitor.queryMigrate()
-        async let state = process.monitor.queryStatus()
-        let (migration, status) = (try await asked, try await state)
-        let memory: IncomingMachine.Memory =
-            switch migration.status {
-            case nil, "none", "setup": .none
-            case "completed": status.status == "inmigrate" ? .moving : .completed
-            case "postcopy-active": status.status == "inmigrate" ? .moving : .postCopy
-            case "postcopy-paused", "postcopy-recover": status.status == "inmigrate" ? .moving : .interrupted
-            case "failed": .failed(migration.errorDesc ?? "QEMU gives no reason")
-            default: .moving
+        let deadline: Duration = isFetching ? .seconds(1) : QMPClient.defaultDeadline
+        do {
+            async let asked = process.monitor.queryMigrate(deadline: deadline)
+            async let state = process.monitor.queryStatus(deadline: deadline)
+            let (migration, status) = (try await asked, try await state)
+            var memory = IncomingMachine.Memory(migration.status, failure: migration.errorDesc)
+            switch memory {
+            case .completed, .postCopy, .interrupted: if status.status == "inmigrate" { memory = .moving }
+            case .none, .moving, .failed: break
             }
-        return IncomingMachine.Sight(isAlive: true, isRunning: status.running, memory: memory)
+            return IncomingMachine.Sight(isAlive: true, isRunning: status.running, memory: memory)
+        } catch let error as QMPError where error.code == .deadline && isFetching {
+            return IncomingMachine.Sight(isAlive: true, isRunning: true, memory: IncomingMachine.Memory(streamStatus, failure: nil))
+        }
     }
 
     static func isInterrupted(_ status: String?) -> Bool { status == "postcopy-paused" || status == "postcopy-recover" }
@@ -335,8 +339,10 @@ actor Incoming {
     private func announce(_ begin: ContinuousClock.Instant, executed before: UInt64, resumeUS: Int64) async {
         guard let process else { return }
         do {
-            try await process.monitor.announceSelf()
+            // The record does not wait for QEMU, whose main loop may be waiting for memory by now.
+            async let announced: Void = process.monitor.announceSelf()
             try await noteRunning(resumeUS: resumeUS)
+            try await announced
             if threads.isEmpty { threads = try await process.monitor.queryCPUsFast().map(\.threadID) }
             let deadline = begin.advanced(by: .seconds(10))
             // Being woken costs a thread some microseconds too; a guest that runs soon uses more.

@@ -1,9 +1,11 @@
 import AgentAPI
+import Attempts
 import Convergence
 import Fleet
 import Foundation
 import Hypervisor
 import Logging
+import Measuring
 import QMP
 
 /// What QEMU answers, and what is shown of it.

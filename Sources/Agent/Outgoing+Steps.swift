@@ -1,4 +1,5 @@
 import AgentAPI
+import Attempts
 import Convergence
 import Fleet
 import Foundation

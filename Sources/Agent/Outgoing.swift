@@ -1,10 +1,12 @@
 import AgentAPI
+import Attempts
 import Convergence
 import Fleet
 import Foundation
 import Glibc
 import Hypervisor
 import Logging
+import Measuring
 import QMP
 
 /// The source's end of an attempt: carries out what ``OutgoingMachine`` decides.

@@ -1,4 +1,5 @@
 import AgentAPI
+import Attempts
 import Copying
 import Fleet
 import Hypervisor

@@ -209,9 +209,22 @@ package struct AgentClient: AgentOrders {
             } catch let error as HTTPClientError where error == .remoteConnectionClosed && !isRepeated {
                 isRepeated = true
             } catch {
-                let isUntrusted = error is NIOSSLError || error is NIOSSLExtraError || error is BoringSSLError
-                throw AgentProblem(.unreachable, isUntrusted ? .tlsRefused : "unreachable", "the agent at \(url) \(Self.obstacle(error))")
+                throw AgentProblem(
+                    .unreachable, Self.isUntrusted(error) ? .tlsRefused : "unreachable", "the agent at \(url) \(Self.obstacle(error))")
             }
+        }
+    }
+
+    /// A peer that refuses another's certificate says so by an alert; one that ends in the middle of the handshake was ended.
+    private static func isUntrusted(_ error: any Error) -> Bool {
+        switch error {
+        case NIOSSLError.uncleanShutdown, NIOSSLError.handshakeFailed(.syscallError), NIOSSLError.handshakeFailed(.zeroReturn),
+            BoringSSLError.syscallError, BoringSSLError.zeroReturn:
+            false
+        case NIOSSLError.handshakeFailed(.sslError(let stack)), BoringSSLError.sslError(let stack):
+            !stack.contains { $0 == .eofDuringHandshake || $0 == .eofDuringAdditionalCertficiateChainValidation }
+        case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError: true
+        default: false
         }
     }
 
@@ -228,8 +241,10 @@ package struct AgentClient: AgentOrders {
             if let first = error.connectionErrors.first?.error { obstacle(first) } else { "cannot be found: no such name" }
         case let error as IOError:
             "cannot be reached (\(String(cString: strerror(error.errnoCode)))): see whether the host is up and its godwit-agent runs"
-        case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError:
+        case let error where isUntrusted(error):
             "is not trusted, or does not trust us (\(error)): both certificates must come from this fleet's authority, and the agent's must bear that address: issue it anew with `godwit ca-issue`"
+        case is NIOSSLError, is BoringSSLError:
+            "broke the connection off (\(error)): see whether its godwit-agent was just started anew, or the network was cut"
         default: "cannot be reached (\(error)): see whether the host is up and its godwit-agent runs"
         }
     }

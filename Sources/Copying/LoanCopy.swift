@@ -83,6 +83,7 @@ package actor LoanCopy {
         var moved = ContinuousClock.now
         var figures = CopyFigures()
         var tries = 0
+        var refusals = 0
         while true {
             try Task.checkCancellation()
             do {
@@ -92,7 +93,9 @@ package actor LoanCopy {
                 if now != figures {
                     (moved, figures, tries) = (.now, now, 0)
                 }
-                let passes = problem.kind == .unreachable || problem.reason.code == .connectionLost
+                // A server that was killed in the middle of a handshake looks like one that refuses this host.
+                refusals = problem.reason.code == .tlsRefused ? refusals + 1 : 0
+                let passes = problem.kind == .unreachable || problem.reason.code == .connectionLost || 1..<3 ~= refusals
                 guard passes, moved.duration(to: .now) < Self.patience else { throw problem }
                 tries += 1
                 logger.notice("the copy is interrupted", metadata: ["problem": "\(problem)", "try": "\(tries)"])

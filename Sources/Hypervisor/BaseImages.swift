@@ -77,9 +77,9 @@ package struct BaseImages: Sendable {
     }
 
     /// Removes what an agent that was killed had half taken into a storage. Only while no agent takes anything.
-    package static func removeDrafts(on storage: String) {
+    package static func removeDrafts(on storage: String) throws {
         let folder = folder(on: storage)
-        for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] {
+        for name in try DurableFile.names(in: folder) {
             guard name.hasSuffix(draftSuffix), UUID(uuidString: String(name.dropLast(draftSuffix.count))) != nil else { continue }
             unlink("\(folder)/\(name)")
         }
@@ -89,9 +89,8 @@ package struct BaseImages: Sendable {
 
     /// Names of the images that are there in full, in order.
     /// - Parameter storage: path of the storage.
-    package static func names(on storage: String) -> [String] {
-        let found = (try? FileManager.default.contentsOfDirectory(atPath: folder(on: storage))) ?? []
-        return found.filter(isName).sorted()
+    package static func names(on storage: String) throws -> [String] {
+        try DurableFile.names(in: folder(on: storage)).filter(isName)
     }
 
     // MARK: Placing

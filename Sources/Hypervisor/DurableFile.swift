@@ -40,6 +40,17 @@ package enum DurableFile {
         }
     }
 
+    /// Names of what lies in the folder, in order; none when there is no such folder.
+    package static func names(in folder: String) throws -> [String] {
+        do {
+            return try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
+        } catch CocoaError.fileReadNoSuchFile {
+            return []
+        } catch {
+            throw AgentProblem(.failed, .agentError, "\(folder) cannot be looked into: \(error.localizedDescription)")
+        }
+    }
+
     /// Makes a folder with all that it lies in, durably: what is written in it later must not be lost with its name.
     package static func makeFolder(_ path: String, mode: Int = 0o700) throws {
         var made: [String] = []

@@ -7,18 +7,16 @@ package import QMP
 
 /// A QEMU that is there, with both its monitors.
 ///
-/// It is told from any other process by its pid, the time the kernel says that one started, and the pid file's path on its command line.
+/// It outlives the agent that started it.
 package final class GuestProcess: Sendable {
-    package let pid: Int32
-    private let startTime: UInt64
+    private let process: KernelProcess
     package let paths: GuestPaths
     package let monitor: QMPClient
     /// Connected for out-of-band execution: for what must be done while the other hangs.
     package let rescue: QMPClient
 
-    private init(pid: Int32, startTime: UInt64, paths: GuestPaths, monitor: QMPClient, rescue: QMPClient) {
-        self.pid = pid
-        self.startTime = startTime
+    private init(_ process: KernelProcess, _ paths: GuestPaths, monitor: QMPClient, rescue: QMPClient) {
+        self.process = process
         self.paths = paths
         self.monitor = monitor
         self.rescue = rescue
@@ -41,7 +39,7 @@ package final class GuestProcess: Sendable {
             }
             return process
         } catch {
-            if let pid = readPID(paths), let start = startTime(pid, paths) { await end(pid, start) }
+            if let process = KernelProcess.find(pidFile: paths.pid) { await end(process) }
             throw error
         }
     }
@@ -56,39 +54,25 @@ package final class GuestProcess: Sendable {
     /// Finds the QEMU that an earlier agent started; nil when it is there no more.
     /// - Throws: ``AgentProblem`` when it is there and its monitor does not answer.
     package static func find(_ paths: GuestPaths, logger: Logger) async throws -> GuestProcess? {
-        guard let pid = readPID(paths), let start = startTime(pid, paths) else { return nil }
+        guard let process = KernelProcess.find(pidFile: paths.pid) else { return nil }
         do {
             async let monitor = QMPClient.connect(path: paths.monitor, deadline: Self.patience, logger: logger)
             async let rescue = QMPClient.connect(path: paths.rescue, enableOOB: true, deadline: Self.patience, logger: logger)
-            return GuestProcess(pid: pid, startTime: start, paths: paths, monitor: try await monitor, rescue: try await rescue)
+            return GuestProcess(process, paths, monitor: try await monitor, rescue: try await rescue)
         } catch {
-            guard startTime(pid, paths) != nil else { return nil }
+            guard process.isAlive else { return nil }
             throw AgentProblem(
-                .failed, .qemuError, "QEMU of server \(paths.server) is there (pid \(pid)) and its monitor does not answer: \(error)")
+                .failed, .qemuError,
+                "QEMU of server \(paths.server) is there (pid \(process.pid)) and its monitor does not answer: \(error)")
         }
     }
 
-    private static func readPID(_ paths: GuestPaths) -> Int32? {
-        FileManager.default.contents(atPath: paths.pid).flatMap {
-            Int32(String(decoding: $0, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines))
-        }
-    }
-
-    /// When this guest's QEMU started, in clock ticks since boot; nil when there is no such process, or another one has the pid now.
-    private static func startTime(_ pid: Int32, _ paths: GuestPaths) -> UInt64? {
-        guard let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline"),
-            line.split(separator: 0).contains(where: { $0.elementsEqual(paths.pid.utf8) })
-        else { return nil }
-        return startTime(pid)
-    }
-
-    private static func startTime(_ pid: Int32) -> UInt64? { KernelProcess.startTime(of: pid) }
-
-    package var isAlive: Bool { Self.startTime(pid) == startTime }
+    package var pid: Int32 { process.pid }
+    package var isAlive: Bool { process.isAlive }
 
     /// The pid of a QEMU that an earlier agent started, whether or not its monitor answers; nil when it is there no more.
     package static func left(_ paths: GuestPaths) -> Int32? {
-        readPID(paths).flatMap { startTime($0, paths) == nil ? nil : $0 }
+        KernelProcess.find(pidFile: paths.pid)?.pid
     }
 
     /// Leaves its monitors to another client; the guest does not notice.
@@ -99,16 +83,7 @@ package final class GuestProcess: Sendable {
 
     /// Waits for the process to be gone.
     package func waitForEnd(until deadline: ContinuousClock.Instant) async -> Bool {
-        await Self.gone(pid, startTime, until: deadline)
-    }
-
-    private static func gone(_ pid: Int32, _ start: UInt64, until deadline: ContinuousClock.Instant) async -> Bool {
-        while startTime(pid) == start {
-            if ContinuousClock.now >= deadline { return false }
-            // When cancelled the sleep returns at once, and so does this.
-            do { try await Task.sleep(for: .milliseconds(5)) } catch { return false }
-        }
-        return true
+        await process.waitForEnd(until: deadline)
     }
 
     /// Ends it as if the power had been cut: by its monitor, and where that does not answer, by SIGKILL.
@@ -118,10 +93,10 @@ package final class GuestProcess: Sendable {
         } catch let error as QMPError where error.code == .connectionClosed {
             // It ended before it answered, or had ended before.
         } catch is QMPError {
-            await Self.end(pid, startTime)
+            await Self.end(process)
         }
         if await waitForEnd(until: .now.advanced(by: .seconds(3))) { return }
-        await Self.end(pid, startTime)
+        await Self.end(process)
         guard !isAlive else {
             throw AgentProblem(.failed, .qemuError, "QEMU of server \(paths.server) (pid \(pid)) does not end, not even when killed")
         }
@@ -130,27 +105,26 @@ package final class GuestProcess: Sendable {
     /// Ends it without a word: what it would still write on its way out would go into somebody else's disk.
     /// - Throws: ``AgentProblem`` when it is still there.
     package func kill() async throws {
-        try await Self.kill(pid, startTime, paths)
+        try await Self.kill(process, paths)
     }
 
     /// The same to one that an earlier agent started, whether its monitor answers or not. False when there is none.
     package static func killLeft(_ paths: GuestPaths) async throws -> Bool {
-        guard let pid = readPID(paths), let start = startTime(pid, paths) else { return false }
-        try await kill(pid, start, paths)
+        guard let process = KernelProcess.find(pidFile: paths.pid) else { return false }
+        try await kill(process, paths)
         return true
     }
 
-    private static func kill(_ pid: Int32, _ start: UInt64, _ paths: GuestPaths) async throws {
-        await end(pid, start)
-        guard startTime(pid) != start else {
-            throw AgentProblem(.failed, .qemuError, "QEMU of server \(paths.server) (pid \(pid)) was killed and is still there")
+    private static func kill(_ process: KernelProcess, _ paths: GuestPaths) async throws {
+        await end(process)
+        guard !process.isAlive else {
+            throw AgentProblem(.failed, .qemuError, "QEMU of server \(paths.server) (pid \(process.pid)) was killed and is still there")
         }
     }
 
-    private static func end(_ pid: Int32, _ start: UInt64) async {
-        guard startTime(pid) == start else { return }
-        Glibc.kill(pid, SIGKILL)
-        _ = await gone(pid, start, until: .now.advanced(by: .seconds(10)))
+    private static func end(_ process: KernelProcess) async {
+        process.signal(SIGKILL)
+        _ = await process.waitForEnd(until: .now.advanced(by: .seconds(10)))
     }
 
     /// Nanoseconds that the threads have executed (`/proc/…/schedstat`); 0 for those that are gone.

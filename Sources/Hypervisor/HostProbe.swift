@@ -172,7 +172,7 @@ package struct HostProbe: Sendable {
         let room = try Room(of: storage.path)
         return Storage(
             name: storage.name, kind: storage.kind, capacityBytes: room.capacity, freeBytes: room.free,
-            bases: BaseImages.names(on: storage.path))
+            bases: try BaseImages.names(on: storage.path))
     }
 
     /// The host as it is now.

@@ -34,6 +34,8 @@ package struct KernelProcess: Hashable, Sendable {
     package var isAlive: Bool { Self.startTime(of: pid) == startTime }
 
     /// Waits for it to be gone; false when it is not at the deadline, or when the task is cancelled.
+    ///
+    /// It is looked for: the kernel tells the end of a process that is no child only by pidfd_open(2), and waiting on that would hold a thread.
     package func waitForEnd(until deadline: ContinuousClock.Instant) async -> Bool {
         while isAlive {
             if ContinuousClock.now >= deadline { return false }

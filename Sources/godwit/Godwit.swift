@@ -2,6 +2,7 @@ import ArgumentParser
 import Client
 import Foundation
 import Identity
+import Output
 
 /// The command line: climc's command names and flags, under its own name or a link named `climc`.
 struct Godwit: AsyncParsableCommand {

@@ -6,6 +6,7 @@ import QMP
 import Testing
 
 @testable import Agent
+@testable import Measuring
 
 /// What the source's agent does by itself about a guest that does not converge, and how it keeps to its bandwidth: with a real QEMU.
 @Suite(.serialized, .timeLimit(.minutes(5)))

@@ -1,4 +1,5 @@
 import AgentAPI
+import Attempts
 import Fleet
 import Foundation
 import Glibc
@@ -41,6 +42,24 @@ struct PostCopyTests {
 
     static func sourcesSide(_ mover: Mover) async throws -> OutgoingReport {
         try await mover.source.orders.outgoing(mover.server, mover.key, seen: 0, waitMS: 0)
+    }
+
+    /// Reads all memory on the main loop, which hangs at the first page that is missing.
+    static func readMemory(_ process: GuestProcess) async throws {
+        _ = try await process.monitor.execute(
+            "pmemsave", ["val": 0, "size": 67_108_864, "filename": "/dev/null"], deadline: .seconds(60))
+    }
+
+    /// Until QEMU's main loop answers nothing.
+    static func hangs(_ process: GuestProcess) async throws {
+        try await eventually("the main loop hangs", within: .seconds(20)) {
+            do {
+                _ = try await process.monitor.queryStatus(deadline: .milliseconds(500))
+                return false
+            } catch let error as QMPError where error.code == .deadline {
+                return true
+            }
+        }
     }
 
     static func expectWhole(_ mover: Mover, boot: String?) async throws {
@@ -119,17 +138,8 @@ struct PostCopyTests {
             try await eventually("the source knows of the cut", within: .seconds(30)) {
                 try await Self.sourcesSide(mover).postCopy == .interrupted
             }
-            // Reads all memory on the main loop, which hangs at the first page that is missing.
-            async let read = process.monitor.execute(
-                "pmemsave", ["val": 0, "size": 67_108_864, "filename": "/dev/null"], deadline: .seconds(60))
-            try await eventually("the main loop hangs", within: .seconds(20)) {
-                do {
-                    _ = try await process.monitor.queryStatus(deadline: .milliseconds(500))
-                    return false
-                } catch let error as QMPError where error.code == .deadline {
-                    return true
-                }
-            }
+            async let read: Void = Self.readMemory(process)
+            try await Self.hangs(process)
             for time in 1...2 {
                 link.mend()
                 try await eventually("it is joined", within: .seconds(30)) {
@@ -137,7 +147,7 @@ struct PostCopyTests {
                 }
                 if time == 1 { link.cut() }
             }
-            _ = try await read
+            try await read
             try await Self.expectWhole(mover, boot: boot)
         }
     }
@@ -155,10 +165,14 @@ struct PostCopyTests {
         }
     }
 
-    @Test func `says that memory is lost when the source's QEMU ends too soon`() async throws {
+    @Test(arguments: [false, true])
+    func `says that memory is lost when the source's QEMU ends too soon`(doesMainLoopHang: Bool) async throws {
         try await withHosts("a", "b") { hosts in
             let (mover, link, _, _) = try await Self.begin(hosts)
             defer { link.end() }
+            let process = try #require(await hosts[1].agent.known(mover.server).process)
+            let read = doesMainLoopHang ? Task { try await Self.readMemory(process) } : nil
+            if doesMainLoopHang { try await Self.hangs(process) }
             let pid = try #require(try await hosts[0].orders.host().guests.first?.pid)
             kill(pid, SIGKILL)
             try await eventually("the source says so", within: .seconds(20)) { try await Self.sourcesSide(mover).postCopy == .lost }
@@ -168,6 +182,8 @@ struct PostCopyTests {
                 try await target.orders.incoming(mover.server, mover.key, seen: 0, waitMS: 0).postCopy == .interrupted
             }
             #expect(try await target.orders.stop(mover.server, StopOrder(epoch: Epoch(11), graceMS: 0)).summary.status == .stopped)
+            // It waited for memory that never came.
+            if let read { await #expect(throws: QMPError.self) { try await read.value } }
             try await eventually("the target knows", within: .seconds(20)) {
                 try await target.orders.incoming(mover.server, mover.key, seen: 0, waitMS: 0).postCopy == .lost
             }

@@ -143,6 +143,22 @@ struct RefusalTests {
         }
     }
 
+    /// Its death is no word about anybody's certificate.
+    @Test func `is out of reach, and not without trust, when it is killed in the middle of a handshake`() async throws {
+        try await withHosts("a") { hosts in
+            let (pool, _) = try hosts[0].client(as: "worker/w1")
+            let listener = try StreamSocket.listen("127.0.0.1", port: 0)
+            async let cut: Void = { _ = try await listener.accept() }()
+            let problem = await #expect(throws: AgentProblem.self) {
+                try await pool.agent(at: "https://127.0.0.1:\(listener.port)").host()
+            }
+            try await cut
+            #expect(problem?.kind == .unreachable)
+            #expect(problem?.reason.code == "unreachable")
+            try await pool.shutdown()
+        }
+    }
+
     @Test func `tells an agent that is not there from one that refuses`() async throws {
         try await withHosts("a") { hosts in
             let (pool, _) = try hosts[0].client(as: "worker/w2")

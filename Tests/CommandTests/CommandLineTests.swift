@@ -4,6 +4,7 @@ import Fleet
 import Foundation
 import Testing
 
+@testable import Output
 @testable import godwit
 
 /// Each needs no controller: what is wrong with a command line is told before anyone is asked.

@@ -2,6 +2,8 @@ import Fleet
 import Foundation
 import Testing
 
+@testable import LocalFleet
+@testable import Output
 @testable import godwit
 
 @Suite struct DevLayoutTests {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Testing
 
+@testable import Output
 @testable import godwit
 
 /// The command lines that climc's documentation of virtual machine migration shows, word for word.

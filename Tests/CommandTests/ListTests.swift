@@ -4,6 +4,7 @@ import Fleet
 import Foundation
 import Testing
 
+@testable import Output
 @testable import godwit
 
 @Suite struct ListTests {

@@ -3,6 +3,7 @@ import Fleet
 import Foundation
 import Testing
 
+@testable import Output
 @testable import godwit
 
 @Suite struct OutputTests {

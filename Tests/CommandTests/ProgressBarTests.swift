@@ -2,6 +2,7 @@ import Client
 import Fleet
 import Testing
 
+@testable import Output
 @testable import godwit
 
 @Suite struct ProgressBarTests {

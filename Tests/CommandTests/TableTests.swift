@@ -1,5 +1,6 @@
 import Testing
 
+@testable import Output
 @testable import godwit
 
 @Suite struct TableTests {

@@ -1,4 +1,5 @@
 import Client
+import Output
 
 /// What became of one of several things that a command was given.
 struct BatchResult<Item: Codable & Sendable>: Encodable, Sendable {

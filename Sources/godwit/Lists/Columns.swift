@@ -1,5 +1,6 @@
 import Client
 import Fleet
+import Output
 
 /// How a kind of thing is listed.
 struct Columns<Item: Listed & Codable>: Sendable {

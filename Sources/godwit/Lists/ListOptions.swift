@@ -1,6 +1,7 @@
 import ArgumentParser
 import Client
 import Fleet
+import Output
 
 /// What every list takes, in climc's words.
 struct ListOptions: ParsableArguments {

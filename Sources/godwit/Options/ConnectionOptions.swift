@@ -1,6 +1,7 @@
 import ArgumentParser
 import Client
 import Foundation
+import Output
 
 /// Where the controller is and what to show it.
 struct ConnectionOptions: ParsableArguments {

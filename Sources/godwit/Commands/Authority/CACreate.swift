@@ -1,5 +1,6 @@
 import ArgumentParser
 import Identity
+import Output
 
 struct CACreate: ParsableCommand {
     static let configuration = CommandConfiguration(

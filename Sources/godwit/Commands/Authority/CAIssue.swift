@@ -1,5 +1,6 @@
 import ArgumentParser
 import Identity
+import Output
 
 struct CAIssue: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Output
 
 struct Completion: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Fleet
 import Foundation
+import LocalFleet
 
 struct Dev: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

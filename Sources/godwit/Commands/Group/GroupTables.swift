@@ -1,5 +1,6 @@
 import Client
 import Fleet
+import Output
 
 /// Server groups as tables.
 enum GroupTables {

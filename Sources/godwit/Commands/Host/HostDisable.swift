@@ -1,5 +1,6 @@
 import ArgumentParser
 import Client
+import Output
 
 struct HostDisable: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "Place nothing new on a host; what runs there stays.")

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Client
+import Output
 
 struct HostEnable: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "Let servers be placed on a host again.")

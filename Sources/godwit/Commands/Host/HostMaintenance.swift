@@ -1,6 +1,7 @@
 import ArgumentParser
 import Client
 import Fleet
+import Output
 
 struct HostMaintenance: ControllerCommand {
     static let configuration = CommandConfiguration(

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Client
 import Fleet
+import Output
 
 struct HostSetOvercommit: ControllerCommand {
     static let configuration = CommandConfiguration(

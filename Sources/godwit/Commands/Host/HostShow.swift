@@ -1,5 +1,6 @@
 import ArgumentParser
 import Client
+import Output
 
 struct HostShow: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "Show a host.")

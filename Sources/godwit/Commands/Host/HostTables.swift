@@ -1,5 +1,6 @@
 import Client
 import Fleet
+import Output
 
 /// Hosts as tables.
 enum HostTables {

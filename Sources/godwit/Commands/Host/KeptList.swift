@@ -1,5 +1,6 @@
 import ArgumentParser
 import Client
+import Output
 
 struct KeptList: ControllerCommand {
     static let configuration = CommandConfiguration(

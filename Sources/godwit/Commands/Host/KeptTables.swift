@@ -1,4 +1,5 @@
 import Client
+import Output
 
 extension HostTables {
     static func kept(_ kept: [KeptView]) -> String {

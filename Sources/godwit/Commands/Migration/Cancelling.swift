@@ -1,5 +1,6 @@
 import Client
 import Fleet
+import Output
 
 /// Cancels several migrations side by side, each for itself.
 struct Cancelling {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Client
+import Output
 
 struct CleanupList: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "List what is left on hosts and still has to go.")

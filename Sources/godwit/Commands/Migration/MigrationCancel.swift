@@ -1,5 +1,6 @@
 import ArgumentParser
 import Client
+import Output
 
 struct MigrationCancel: ControllerCommand {
     static let configuration = CommandConfiguration(

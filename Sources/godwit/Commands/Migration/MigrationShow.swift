@@ -1,6 +1,7 @@
 import ArgumentParser
 import Client
 import Fleet
+import Output
 
 struct MigrationShow: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "Show a migration with its history.")

@@ -1,5 +1,6 @@
 import Client
 import Fleet
+import Output
 
 /// Migrations and what belongs to them as tables.
 enum MigrationTables {

@@ -1,5 +1,6 @@
 import Client
 import Fleet
+import Output
 
 /// Follows one migration to its end.
 struct MigrationWatching {

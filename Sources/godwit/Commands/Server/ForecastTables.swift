@@ -1,5 +1,6 @@
 import Client
 import Fleet
+import Output
 
 /// A forecast as tables: where it could go, why not elsewhere, what it would take.
 enum ForecastTables {

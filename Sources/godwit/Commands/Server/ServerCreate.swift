@@ -2,6 +2,7 @@ import ArgumentParser
 import Client
 import Fleet
 import Foundation
+import Output
 
 struct ServerCreate: ControllerCommand {
     static let configuration = CommandConfiguration(

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Client
+import Output
 
 struct ServerDelete: ControllerCommand {
     static let configuration = CommandConfiguration(

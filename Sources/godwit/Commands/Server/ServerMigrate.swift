@@ -1,5 +1,6 @@
 import ArgumentParser
 import Client
+import Output
 
 struct ServerMigrate: ControllerCommand {
     static let configuration = CommandConfiguration(

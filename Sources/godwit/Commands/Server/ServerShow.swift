@@ -1,5 +1,6 @@
 import ArgumentParser
 import Client
+import Output
 
 struct ServerShow: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "Show a server.")

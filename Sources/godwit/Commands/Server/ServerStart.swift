@@ -1,5 +1,6 @@
 import ArgumentParser
 import Client
+import Output
 
 struct ServerStart: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "Start a server; answers when it runs.")

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Client
 import Fleet
+import Output
 
 struct ServerStop: ControllerCommand {
     static let configuration = CommandConfiguration(abstract: "Stop a server by its power button; answers when it is off.")

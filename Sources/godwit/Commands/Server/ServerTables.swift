@@ -1,5 +1,6 @@
 import Client
 import Fleet
+import Output
 
 /// Servers as tables.
 enum ServerTables {

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Output
 
 /// Holds a state folder for one `godwit dev`. The kernel lets go of it when the process ends, however it ends.
 struct DevLock: ~Copyable {

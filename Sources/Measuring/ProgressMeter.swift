@@ -1,26 +1,18 @@
-import Dispatch
-import Fleet
-import Foundation
+package import Fleet
 import Hypervisor
-import QMP
-
-extension Timestamp {
-    /// Now, in microseconds since 1970, on the clock that QEMU stamps its events with.
-    static var microseconds: Int64 { Int64((Date().timeIntervalSince1970 * 1_000_000).rounded(.down)) }
-
-    /// Milliseconds since the host was started, suspensions left out: the same for an agent that comes after this one.
-    static var uptimeMS: Int64 { Int64(DispatchTime.now().uptimeNanoseconds / 1_000_000) }
-}
+package import QMP
 
 /// Makes figures for people out of QEMU's.
-struct ProgressMeter {
+package struct ProgressMeter {
     /// What was done when, over the last seconds: QEMU copies in bursts, and a rate between two looks would jump.
     private var samples: [(time: ContinuousClock.Instant, diskDone: Int64)] = []
     private static let span = Duration.seconds(3)
     /// Each mirror as it was seen last: one that ended, or is forgotten before the others are, takes nothing back of what was done.
     private var mirrors: [String: (total: Int64, done: Int64)] = [:]
 
-    mutating func read(_ migration: MigrationInfo, _ jobs: [BlockJobInfo], before: Fleet.Progress) -> Fleet.Progress {
+    package init() {}
+
+    package mutating func read(_ migration: MigrationInfo, _ jobs: [BlockJobInfo], before: Fleet.Progress) -> Fleet.Progress {
         var progress = before
         var diskRate: Int64 = 0
         if !jobs.isEmpty {

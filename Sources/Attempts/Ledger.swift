@@ -1,6 +1,6 @@
 import AgentAPI
 import Dispatch
-import Fleet
+package import Fleet
 import Foundation
 import Glibc
 import Hypervisor
@@ -11,7 +11,7 @@ import Synchronization
 /// A change replaces the file by a new one, which takes the disk two or three flushes. The two changes that a guest stands still for, the
 /// handover and the ownership, go into a slot that was laid out beforehand and take one. A slot that was torn counts for nothing: it is
 /// only ever written over when the file holds something as new.
-final class Ledger: Sendable {
+package final class Ledger: Sendable {
     private struct State {
         var record: GuestRecord
         /// The slot holds what the file does not have yet.
@@ -25,7 +25,7 @@ final class Ledger: Sendable {
 
     /// Takes up the record at that path, or begins a new one.
     /// - Throws: ``AgentProblem`` when there is one that cannot be read.
-    init(path: String, server: ServerID) throws {
+    package init(path: String, server: ServerID) throws {
         let file = try DurableFile.read(path).map { try Self.decode($0, path) }
         let slot = try DurableFile.read(Self.slot(path)).flatMap { try Self.unwrap($0, path) }
         let isNewer = (slot?.sequence ?? -1) > (file?.sequence ?? -1)
@@ -37,12 +37,12 @@ final class Ledger: Sendable {
 
     private static func slot(_ path: String) -> String { path + ".slot" }
 
-    var record: GuestRecord { state.withLock { $0.record } }
+    package var record: GuestRecord { state.withLock { $0.record } }
 
     /// Changes the record and writes it. The body may look first and refuse by throwing: changes of one record never overlap.
     /// - Parameter isUrgent: a guest stands still for it.
     @discardableResult
-    func change<Result: Sendable>(
+    package func change<Result: Sendable>(
         isUrgent: Bool = false, _ body: @escaping @Sendable (inout GuestRecord) throws -> Result
     ) async throws -> Result {
         try await withCheckedThrowingContinuation { continuation in
@@ -65,7 +65,7 @@ final class Ledger: Sendable {
     }
 
     /// Lays the slot out, so that writing it later changes no file's size.
-    func layOutSlot() async throws {
+    package func layOutSlot() async throws {
         try await withCheckedThrowingContinuation { continuation in
             queue.async {
                 continuation.resume(

@@ -17,15 +17,21 @@ struct DevGuests {
     }
 
     /// Has every running server powered off by the controller, so that its books say so, as far as that goes in a few seconds.
-    static func powerOff(_ client: GodwitClient) async throws {
+    /// - Returns: what could not be stopped this way and why; it is to be ended by its pid.
+    static func powerOff(_ client: GodwitClient) async throws -> [String] {
         let servers = try await client.servers(status: .running).items
-        await withTaskGroup(of: Void.self) { group in
+        return await withTaskGroup(of: String?.self) { group in
             for server in servers {
                 group.addTask {
-                    // What could not be stopped this way is ended by its pid afterwards.
-                    _ = try? await client.stopServer(server.id, StopServerRequest(graceMS: 0))
+                    do {
+                        _ = try await client.stopServer(server.id, StopServerRequest(graceMS: 0))
+                        return nil
+                    } catch {
+                        return "\(server.name): \(error)"
+                    }
                 }
             }
+            return await group.reduce(into: []) { troubles, trouble in trouble.map { troubles.append($0) } }
         }
     }
 }

@@ -1,25 +1,24 @@
-import AgentAPI
-import Fleet
+package import AgentAPI
+package import Fleet
 import Foundation
 import Glibc
-import Hypervisor
 
 /// What failed attempts left on this host and was kept for somebody to look at. None of it is a guest: the attempt was durably refused
 /// before, its QEMU ended, and its files lie where no server's do.
-struct KeptGuests: Sendable {
+package struct KeptGuests: Sendable {
     private let paths: HostPaths
 
-    init(_ host: HostContext) {
-        self.paths = host.paths
+    package init(_ paths: HostPaths) {
+        self.paths = paths
     }
 
-    static func id(_ server: ServerID, _ key: AttemptKey) -> String { "\(server)-\(key.migration)-\(key.attempt)" }
+    package static func id(_ server: ServerID, _ key: AttemptKey) -> String { "\(server)-\(key.migration)-\(key.attempt)" }
 
     private func folder(_ id: String) -> String { "\(paths.kept)/\(id)" }
     private func note(_ id: String) -> String { "\(folder(id))/kept.json" }
 
     /// Moves the attempt's disks, with what lies beside them, console and QEMU's log aside. Done again it finds done what is done.
-    func keep(_ guest: GuestDescription, of key: AttemptKey, paths guestPaths: GuestPaths, reason: Reason) async throws {
+    package func keep(_ guest: GuestDescription, of key: AttemptKey, paths guestPaths: GuestPaths, reason: Reason) async throws {
         let id = Self.id(guest.server, key)
         let folder = folder(id)
         var moves: [(from: String, to: String)] = []
@@ -48,14 +47,11 @@ struct KeptGuests: Sendable {
         }
     }
 
-    func list() async throws -> [KeptGuest] {
-        let paths = paths
-        return try await offloaded {
-            let names = (try? FileManager.default.contentsOfDirectory(atPath: paths.kept)) ?? []
-            return try names.sorted().compactMap { name in
-                guard let bytes = try DurableFile.read("\(paths.kept)/\(name)/kept.json"),
-                    var kept = try? JSONDecoder().decode(KeptGuest.self, from: bytes)
-                else { return nil }
+    /// - Throws: ``AgentProblem`` when what is kept cannot be read.
+    package func list() async throws -> [KeptGuest] {
+        try await offloaded {
+            try DurableFile.names(in: paths.kept).compactMap { id in
+                guard var kept = try read(id) else { return nil }
                 kept.bytes = kept.folders.reduce(0) { $0 + Self.size(of: $1) }
                 return kept
             }
@@ -63,13 +59,24 @@ struct KeptGuests: Sendable {
     }
 
     /// - Throws: ``AgentProblem``.
-    func delete(_ id: String) async throws {
+    package func delete(_ id: String) async throws {
         guard !id.isEmpty, !id.contains("/"), id != ".", id != ".." else {
             throw AgentProblem(.invalid, .invalidRequest, "“\(id)” is no kept guest's id")
         }
-        guard let kept = try await list().first(where: { $0.id == id }) else { return }
-        // The note goes last.
-        try await offloaded { for folder in kept.folders.reversed() { try DiskImages.removeFolder(folder) } }
+        try await offloaded {
+            // The note goes last.
+            for folder in try read(id)?.folders.reversed() ?? [] { try DiskImages.removeFolder(folder) }
+        }
+    }
+
+    private func read(_ id: String) throws -> KeptGuest? {
+        try DurableFile.read(note(id)).map {
+            do {
+                return try JSONDecoder().decode(KeptGuest.self, from: $0)
+            } catch {
+                throw AgentProblem(.failed, .agentError, "\(note(id)) is no note of a kept guest: \(error)")
+            }
+        }
     }
 
     /// What the files below take on the disk, in bytes.

@@ -1,15 +1,16 @@
 import Foundation
 import Identity
+import Output
 
 /// What a fleet of `godwit dev` remembers of itself from run to run.
-struct DevSettings: Codable, Equatable, Sendable {
-    var hosts: Int
-    var runDirectory: String
+package struct DevSettings: Codable, Equatable, Sendable {
+    package var hosts: Int
+    package var runDirectory: String
     /// By process, the port it listened on last.
     var ports: [String: Int]
 
     /// Nil where there was no run yet.
-    static func load(_ path: String) throws -> DevSettings? {
+    package static func load(_ path: String) throws -> DevSettings? {
         guard FileManager.default.fileExists(atPath: path) else { return nil }
         do {
             return try JSONDecoder().decode(DevSettings.self, from: Data(contentsOf: URL(fileURLWithPath: path)))

@@ -2,23 +2,23 @@ import Foundation
 import Glibc
 
 /// Standard output or standard error, with what is known of the terminal behind it.
-struct Terminal: Sendable {
+package struct Terminal: Sendable {
     private let descriptor: Int32
 
-    static let output = Terminal(descriptor: STDOUT_FILENO)
-    static let error = Terminal(descriptor: STDERR_FILENO)
+    package static let output = Terminal(descriptor: STDOUT_FILENO)
+    package static let error = Terminal(descriptor: STDERR_FILENO)
 
-    var isInteractive: Bool { isatty(descriptor) == 1 }
+    package var isInteractive: Bool { isatty(descriptor) == 1 }
 
     /// How many characters a line has; 80 where that cannot be told.
-    var columns: Int {
+    package var columns: Int {
         var size = winsize()
         guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
         return Int(size.ws_col)
     }
 
     /// Writes at once, past every buffer. A reader that went away is not told: there is nobody left to tell.
-    func write(_ text: String) {
+    package func write(_ text: String) {
         var rest = Array(text.utf8)[...]
         while !rest.isEmpty {
             let written = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
@@ -29,7 +29,7 @@ struct Terminal: Sendable {
     }
 
     /// Replaces the terminal's present line.
-    func redraw(_ line: String) {
+    package func redraw(_ line: String) {
         write("\r\u{1B}[K\(line)")
     }
 }

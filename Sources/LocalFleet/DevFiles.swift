@@ -2,10 +2,11 @@ import Fleet
 import Foundation
 import Glibc
 import Identity
+import Output
 
 /// Makes what the processes of a `godwit dev` need on disk. Everything is kept that is there already, certificates excepted: they are
 /// issued anew at each start and so never run out.
-struct DevFiles {
+package struct DevFiles {
     let layout: DevLayout
 
     private static let certificateLife = Duration.seconds(3650 * 86_400)
@@ -17,7 +18,7 @@ struct DevFiles {
     }
 
     /// Makes a folder for its owner only.
-    static func makeFolder(_ path: String) throws {
+    package static func makeFolder(_ path: String) throws {
         do {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])

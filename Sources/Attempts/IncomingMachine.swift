@@ -1,10 +1,10 @@
-import AgentAPI
-import Fleet
+package import AgentAPI
+package import Fleet
 import Hypervisor
 
 /// What the target's agent does next about an attempt, given what stands on its disk and what QEMU answers. It does no I/O.
-enum IncomingMachine {
-    enum Memory: Hashable, Sendable {
+package enum IncomingMachine {
+    package enum Memory: Hashable, Sendable {
         case none
         case moving
         case completed
@@ -13,15 +13,36 @@ enum IncomingMachine {
         /// The same, and its stream broke.
         case interrupted
         case failed(String)
+
+        /// - Parameters:
+        ///   - status: QEMU's `MigrationStatus`.
+        ///   - failure: why it failed, as QEMU tells it.
+        package init(_ status: String?, failure: String?) {
+            self =
+                switch status {
+                case nil, "none", "setup": .none
+                case "completed": .completed
+                case "postcopy-active": .postCopy
+                case "postcopy-paused", "postcopy-recover": .interrupted
+                case "failed": .failed(failure ?? "QEMU gives no reason")
+                default: .moving
+                }
+        }
     }
 
-    struct Sight: Hashable, Sendable {
-        var isAlive: Bool
-        var isRunning: Bool
-        var memory: Memory
+    package struct Sight: Hashable, Sendable {
+        package var isAlive: Bool
+        package var isRunning: Bool
+        package var memory: Memory
+
+        package init(isAlive: Bool, isRunning: Bool, memory: Memory) {
+            self.isAlive = isAlive
+            self.isRunning = isRunning
+            self.memory = memory
+        }
     }
 
-    enum Step: Hashable, Sendable {
+    package enum Step: Hashable, Sendable {
         case wait
         /// The state is here in full.
         case noteReceived
@@ -39,7 +60,7 @@ enum IncomingMachine {
     }
 
     /// - Parameter shown: the phase that is reported; `received` stands on no disk, QEMU itself knows it.
-    static func next(_ record: IncomingRecord, shown: IncomingReport.Phase, _ sight: Sight) -> Step {
+    package static func next(_ record: IncomingRecord, shown: IncomingReport.Phase, _ sight: Sight) -> Step {
         switch record.phase {
         case .refused, .failed: return .done
         case .running: return record.isFetching ? fetch(record, sight) : .done
@@ -62,7 +83,7 @@ enum IncomingMachine {
         }
     }
 
-    static let ended = Reason(
+    package static let ended = Reason(
         .guestStopped, "the guest's QEMU ended on the target after the guest was handed over: the server is off there, its disks are whole")
 
     private static func fetch(_ record: IncomingRecord, _ sight: Sight) -> Step {

@@ -1,23 +1,23 @@
 import Foundation
 
 /// Amounts in the words that people read.
-enum Amounts {
+package enum Amounts {
     private static let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
 
     /// `1.5 GiB`, `512 MiB`, `0 B`: powers of 1024, one decimal below ten.
-    static func bytes(_ count: Int64) -> String {
+    package static func bytes(_ count: Int64) -> String {
         let unit = unit(of: count)
         return "\(number(count, in: unit)) \(units[unit])"
     }
 
     /// `0.4/1.9 GiB`: both in the unit of the whole.
-    static func bytes(_ part: Int64, of whole: Int64) -> String {
+    package static func bytes(_ part: Int64, of whole: Int64) -> String {
         let unit = unit(of: whole)
         return "\(number(part, in: unit))/\(number(whole, in: unit)) \(units[unit])"
     }
 
     /// A virtual disk's size as it is given on the command line: `10G`, `1536M`, `1000000` where no unit fits.
-    static func size(_ count: Int64) -> String {
+    package static func size(_ count: Int64) -> String {
         var rest = count
         var unit = 0
         while rest > 0, rest % 1024 == 0, unit < 4 {
@@ -28,13 +28,13 @@ enum Amounts {
     }
 
     /// `118 MB/s`: 10⁶ bytes a second, as bandwidth limits are given.
-    static func rate(_ bytesPerSecond: Int64) -> String {
+    package static func rate(_ bytesPerSecond: Int64) -> String {
         let megabytes = Double(max(0, bytesPerSecond)) / 1_000_000
         return (megabytes < 9.95 ? fixed(megabytes, 1) : fixed(megabytes, 0)) + " MB/s"
     }
 
     /// Time still to go: `0:14`, `3:05`, `1:02:03`, rounded up; `--:--` where nobody knows.
-    static func remaining(_ milliseconds: Int64?) -> String {
+    package static func remaining(_ milliseconds: Int64?) -> String {
         guard let milliseconds, milliseconds >= 0 else { return "--:--" }
         let seconds = milliseconds / 1000 + (milliseconds % 1000 > 0 ? 1 : 0)
         let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60)
@@ -42,7 +42,7 @@ enum Amounts {
     }
 
     /// Time that something took: `850 µs`, `61.4 ms`, `4.2 s`, `3 min 5 s`.
-    static func span(microseconds: Int64) -> String {
+    package static func span(microseconds: Int64) -> String {
         switch microseconds {
         case ..<1000: "\(microseconds) µs"
         case ..<1_000_000: fixed(Double(microseconds) / 1000, microseconds < 100_000 ? 1 : 0) + " ms"
@@ -52,7 +52,7 @@ enum Amounts {
     }
 
     /// `0.023 s`, `7.800 s`: for columns in which times are compared.
-    static func seconds(milliseconds: Int64) -> String { fixed(Double(milliseconds) / 1000, 3) + " s" }
+    package static func seconds(milliseconds: Int64) -> String { fixed(Double(milliseconds) / 1000, 3) + " s" }
 
     private static func unit(of count: Int64) -> Int {
         var unit = 0

@@ -3,7 +3,7 @@ import Foundation
 import Yams
 
 /// How a command prints what it has to show.
-enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
+package enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
     /// For people, as climc prints it.
     case table
     /// What the API gives, keys sorted; a list is an array.
@@ -11,12 +11,12 @@ enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
     case yaml
 
     /// Writes one thing: as a table of its fields, or encoded in full.
-    func print(_ value: some Encodable, table: @autoclosure () -> String) throws {
+    package func print(_ value: some Encodable, table: @autoclosure () -> String) throws {
         Terminal.output.write(try text(value, table: table()))
     }
 
     /// The same as text, a line break at its end.
-    func text(_ value: some Encodable, table: @autoclosure () -> String) throws -> String {
+    package func text(_ value: some Encodable, table: @autoclosure () -> String) throws -> String {
         switch self {
         case .table:
             return table()

@@ -1,8 +1,8 @@
-import Client
+package import Client
 import Fleet
 
 /// A migration as one line of text that never goes backwards within a state.
-struct ProgressBar {
+package struct ProgressBar {
     private var phase: Phase?
     private var reached = 0.0
 
@@ -12,14 +12,14 @@ struct ProgressBar {
         let attempt: Int
     }
 
-    init() {}
+    package init() {}
 
     /// Full width of the drawn bar; less where the terminal is narrow, none where nothing of it would be left.
     private static let widest = 30
     private static let narrowest = 6
 
     /// One line for a terminal, at most `columns` wide.
-    mutating func line(_ migration: MigrationView, columns: Int) -> String {
+    package mutating func line(_ migration: MigrationView, columns: Int) -> String {
         let fraction = advance(migration)
         let head = head(migration)
         let tail = tail(migration, fraction)
@@ -32,13 +32,13 @@ struct ProgressBar {
     }
 
     /// The same without a bar, for a log.
-    mutating func plain(_ migration: MigrationView) -> String {
+    package mutating func plain(_ migration: MigrationView) -> String {
         let fraction = advance(migration)
         return (head(migration) + tail(migration, fraction)).joined(separator: "  ")
     }
 
     /// What the last line says once it is over.
-    static func end(_ migration: MigrationView) -> String {
+    package static func end(_ migration: MigrationView) -> String {
         let after = migration.totalMS.map { " after \(Amounts.span(microseconds: $0 * 1000))" } ?? ""
         switch migration.state {
         case .ready:
@@ -106,7 +106,7 @@ struct ProgressBar {
     }
 
     /// `[=====>    ]`, brackets included in the width.
-    static func bar(_ fraction: Double, width: Int) -> String {
+    package static func bar(_ fraction: Double, width: Int) -> String {
         let inner = max(1, width - 2)
         let full = min(inner, max(0, Int(fraction * Double(inner))))
         let tip = full < inner ? ">" : ""

@@ -1,17 +1,26 @@
 import Client
-import Fleet
+package import Fleet
 import Foundation
 import Glibc
 import Identity
+import Output
 import UnixSignals
 
 /// A whole fleet on this machine: its daemons started, watched, and ended in order.
-struct DevFleet: Sendable {
+package struct DevFleet: Sendable {
     let layout: DevLayout
     let hosts: Int
     let workers: Int
     let accelerator: Accelerator
     let keepGuests: Bool
+
+    package init(layout: DevLayout, hosts: Int, workers: Int, accelerator: Accelerator, keepGuests: Bool) {
+        self.layout = layout
+        self.hosts = hosts
+        self.workers = workers
+        self.accelerator = accelerator
+        self.keepGuests = keepGuests
+    }
 
     private enum Event: Sendable {
         case process(DevProcess, DevProcess.Event)
@@ -30,7 +39,7 @@ struct DevFleet: Sendable {
     /// Runs until a signal ends it.
     ///
     /// - Throws: ``CommandFailure`` when it could not be started.
-    func run() async throws {
+    package func run() async throws {
         try DevFiles.makeFolder(layout.state)
         let lock = try DevLock(layout.lock)
         defer { withExtendedLifetime(lock) {} }
@@ -59,7 +68,7 @@ struct DevFleet: Sendable {
                     try handle(event, &state, in: &group, files, sink)
                 } catch {
                     // Without its files the fleet could not be found again.
-                    fail("\(Godwit.failure(error).message)", &state, in: &group, sink)
+                    fail("\(error)", &state, in: &group, sink)
                 }
             }
             group.cancelAll()
@@ -193,8 +202,9 @@ struct DevFleet: Sendable {
             await withTaskGroup(of: Void.self) { group in
                 group.addTask {
                     do {
-                        try await GodwitClient.with(
+                        let troubles = try await GodwitClient.with(
                             url: url, token: token, caFile: DevFiles(layout: layout).authorityCertificate, DevGuests.powerOff)
+                        for trouble in troubles { say("Not marked as off: \(trouble)") }
                     } catch {
                         say("Servers are not marked as off: \(error)")
                     }

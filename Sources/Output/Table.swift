@@ -1,14 +1,14 @@
 /// Rows as climc prints them: `+----+` borders, a centred header, cells to the left, and a column only where some row has something in it.
-struct Table: Equatable {
-    struct Column: Equatable {
-        let name: String
-        let cells: [String]
+package struct Table: Equatable {
+    package struct Column: Equatable {
+        package let name: String
+        package let cells: [String]
     }
 
-    let columns: [Column]
+    package let columns: [Column]
 
     /// One row a thing; nil and empty cells count as nothing.
-    init(_ names: [String], rows: [[String?]]) {
+    package init(_ names: [String], rows: [[String?]]) {
         self.columns = names.enumerated().compactMap { index, name in
             let cells = rows.map { $0[index] ?? "" }
             return cells.allSatisfy(\.isEmpty) ? nil : Column(name: name, cells: cells)
@@ -16,13 +16,13 @@ struct Table: Equatable {
     }
 
     /// One thing: a row a field; fields without a value are left out.
-    init(fields: KeyValuePairs<String, String?>) {
+    package init(fields: KeyValuePairs<String, String?>) {
         let present = fields.compactMap { name, value in value.flatMap { $0.isEmpty ? nil : [name, $0] as [String?] } }
         self.init(["Field", "Value"], rows: present)
     }
 
     /// With a line break at its end; nothing at all where there is no row.
-    var text: String {
+    package var text: String {
         guard let count = columns.first?.cells.count, count > 0 else { return "" }
         let cells = columns.map { column in
             column.cells.map { $0.split(separator: "\n", omittingEmptySubsequences: false).map(String.init) }
@@ -51,7 +51,7 @@ struct Table: Equatable {
     /// - Parameters:
     ///   - total: On all pages; nil where nobody counted.
     ///   - limit: Of a page; nil where there are no pages.
-    static func footer(total: Int?, shown: Int, limit: Int? = nil, offset: Int = 0) -> String {
+    package static func footer(total: Int?, shown: Int, limit: Int? = nil, offset: Int = 0) -> String {
         guard let limit, limit > 0 else { return "***  Total: \(total ?? shown)  ***" }
         let page = offset / limit + 1
         guard let total else { return "***  Total: not counted Limit: \(limit) Offset: \(offset) Page: \(page)  ***" }
@@ -63,7 +63,7 @@ struct Table: Equatable {
 
 extension String {
     /// Broken at blanks into lines of at most `width`; a longer word stays whole, and so does a line that is set in as those of a table are.
-    func wrapped(_ width: Int) -> String {
+    package func wrapped(_ width: Int) -> String {
         split(separator: "\n", omittingEmptySubsequences: false).map { paragraph in
             if paragraph.hasPrefix("  ") { return String(paragraph) }
             var lines: [String] = []
@@ -83,7 +83,7 @@ extension String {
     }
 
     /// How many terminal columns it takes: Han, Hangul, Kana, full-width forms and emoji take two, combining marks none.
-    var displayWidth: Int {
+    package var displayWidth: Int {
         reduce(0) { width, character in
             guard let scalar = character.unicodeScalars.first else { return width }
             switch scalar.value {

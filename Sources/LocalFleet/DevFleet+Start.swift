@@ -3,6 +3,7 @@ import Fleet
 import Foundation
 import Glibc
 import Identity
+import Output
 
 /// What a fleet starts from.
 extension DevFleet {

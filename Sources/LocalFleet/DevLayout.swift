@@ -1,20 +1,25 @@
 import Foundation
 
 /// Where a fleet of `godwit dev` keeps everything: one folder that outlives it, and one for sockets whose paths must be short.
-struct DevLayout: Hashable, Sendable {
+package struct DevLayout: Hashable, Sendable {
     /// Absolute.
     let state: String
     /// Absolute, and short: a socket's path has at most 107 bytes (unix(7)), of which agents need some 70 for a guest's.
     let runDirectory: String
 
+    package init(state: String, runDirectory: String) {
+        self.state = state
+        self.runDirectory = runDirectory
+    }
+
     /// `$XDG_STATE_HOME/godwit/dev`, or `~/.local/state/godwit/dev` (XDG Base Directory Specification).
-    static func defaultState(_ environment: [String: String]) -> String {
+    package static func defaultState(_ environment: [String: String]) -> String {
         if let home = environment["XDG_STATE_HOME"], home.hasPrefix("/") { return "\(home)/godwit/dev" }
         return "\(environment["HOME"] ?? NSHomeDirectory())/.local/state/godwit/dev"
     }
 
     /// The folder for sockets that belongs to a state folder: always the same for the same one, another for another.
-    static func runDirectory(of state: String, _ environment: [String: String]) -> String {
+    package static func runDirectory(of state: String, _ environment: [String: String]) -> String {
         let name = "godwit-\(digest(state))"
         if let base = environment["XDG_RUNTIME_DIR"], base.hasPrefix("/"), base.utf8.count <= 20 { return "\(base)/\(name)" }
         return "/tmp/\(name)"

@@ -1,12 +1,12 @@
-import AgentAPI
-import Fleet
+package import AgentAPI
+package import Fleet
 import Hypervisor
 
 /// What the source's agent does next about an attempt, given what stands on its disk and what QEMU answers. It does no I/O: the driver looks,
 /// asks here, does that one thing, and looks again, also after its own death in between.
-enum OutgoingMachine {
+package enum OutgoingMachine {
     /// How a mirror of a disk stands.
-    enum Mirror: Hashable, Sendable {
+    package enum Mirror: Hashable, Sendable {
         /// Neither job nor NBD node.
         case absent
         /// The NBD node, and no job on it.
@@ -20,7 +20,7 @@ enum OutgoingMachine {
     }
 
     /// How QEMU's migration stands (QAPI `MigrationStatus`, told apart as far as it matters).
-    enum Memory: Hashable, Sendable {
+    package enum Memory: Hashable, Sendable {
         case none
         case moving
         case preSwitchover
@@ -38,34 +38,45 @@ enum OutgoingMachine {
         case failed(String)
     }
 
-    struct Sight: Hashable, Sendable {
-        var isAlive: Bool
-        var isRunning: Bool
-        var memory: Memory
+    package struct Sight: Hashable, Sendable {
+        package var isAlive: Bool
+        package var isRunning: Bool
+        package var memory: Memory
         /// By disk name, all local disks.
-        var mirrors: [String: Mirror]
+        package var mirrors: [String: Mirror]
         /// How long pre-switchover has been seen; nil when it is not that.
-        var window: Duration?
+        package var window: Duration?
         /// How long the last of the guest's state has been seen on its way; nil when it is not.
-        var device: Duration?
+        package var device: Duration?
         /// An earlier agent had it in pre-switchover: nobody knows for how long.
-        var isInherited: Bool
+        package var isInherited: Bool
         /// What the policy of convergence has come to, while memory moves.
-        var verdict: Verdict?
+        package var verdict: Verdict?
         /// The target's agent said, before QEMU was asked, that its QEMU could run the guest (post-copy).
-        var hasArrived = false
+        package var hasArrived = false
         /// The target's agent said that its QEMU is gone and never owned the guest, or ended since.
-        var isTargetLost = false
+        package var isTargetLost = false
         /// Memory's stream failed because one end did not prove to the other who it is.
-        var isPeerUnproven = false
+        package var isPeerUnproven = false
+
+        package init(
+            isAlive: Bool, isRunning: Bool, memory: Memory, mirrors: [String: Mirror], window: Duration? = nil, isInherited: Bool
+        ) {
+            self.isAlive = isAlive
+            self.isRunning = isRunning
+            self.memory = memory
+            self.mirrors = mirrors
+            self.window = window
+            self.isInherited = isInherited
+        }
     }
 
-    enum Verdict: Hashable, Sendable {
+    package enum Verdict: Hashable, Sendable {
         case startPostCopy
         case giveUp(Reason)
     }
 
-    enum Step: Hashable, Sendable {
+    package enum Step: Hashable, Sendable {
         case wait
         case startMirrors([String])
         case noteMirrored
@@ -109,11 +120,11 @@ enum OutgoingMachine {
     }
 
     /// How long the guest may stand still before `migrate-continue` is given.
-    static let window = Duration.seconds(5)
+    package static let window = Duration.seconds(5)
     /// How long the last of the guest's state may be on its way.
-    static let deviceLimit = Duration.seconds(10)
+    package static let deviceLimit = Duration.seconds(10)
 
-    static func next(_ record: OutgoingRecord, _ sight: Sight) -> Step {
+    package static func next(_ record: OutgoingRecord, _ sight: Sight) -> Step {
         switch record.phase {
         case .aborted, .failed: return .done
         case .confirmed: return record.isOver ? .done : fetch(sight)
