@@ -379,22 +379,28 @@ extension Guest {
     // MARK: Both ends
 
     func discard(_ order: DiscardOrder) async throws -> DiscardReport {
-        try await obey(order.epoch) {
+        if order.end == .target, record.kept?.key == order.key { return try await discardKept(order) }
+        return try await obey(order.epoch) {
             switch order.end {
             case .source:
                 if let rescuer = order.rescuedBy { return try await giveWay(to: rescuer, order.epoch) }
                 try await discardSource(order)
             case .target:
-                if let kept = record.kept, kept.key == order.key {
-                    try await dropKept(kept)
-                    return DiscardReport()
-                }
                 guard record.incoming?.key == order.key else { return DiscardReport() }
                 guard record.incoming?.phase == .refused || record.incoming?.phase == .failed else {
                     throw AgentProblem(.conflict, .invalidRequest, "the target has not refused the guest: it may run here")
                 }
                 try await dropIncoming(order.reason, keepsCopies: order.keepsCopies == true)
             }
+            return DiscardReport()
+        }
+    }
+
+    /// Nothing of a guest, but files that only a next attempt would take up: under any epoch, also one that is older than that attempt's.
+    private func discardKept(_ order: DiscardOrder) async throws -> DiscardReport {
+        try await turnstile.pass {
+            if let obstacle { throw obstacle }
+            if let kept = record.kept, kept.key == order.key { try await dropKept(kept) }
             return DiscardReport()
         }
     }

@@ -78,7 +78,7 @@ actor Loan {
             do {
                 daemon = try await StorageDaemon.start(
                     host.storageDaemon, lending: exports, on: listener,
-                    certificates: record.enableTLS ? try StreamCertificates.folder(host.configuration) : nil,
+                    certificates: record.enableTLS ? host.credentials.folder : nil,
                     peer: record.target.map { StreamCredentials.identity(of: $0) }, pidPath: paths.loanPID,
                     logPath: paths.loanLog)
             } catch let problem as AgentProblem where problem.reason.code == .tlsRefused {

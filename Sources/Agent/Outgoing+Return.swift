@@ -20,16 +20,14 @@ extension Outgoing {
         guard let process, process.isAlive else { return }
         let nodes = Set(disks.map(node))
         do {
-            let all = try await process.rescue.executeOutOfBand("query-yank", deadline: .seconds(2))
-            let ours = (all.array ?? []).filter { instance in
-                switch instance["type"]?.string {
-                case "block-node": instance["node-name"]?.string.map(nodes.contains) ?? false
-                case "migration": memory
-                default: false
+            let ours = try await process.rescue.queryYank(deadline: .seconds(2)).filter { instance in
+                switch instance {
+                case .blockNode(let name): nodes.contains(name)
+                case .migration: memory
+                case .chardev: false
                 }
             }
-            guard !ours.isEmpty else { return }
-            try await process.rescue.executeOutOfBand("yank", ["instances": .array(ours)], deadline: .seconds(2))
+            if !ours.isEmpty { try await process.rescue.yank(ours, outOfBand: true, deadline: .seconds(2)) }
         } catch {
             logger.warning("connections cannot be torn", metadata: ["problem": "\(error)"])
         }

@@ -28,7 +28,7 @@ actor Receiver {
             LoanCopy.Terms(
                 server: server, bases: receipt.bases, sourceAgentURL: receipt.sourceAgentURL, bandwidth: receipt.bandwidth,
                 enableTLS: receipt.enableTLS, verifies: receipt.verifies),
-            paths: guest.paths, configuration: guest.host.configuration, peers: guest.host.peers, logger: logger
+            paths: guest.paths, credentials: guest.host.credentials, peers: guest.host.peers, logger: logger
         ) { report in
             guard watched.value.receipt != report else { return }
             watched.change {

@@ -34,7 +34,7 @@ package actor LoanCopy {
     private let key: AttemptKey
     private var terms: Terms
     private let paths: GuestPaths
-    private let configuration: AgentConfiguration
+    private let credentials: StreamCredentials
     private let peers: AgentPool
     private let logger: Logger
     private let tell: @Sendable (ReceiptReport) -> Void
@@ -50,13 +50,13 @@ package actor LoanCopy {
 
     /// - Parameter tell: called with how far it is, several times a second while it runs.
     package init(
-        _ key: AttemptKey, _ terms: Terms, paths: GuestPaths, configuration: AgentConfiguration, peers: AgentPool, logger: Logger,
+        _ key: AttemptKey, _ terms: Terms, paths: GuestPaths, credentials: StreamCredentials, peers: AgentPool, logger: Logger,
         tell: @escaping @Sendable (ReceiptReport) -> Void
     ) {
         self.key = key
         self.terms = terms
         self.paths = paths
-        self.configuration = configuration
+        self.credentials = credentials
         self.peers = peers
         self.logger = logger
         self.tell = tell
@@ -122,7 +122,7 @@ package actor LoanCopy {
             throw AgentProblem(.failed, .tlsRefused, "the source lends server \(server) unencrypted, and encryption was asked for")
         }
         let set = try await plan(loan)
-        let certificates = loan.isEncrypted ? try StreamCertificates.folder(configuration) : nil
+        let certificates = loan.isEncrypted ? credentials.folder : nil
         try await set.run(
             from: CopySource(server: NBDServer(address: loan.address, port: loan.port, certificates: certificates)) { file, bytes, chunks in
                 try await Self.digests(of: file, chunkBytes: bytes, chunks, server, key, agent)

@@ -4,8 +4,8 @@ import Foundation
 import Glibc
 package import QMP
 
-/// The agent's own certificate as QEMU wants it for the streams of a migration: a folder with names that QEMU prescribes
-/// (`tls-creds-x509`, property `dir`). They are links: a key stays where the operator has put it, and a renewed one is taken at once.
+/// The agent's own certificate as QEMU and libnbd want it for the streams of a migration: a folder with names that they prescribe
+/// (`tls-creds-x509`, property `dir`; nbd_set_tls_certificates(3)). They are links: a key stays where the operator has put it, and a renewed one is taken at once.
 package struct StreamCredentials: Sendable {
     package let folder: String
 

@@ -273,6 +273,9 @@ struct ColdMigrationTests {
             _ = try await hosts[1].orders.refuse(server, RefuseOrder(epoch: mover.epoch, key: mover.key))
             try await hosts[1].orders.discard(server, DiscardOrder(epoch: mover.epoch, key: mover.key, end: .target, keepsCopies: true))
             #expect(!hosts[1].files(under: "\(hosts[1].folder)/disks/\(server)").isEmpty)
+            // Also once another migration was obeyed here.
+            let other = AttemptKey(migration: "other", attempt: 1)
+            _ = try await hosts[1].orders.refuse(server, RefuseOrder(epoch: Epoch(99), key: other))
             try await hosts[1].orders.discard(server, DiscardOrder(epoch: mover.epoch, key: mover.key, end: .target))
             #expect(hosts[1].files(under: "\(hosts[1].folder)/disks/\(server)").isEmpty)
         }

@@ -145,6 +145,15 @@ struct PlacementAPITests {
             #expect(silent.candidates.count == 1 && silent.estimate == nil && silent.notes.count == 1)
             let both = try await fixture.ask(.post, "/v1/servers/web1/migrate-forecast", #"{"live_migrate": true, "rescue_mode": true}"#)
             #expect(try both.problem.field == "rescue_mode")
+            for (body, field) in [
+                (#"{"skip_cpu_check": true}"#, "skip_cpu_check"), (#"{"cpu_check": "features"}"#, "cpu_check"),
+                (#"{"auto_converge": false}"#, "auto_converge"), (#"{"rescue_mode": true, "post_copy": true}"#, "post_copy"),
+                (#"{"rescue_mode": true, "enable_tls": true}"#, "enable_tls"),
+            ] {
+                let misplaced = try await fixture.ask(.post, "/v1/servers/web1/migrate-forecast", body)
+                #expect(misplaced.status == 400)
+                #expect(try misplaced.problem.field == field)
+            }
             #expect(try await fixture.ask(.post, "/v1/servers/nosuch/migrate-forecast").status == 404)
         }
     }

@@ -32,14 +32,6 @@ struct BaseCopyTests {
         try await set.forgetJournals()
     }
 
-    private func until(_ condition: () -> Bool) async throws {
-        let deadline = ContinuousClock.now.advanced(by: .seconds(30))
-        while !condition() {
-            guard ContinuousClock.now < deadline else { throw Trouble("not in time") }
-            try await Task.sleep(for: .milliseconds(20))
-        }
-    }
-
     @Test func `one brings it, and the other waits for that`() async throws {
         try await Lender.run { lender in
             let (path, sets, source) = try await pair(lender)

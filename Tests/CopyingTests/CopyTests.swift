@@ -185,7 +185,8 @@ struct CopyTests {
             let set = CopySet([try lender.file("disk0"), try lender.file("disk1")], rate: rate)
             let begin = ContinuousClock.now
             async let copied: Void = set.run(from: lender.source(server))
-            try await Task.sleep(for: .seconds(2))
+            // A second's worth comes at once; what follows is held back.
+            try await until { set.figures.bytesFetched > rate * 3 / 2 }
             let early = set.figures
             let elapsed = begin.duration(to: .now).inMilliseconds
             // A token bucket lets a second's worth through ahead of its time.
@@ -204,7 +205,8 @@ struct CopyTests {
             let file = try lender.file("disk0")
             let source = lender.source(NBDServer(address: "127.0.0.1", port: silent.port))
             let copying = Task { try await CopySet([file], rate: nil).run(from: source) }
-            try await Task.sleep(for: .milliseconds(300))
+            let connection = try await silent.accept()
+            defer { withExtendedLifetime(connection) {} }
             let begin = ContinuousClock.now
             copying.cancel()
             await #expect(throws: CancellationError.self) { try await copying.value }

@@ -90,3 +90,12 @@ struct Trouble: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }
 }
+
+/// Waits for that to hold, at most 30 s.
+func until(_ condition: () -> Bool) async throws {
+    let deadline = ContinuousClock.now.advanced(by: .seconds(30))
+    while !condition() {
+        guard ContinuousClock.now < deadline else { throw Trouble("not in time") }
+        try await Task.sleep(for: .milliseconds(20))
+    }
+}

@@ -73,7 +73,9 @@ import Testing
             let id = try await stage.submit(MigrationOptions(postCopy: true))
             try await stage.withWorker {
                 try await stage.eventually("the target runs") { stage.running == ["host2"] }
-                try await Task.sleep(for: .milliseconds(50))
+                try await stage.eventually("it was asked again and again") {
+                    stage.fleet.world.withLock { $0.fetchingTicks } < 999_990
+                }
                 let row = try await stage.store.migration(id.value)
                 #expect(row.state == .switching)
                 #expect(stage.disks == ["host1", "host2"])

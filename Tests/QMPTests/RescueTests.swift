@@ -15,7 +15,7 @@ import Testing
                 try await source.blockdevAdd([
                     "driver": "nbd", "node-name": "nbd0", "export": "d", "server": ["type": "unix", "path": .string(export)],
                 ])
-                #expect(try await source.queryYank().contains(YankInstance.blockNode("nbd0").json))
+                #expect(try await rescue.queryYank().contains(.blockNode("nbd0")))
 
                 targetQEMU.signal(SIGSTOP)
                 async let reading = source.execute(

@@ -35,9 +35,13 @@ struct CleanupRun: Sendable {
             switch cleanup.kind {
             case .source: break
             case .target:
-                // Only what promised never to run may go.
-                _ = try await link.ask(patience: settings.shortPatience) {
-                    try await $0.refuse(cleanup.server, RefuseOrder(epoch: cleanup.epoch, key: key))
+                do {
+                    // Only what promised never to run may go.
+                    _ = try await link.ask(patience: settings.shortPatience) {
+                        try await $0.refuse(cleanup.server, RefuseOrder(epoch: cleanup.epoch, key: key))
+                    }
+                } catch is Superseded {
+                    // Copies that the attempt left for the next one go under any epoch.
                 }
             }
             let rescuer = try await rescuer(cleanup)

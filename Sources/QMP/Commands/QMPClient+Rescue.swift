@@ -13,6 +13,20 @@ package enum YankInstance: Sendable, Hashable {
         case .migration: ["type": "migration"]
         }
     }
+
+    /// Nil of a kind that is not known here.
+    package init?(_ json: JSONValue) {
+        switch json["type"]?.string {
+        case "block-node":
+            guard let name = json["node-name"]?.string else { return nil }
+            self = .blockNode(name)
+        case "chardev":
+            guard let id = json["id"]?.string else { return nil }
+            self = .chardev(id)
+        case "migration": self = .migration
+        default: return nil
+        }
+    }
 }
 
 extension QMPClient {
@@ -27,8 +41,8 @@ extension QMPClient {
         }
     }
 
-    /// QAPI `query-yank`: what could be torn now, as QAPI's `YankInstance` objects.
-    package func queryYank(deadline: Duration = defaultDeadline) async throws -> [JSONValue] {
-        try await execute("query-yank", as: [JSONValue].self, deadline: deadline)
+    /// QAPI `query-yank`: what could be torn now. Out of band, see ``yank(_:outOfBand:deadline:)``.
+    package func queryYank(deadline: Duration = defaultDeadline) async throws -> [YankInstance] {
+        (try await executeOutOfBand("query-yank", deadline: deadline).array ?? []).compactMap(YankInstance.init)
     }
 }

@@ -53,8 +53,8 @@ struct ServerMigrateForecast: ControllerCommand {
     @Flag(help: "Raise the downtime limit when memory does not converge.")
     var quicklyFinish = false
 
-    @Flag(inversion: .prefixedNo, help: "Slow the guest down when it dirties memory faster than that can be sent.")
-    var autoConverge = true
+    @Flag(help: "Never slow the guest down, even if it dirties memory faster than that can be sent.")
+    var noAutoConverge = false
 
     @Flag(help: "Let the target run the guest and fetch the rest when memory does not converge.")
     var postCopy = false
@@ -76,6 +76,16 @@ struct ServerMigrateForecast: ControllerCommand {
 
     func validate() throws {
         if liveMigrate, rescueMode { throw ValidationError("--live-migrate and --rescue-mode cannot be given together.") }
+        for (given, flag) in [
+            (skipCpuCheck, "--skip-cpu-check"), (skipKernelCheck, "--skip-kernel-check"), (cpuCheck != nil, "--cpu-check"),
+            (maxDowntimeMS != nil, "--max-downtime-ms"), (quicklyFinish, "--quickly-finish"), (noAutoConverge, "--no-auto-converge"),
+            (postCopy, "--post-copy"),
+        ] where given && !liveMigrate {
+            throw ValidationError("\(flag) has a meaning only for a live migration: leave it out, or give --live-migrate.")
+        }
+        for (given, flag) in [(maxBandwidthMB != nil, "--max-bandwidth-mb"), (enableTLS, "--enable-tls")] where given && rescueMode {
+            throw ValidationError("\(flag) has no meaning with --rescue-mode, which copies nothing: leave it out.")
+        }
         if skipCpuCheck && cpuCheck == .features {
             throw ValidationError("--skip-cpu-check leaves nothing for --cpu-check features to do: give one of the two.")
         }
@@ -87,7 +97,7 @@ struct ServerMigrateForecast: ControllerCommand {
             ForecastRequest(
                 liveMigrate: liveMigrate, rescueMode: rescueMode, preferHost: preferHost, skipCPUCheck: skipCpuCheck,
                 skipKernelCheck: skipKernelCheck, cpuCheck: cpuCheck, maxBandwidthMB: maxBandwidthMB, maxDowntimeMS: maxDowntimeMS,
-                quicklyFinish: quicklyFinish, autoConverge: autoConverge, postCopy: postCopy, enableTLS: enableTLS,
+                quicklyFinish: quicklyFinish, autoConverge: noAutoConverge ? false : nil, postCopy: postCopy, enableTLS: enableTLS,
                 timeoutS: timeout, measure: measure))
         try output.output.print(forecast, table: ForecastTables.text(forecast))
     }
