@@ -39,11 +39,10 @@ struct Forecaster {
             (candidates, rejections) = try await checked(request, candidates, fleet, &notes)
         }
         let views = Views(hosts: loads.map(\.host), names: [server.id: server.name])
-        let ordered = PlacementFailure(server: server.name, rejections: rejections).ordered
         var view = ForecastView(
             server: views.named(server.id), mode: mode, sourceHost: views.named(server.host),
             candidates: candidates.compactMap { fleet[$0] }.map { CandidateView($0, views) },
-            rejected: ordered.map {
+            rejected: rejections.byName().map {
                 RejectionView(host: Named(id: $0.host.value, name: $0.name), filter: $0.filter.rawValue, wanted: $0.wanted, found: $0.found)
             })
         if measures, let best = candidates.first, let source = fleet[server.host]?.host, let target = fleet[best]?.host {
@@ -71,7 +70,7 @@ struct Forecaster {
     /// Surveys again with what the QEMUs of the candidates say about the features of the guest's CPU.
     private func checked(
         _ request: PlacementRequest, _ candidates: [HostID], _ fleet: FleetSnapshot, _ notes: inout [String]
-    ) async throws -> ([HostID], [Rejection]) {
+    ) async throws -> ([HostID], Rejections) {
         let unasked = candidates.count - Self.featuresAsked
         if unasked > 0 {
             notes.append("Of \(unasked) of the hosts it is not known whether they offer the guest's CPU: only the best were asked.")

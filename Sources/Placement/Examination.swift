@@ -20,29 +20,24 @@ struct Examination {
     let release: QEMURelease?
     /// Why no migration may leave the source now; nil when one may. A rescue takes nothing of its source, which is down.
     let outbound: (wanted: String, found: String)?
-    /// Whether a rejection tells what was wanted and found; where it is only asked for whether there is one, the words cost more than all else.
-    let explains: Bool
-    /// Of what every host is asked for alike.
-    private let words: (vcpus: String, memory: String, storages: [String])
+    /// Where the source stands among the hosts; nil when it does not.
+    let sourcePlace: Int?
+    /// Whether a refusal tells what was wanted and found: where only the filter is asked for, the words would cost more than all else.
+    var explains = false
 
-    init(_ request: PlacementRequest, source load: HostLoad?, now: Timestamp, explains: Bool) {
-        self.explains = explains
+    /// - Parameter place: the source's, among the hosts.
+    init(_ request: PlacementRequest, among loads: [HostLoad], source place: Int?, now: Timestamp) {
         self.request = request
         self.now = now
+        sourcePlace = place
+        let load = place.map { loads[$0] }
         let source = load?.host.facts
         self.source = source
         let sourceName = load?.host.name ?? request.source.value
         self.sourceName = sourceName
         let needs = Needs(request.description, storages: source?.storages ?? [])
         self.needs = needs
-        let localWants = needs.localBytes.sorted { $0.key < $1.key }.map { (name: $0.key, bytes: $0.value) }
-        self.localWants = localWants
-        words =
-            explains
-            ? (
-                "\(needs.vcpus) vCPUs", "\(Bytes(needs.memoryBytes)) of memory",
-                localWants.map { "\(Bytes($0.bytes)) on storage \($0.name)" }
-            ) : ("", "", [])
+        localWants = needs.localBytes.sorted { $0.key < $1.key }.map { (name: $0.key, bytes: $0.value) }
         sharedWants = needs.sharedStorages.sorted()
         localDisks = request.description.disks.filter { needs.localBytes[$0.storage] != nil }
         let names = Set(request.description.nics.map(\.network)).sorted()
@@ -61,154 +56,169 @@ struct Examination {
     typealias Candidate = UnsafePointer<HostLoad>
 
     /// The first filter that each host does not pass, in the hosts' order; nil for one that can take the server.
-    func rejections(_ loads: [HostLoad], _ rows: [FleetSnapshot.Row], kinds: [Int]) -> [Rejection?] {
+    func filters(_ loads: [HostLoad], _ rows: [FleetSnapshot.Row], kinds: [Int]) -> [PlacementFilter?] {
         loads.withUnsafeBufferPointer { loads in
             guard let first = loads.baseAddress else { return [] }
-            let ofKinds = kinds.map { kindRejection(first + $0) }
+            let ofKinds = kinds.map { kindRefusal(first + $0) }
             return rows.indices.map { place in
-                let (row, load) = (rows[place], first + place)
-                return admissionRejection(load) ?? roomRejection(load, row)
-                    ?? (row.kind < 0 ? nil : ofKinds[Int(row.kind)]?.of(load.pointee.host.id, name: load.pointee.host.name))
-                    ?? ownRejection(load) ?? slotRejection(load)
+                let row = rows[place]
+                return refusal(first + place, row, isSource: place == sourcePlace) {
+                    row.kind < 0 ? nil : ofKinds[Int(row.kind)]
+                }?.filter
             }
+        }
+    }
+
+    /// Why one host cannot take the server; nil when it can.
+    func refusal(_ loads: [HostLoad], at place: Int) -> Refusal? {
+        loads.withUnsafeBufferPointer { loads in
+            guard let first = loads.baseAddress else { return nil }
+            let load = first + place
+            return refusal(load, FleetSnapshot.Row(of: loads, at: place), isSource: place == sourcePlace) { kindRefusal(load) }
         }
     }
 
     // MARK: the filters, in their order
 
+    @inline(__always)
+    private func refusal(_ load: Candidate, _ row: FleetSnapshot.Row, isSource: Bool, ofKind: () -> Refusal?) -> Refusal? {
+        admissionRefusal(load, isSource: isSource) ?? roomRefusal(row) ?? ofKind() ?? ownRefusal(load) ?? slotRefusal(load)
+    }
+
     /// Whether the host is to be considered at all.
-    private func admissionRejection(_ load: Candidate) -> Rejection? {
-        if load.pointee.host.id == request.source { return reject(load, .notSource, "another host", "the server is there now") }
+    private func admissionRefusal(_ load: Candidate, isSource: Bool) -> Refusal? {
+        if isSource { return refuse(.notSource, "another host", "the server is there now") }
         if let preferred = request.options.preferHost, load.pointee.host.id != preferred {
-            return reject(load, .preferred, "the preferred host", "another one")
+            return refuse(.preferred, "the preferred host", "another one")
         }
         if !request.excluded.isEmpty, let reason = request.excluded[load.pointee.host.id] {
-            return reject(load, .excluded, "a host not tried yet", reason.message)
+            return refuse(.excluded, "a host not tried yet", reason.message)
         }
-        if !load.pointee.host.enabled { return reject(load, .enabled, "enabled", "disabled") }
-        if load.pointee.host.maintenance { return reject(load, .maintenance, "not in maintenance", "in maintenance") }
-        if now >= load.pointee.host.healthyUntil { return reject(load, .online, "online", "offline") }
-        if load.pointee.host.told == nil { return reject(load, .facts, "an agent that told what it is", "nothing told yet") }
-        if let disk = localDisks.first, request.mode == .rescue {
-            return reject(
-                load, .localDisk, "every disk on shared storage", "\(disk.name) is on \(disk.storage), which is \(sourceName)'s own")
+        if !load.pointee.host.enabled { return refuse(.enabled, "enabled", "disabled") }
+        if load.pointee.host.maintenance { return refuse(.maintenance, "not in maintenance", "in maintenance") }
+        if now >= load.pointee.host.healthyUntil { return refuse(.online, "online", "offline") }
+        if !load.pointee.host.hasFacts { return refuse(.facts, "an agent that told what it is", "nothing told yet") }
+        if request.mode == .rescue, let disk = localDisks.first {
+            return refuse(.localDisk, "every disk on shared storage", "\(disk.name) is on \(disk.storage), which is \(sourceName)'s own")
         }
         return nil
     }
 
     /// Whether there is room to promise.
-    private func roomRejection(_ load: Candidate, _ row: FleetSnapshot.Row) -> Rejection? {
+    private func roomRefusal(_ row: FleetSnapshot.Row) -> Refusal? {
         if row.vcpusLeft < Int64(needs.vcpus) {
-            return reject(load, .vcpus, words.vcpus, .left(Int(row.vcpusLeft), of: Int(row.vcpus)))
+            return refuse(.vcpus, "\(needs.vcpus) vCPUs", "\(max(0, row.vcpusLeft)) of \(row.vcpus) left")
         }
         if row.memoryLeft < needs.memoryBytes {
-            return reject(load, .memory, words.memory, .bytesLeftOf(row.memoryLeft, row.memory))
+            return refuse(
+                .memory, "\(Bytes(needs.memoryBytes)) of memory", "\(Bytes(max(0, row.memoryLeft))) of \(Bytes(row.memory)) left")
         }
         return nil
     }
 
     /// Whether the host's storages have room: by what is promised of them, and by what their file systems would still take.
-    private func storageRoomRejection(_ load: Candidate, _ storages: [Storage]) -> Rejection? {
-        for (place, (name, disks)) in localWants.enumerated() {
+    private func storageRoomRefusal(_ load: Candidate, _ storages: [Storage]) -> Refusal? {
+        for (name, disks) in localWants {
             guard let storage = storages.first(where: { $0.name == name && $0.kind == .local }) else { continue }
             let wanted = disks + needs.baseBytes(lackingOn: storage)
-            var words: String { wanted == disks ? self.words.storages[place] : "\(Bytes(wanted)) on storage \(name)" }
             let reserved = load.pointee.storageReservedBytes[name, default: 0]
             let free = storage.freeBytes - reserved
             if free < wanted {
-                return reject(load, .storage, words, .bytesLeft(free))
+                return refuse(.storage, "\(Bytes(wanted)) on storage \(name)", "\(Bytes(max(0, free))) left")
             }
             let promised = load.pointee.storagePromisedBytes[name, default: 0] + reserved
             if storage.capacityBytes - promised < wanted {
-                return reject(load, .storage, words, .bytesPromised(promised, of: storage.capacityBytes))
+                return refuse(
+                    .storage, "\(Bytes(wanted)) on storage \(name)",
+                    "\(Bytes(promised)) of \(Bytes(storage.capacityBytes)) promised to disks")
             }
         }
         return nil
     }
 
     /// What hangs on nothing but what the host is: equal for all hosts of one kind.
-    func kindRejection(_ load: Candidate) -> Rejection? {
+    func kindRefusal(_ load: Candidate) -> Refusal? {
         guard let facts = load.pointee.host.facts else { return nil }
         for (name, _) in localWants where !facts.storages.contains(where: { $0.name == name && $0.kind == .local }) {
-            return reject(load, .storage, "a local storage \(name)", storagesFound(facts))
+            return refuse(.storage, "a local storage \(name)", storagesFound(facts))
         }
         for name in sharedWants where !facts.storages.contains(where: { $0.name == name && $0.kind == .shared }) {
-            return reject(load, .storage, "the shared storage \(name)", storagesFound(facts))
+            return refuse(.storage, "the shared storage \(name)", storagesFound(facts))
         }
         for network in networks where !facts.networks.contains(network) {
-            return reject(load, .network, "network \(network.name) (\(network.kind.rawValue))", networksFound(facts))
+            return refuse(.network, "network \(network.name) (\(network.kind.rawValue))", networksFound(facts))
         }
         for name in unknownNetworks where !facts.networks.contains(where: { $0.name == name }) {
-            return reject(load, .network, "network \(name)", networksFound(facts))
+            return refuse(.network, "network \(name)", networksFound(facts))
         }
         if request.description.accelerator == .kvm, facts.accelerator != .kvm {
-            return reject(load, .accelerator, "KVM", "\(facts.accelerator.rawValue) only")
+            return refuse(.accelerator, "KVM", "\(facts.accelerator.rawValue) only")
         }
-        return hardwareRejection(load, facts) ?? qemuRejection(load, facts)
+        return hardwareRefusal(facts) ?? qemuRefusal(facts)
     }
 
     /// What must be as it is at the source. A running guest carries its CPU's features and its pages along, so that only a live
     /// migration asks for the same CPU, kernel and page size.
-    private func hardwareRejection(_ load: Candidate, _ facts: HostFacts) -> Rejection? {
+    private func hardwareRefusal(_ facts: HostFacts) -> Refusal? {
         guard let source else {
-            return reject(load, .architecture, "the same architecture as \(sourceName)", "\(sourceName) has not told what it is")
+            return refuse(.architecture, "the same architecture as \(sourceName)", "\(sourceName) has not told what it is")
         }
         if facts.architecture != source.architecture {
-            return reject(load, .architecture, source.architecture, facts.architecture)
+            return refuse(.architecture, source.architecture, facts.architecture)
         }
         guard request.mode == .live else { return nil }
         if facts.pageSizeBytes != source.pageSizeBytes {
-            return reject(load, .pageSize, "pages of \(source.pageSizeBytes) bytes", "pages of \(facts.pageSizeBytes) bytes")
+            return refuse(.pageSize, "pages of \(source.pageSizeBytes) bytes", "pages of \(facts.pageSizeBytes) bytes")
         }
         if !request.options.skipCPUCheck, request.options.cpuCheck == .exact {
             if facts.cpuModel != source.cpuModel {
-                return reject(load, .cpuModel, "CPU \(quoted(source.cpuModel))", quoted(facts.cpuModel))
+                return refuse(.cpuModel, "CPU \(quoted(source.cpuModel))", quoted(facts.cpuModel))
             }
             if facts.microcode != source.microcode {
-                return reject(load, .microcode, "microcode \(quoted(source.microcode))", quoted(facts.microcode))
+                return refuse(.microcode, "microcode \(quoted(source.microcode))", quoted(facts.microcode))
             }
         }
         if !request.options.skipKernelCheck, facts.kernel != source.kernel {
-            return reject(load, .kernel, "kernel \(source.kernel)", facts.kernel)
+            return refuse(.kernel, "kernel \(source.kernel)", facts.kernel)
         }
         return nil
     }
 
-    private func qemuRejection(_ load: Candidate, _ facts: HostFacts) -> Rejection? {
+    private func qemuRefusal(_ facts: HostFacts) -> Refusal? {
         let description = request.description
         if let release, let there = QEMURelease(version: facts.qemuVersion), there < release {
-            return reject(load, .qemuVersion, "QEMU \(release) or newer, for \(description.machine)", "QEMU \(facts.qemuVersion)")
+            return refuse(.qemuVersion, "QEMU \(release) or newer, for \(description.machine)", "QEMU \(facts.qemuVersion)")
         }
         if !facts.machineTypes.contains(description.machine) {
-            return reject(
-                load, .machineType, "machine type \(description.machine)",
+            return refuse(
+                .machineType, "machine type \(description.machine)",
                 "not among the \(facts.machineTypes.count) of its QEMU \(facts.qemuVersion)")
         }
         if !facts.guestCPUModels.contains(description.cpuModel) {
-            return reject(
-                load, .guestCPU, "guest CPU \(description.cpuModel)",
+            return refuse(
+                .guestCPU, "guest CPU \(description.cpuModel)",
                 "not among the \(facts.guestCPUModels.count) that its QEMU \(facts.qemuVersion) runs in full")
         }
         if description.firmware == .uefi, facts.hasUEFI == false {
-            return reject(load, .firmware, "UEFI firmware (the package ovmf)", "none")
+            return refuse(.firmware, "UEFI firmware (the package ovmf)", "none")
         }
         if description.tpm != nil, facts.hasTPM == false {
-            return reject(load, .tpm, "an emulator for the server's TPM (the package swtpm)", "none")
+            return refuse(.tpm, "an emulator for the server's TPM (the package swtpm)", "none")
         }
         return nil
     }
 
     /// What hangs on the host itself and cannot be compared by numbers alone.
-    func ownRejection(_ load: Candidate) -> Rejection? {
-        if !localWants.isEmpty, let told = load.pointee.host.told, let rejection = storageRoomRejection(load, told.facts.storages) {
-            return rejection
+    func ownRefusal(_ load: Candidate) -> Refusal? {
+        if !localWants.isEmpty, let told = load.pointee.host.told, let refusal = storageRoomRefusal(load, told.facts.storages) {
+            return refusal
         }
         if !request.missingFeatures.isEmpty, let missing = request.missingFeatures[load.pointee.host.id] {
-            return reject(load, .cpuFeatures, "every feature of the guest's CPU", "its QEMU lacks \(featuresLacked(missing))")
+            return refuse(.cpuFeatures, "every feature of the guest's CPU", "its QEMU lacks \(featuresLacked(missing))")
         }
         for companion in request.companions where companion.forbids(load.pointee.host.id) {
-            return reject(
-                load, .group, "\(companion.policy.rawValue) with \(companion.name) (group \(companion.group))",
+            return refuse(
+                .group, "\(companion.policy.rawValue) with \(companion.name) (group \(companion.group))",
                 found(companion, load.pointee.host.id))
         }
         return nil
@@ -222,32 +232,22 @@ struct Examination {
         }
     }
 
-    private func slotRejection(_ load: Candidate) -> Rejection? {
-        if let outbound { return reject(load, .outbound, outbound.wanted, outbound.found) }
+    private func slotRefusal(_ load: Candidate) -> Refusal? {
+        if let outbound { return refuse(.outbound, outbound.wanted, outbound.found) }
         let slots = load.pointee.host.slots.inbound
         if load.pointee.inboundMigrations >= slots {
-            return reject(load, .inbound, "a free slot for a migration into it", .taken(load.pointee.inboundMigrations, of: slots))
+            return refuse(.inbound, "a free slot for a migration into it", "\(load.pointee.inboundMigrations) of \(slots) taken")
         }
         return nil
     }
 
     // MARK: words
 
-    private func reject(
-        _ load: Candidate, _ filter: PlacementFilter, _ wanted: @autoclosure () -> String, _ found: @autoclosure () -> String
-    ) -> Rejection {
-        guard explains else { return Self.unexplained }
-        return Rejection(host: load.pointee.host.id, name: load.pointee.host.name, filter: filter, wanted: wanted(), found: found())
+    private func refuse(
+        _ filter: PlacementFilter, _ wanted: @autoclosure () -> String, _ found: @autoclosure () -> String
+    ) -> Refusal {
+        explains ? Refusal(filter: filter, wanted: wanted(), found: found()) : Refusal(filter: filter, wanted: "", found: "")
     }
-
-    private func reject(
-        _ load: Candidate, _ filter: PlacementFilter, _ wanted: @autoclosure () -> String, _ finding: Rejection.Finding
-    ) -> Rejection {
-        guard explains else { return Self.unexplained }
-        return Rejection(host: load.pointee.host.id, name: load.pointee.host.name, filter: filter, wanted: wanted(), finding: finding)
-    }
-
-    private static let unexplained = Rejection(host: "", name: "", filter: .facts, wanted: "", found: "")
 
     private func storagesFound(_ facts: HostFacts) -> String {
         facts.storages.isEmpty ? "none" : facts.storages.map { "\($0.name) (\($0.kind.rawValue))" }.joined(separator: ", ")

@@ -22,30 +22,26 @@ package enum Placement {
         _ request: PlacementRequest, _ loads: [HostLoad], _ rows: [FleetSnapshot.Row], kinds: [Int], source: Int?, preferred: Int??,
         now: Timestamp
     ) -> PlacementOutcome {
-        func examination(explains: Bool) -> Examination {
-            Examination(request, source: source.map { loads[$0] }, now: now, explains: explains)
-        }
-        if let place = best(examination(explains: false), loads, rows, kinds: kinds, source: source, preferred: preferred) {
-            return .chosen(loads[place].host.id)
-        }
-        return .rejected(examination(explains: true).rejections(loads, rows, kinds: kinds).compactMap(\.self))
+        let examination = Examination(request, among: loads, source: source, now: now)
+        if let place = best(examination, loads, rows, kinds: kinds, preferred: preferred) { return .chosen(loads[place].host.id) }
+        return .rejected(Rejections(examination, loads, filters: examination.filters(loads, rows, kinds: kinds)))
     }
 
     /// Every host that could take the server, best first, and for each of the others why it cannot.
     package static func survey(
         _ request: PlacementRequest, in fleet: FleetSnapshot, now: Timestamp
-    ) -> (candidates: [HostID], rejections: [Rejection]) {
-        let examination = Examination(request, source: fleet.place(of: request.source).map { fleet.loads[$0] }, now: now, explains: true)
-        let found = examination.rejections(fleet.loads, fleet.rows, kinds: fleet.kinds)
-        var candidates = found.indices.filter { found[$0] == nil }.map { (rank: examination.rank(fleet.rows[$0]), place: $0) }
+    ) -> (candidates: [HostID], rejections: Rejections) {
+        let examination = Examination(request, among: fleet.loads, source: fleet.place(of: request.source), now: now)
+        let filters = examination.filters(fleet.loads, fleet.rows, kinds: fleet.kinds)
+        var candidates = filters.indices.filter { filters[$0] == nil }.map { (rank: examination.rank(fleet.rows[$0]), place: $0) }
         candidates.sort { $0.rank.isBetter(than: $1.rank) ?? ($0.place < $1.place) }
-        return (candidates.map { fleet.loads[$0.place].host.id }, found.compactMap(\.self))
+        return (candidates.map { fleet.loads[$0.place].host.id }, Rejections(examination, fleet.loads, filters: filters))
     }
 
     /// The place of the best host that passes every filter. Filters that read more than numbers are asked only of a host that would win, and
     /// what they say about a kind of host once for all of that kind.
     private static func best(
-        _ examination: Examination, _ loads: [HostLoad], _ rows: [FleetSnapshot.Row], kinds: [Int], source: Int?, preferred: Int??
+        _ examination: Examination, _ loads: [HostLoad], _ rows: [FleetSnapshot.Row], kinds: [Int], preferred: Int??
     ) -> Int? {
         let request = examination.request
         if examination.outbound != nil || (request.mode == .rescue && !examination.localDisks.isEmpty) { return nil }
@@ -63,7 +59,7 @@ package enum Placement {
             guard let first = loads.baseAddress else { return }
             func isFit(_ kind: Int) -> Bool {
                 if let verdict = verdicts[kind] { return verdict }
-                let isFit = examination.kindRejection(first + kinds[kind]) == nil
+                let isFit = examination.kindRefusal(first + kinds[kind]) == nil
                 verdicts[kind] = isFit
                 return isFit
             }
@@ -71,13 +67,13 @@ package enum Placement {
                 for place in places {
                     let row = rows[place]
                     guard row.isOpen, row.vcpusLeft >= vcpus, row.memoryLeft >= memory, row.inboundLeft > 0, now < row.healthyUntil,
-                        place != source
+                        place != examination.sourcePlace
                     else { continue }
                     let rank = examination.rank(row)
                     if let best, !(rank.isBetter(than: best.rank) ?? (first[place].host.name < first[best.place].host.name)) { continue }
                     guard isFit(Int(row.kind)) else { continue }
                     if !request.excluded.isEmpty, request.excluded[first[place].host.id] != nil { continue }
-                    if examination.ownRejection(first + place) == nil { best = (rank, place) }
+                    if examination.ownRefusal(first + place) == nil { best = (rank, place) }
                 }
             }
         }

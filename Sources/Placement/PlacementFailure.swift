@@ -1,10 +1,10 @@
 package import Fleet
 
 /// That no host can take a server, told to a person: a table with a line a host.
-package struct PlacementFailure: Hashable, Sendable {
+package struct PlacementFailure: Sendable {
     package let server: String
     /// Hosts by name, the source last.
-    package let ordered: [Rejection]
+    package let ordered: Rejections
 
     /// So many hosts get a line of their own; the rest are counted by filter.
     package static let linesAtMost = 30
@@ -14,12 +14,9 @@ package struct PlacementFailure: Hashable, Sendable {
     package static let columns = ["host", "filter", "wanted", "found"]
 
     /// - Parameter server: its name.
-    package init(server: String, rejections: [Rejection]) {
+    package init(server: String, rejections: Rejections) {
         self.server = server
-        let isSorted = zip(rejections, rejections.dropFirst()).allSatisfy { $0.name <= $1.name }
-        var ordered = isSorted ? rejections : rejections.sorted { $0.name < $1.name }
-        if let source = ordered.firstIndex(where: { $0.filter == .notSource }) { ordered.append(ordered.remove(at: source)) }
-        self.ordered = ordered
+        ordered = rejections.byName()
     }
 
     /// One row a host, of the cells that ``columns`` names.
@@ -35,10 +32,10 @@ package struct PlacementFailure: Hashable, Sendable {
             zip(row, widths).map { cell, width in cell + String(repeating: " ", count: width - cell.count) }
                 .joined(separator: "  ").trimmingEnd
         }
-        let rest = ordered.dropFirst(Self.linesAtMost)
+        let rest = ordered.filters.dropFirst(Self.linesAtMost)
         if !rest.isEmpty {
             var counted: [PlacementFilter: Int] = [:]
-            for rejection in rest { counted[rejection.filter, default: 0] += 1 }
+            for filter in rest { counted[filter, default: 0] += 1 }
             let counts = counted.map { (filter: $0.key, count: $0.value) }
                 .sorted { ($1.count, $0.filter.rawValue) < ($0.count, $1.filter.rawValue) }
             let told = counts.map { "\($0.count) by \($0.filter.rawValue)" }.joined(separator: ", ")
@@ -62,7 +59,7 @@ package struct PlacementFailure: Hashable, Sendable {
 
     /// What the server waits for when a host could take it as soon as other migrations end; nil when waiting would not help.
     package var waitsFor: String? {
-        let transient = ordered.filter(\.filter.isTransient)
+        let transient = ordered.only(\.isTransient)
         guard let first = transient.first else { return nil }
         if first.filter == .outbound { return "\(first.wanted): \(first.found)" }
         let hosts = transient.prefix(5).map(\.name).joined(separator: ", ")

@@ -77,8 +77,8 @@ package enum PlacementFilter: String, Sendable, Codable, CaseIterable {
 }
 
 /// Where a server can go.
-package enum PlacementOutcome: Hashable, Sendable {
+package enum PlacementOutcome: Equatable, Sendable {
     case chosen(HostID)
     /// One for every host there is.
-    case rejected([Rejection])
+    case rejected(Rejections)
 }
