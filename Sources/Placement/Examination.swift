@@ -97,7 +97,8 @@ struct Examination {
         if !load.pointee.host.enabled { return refuse(.enabled, "enabled", "disabled") }
         if load.pointee.host.maintenance { return refuse(.maintenance, "not in maintenance", "in maintenance") }
         if now >= load.pointee.host.healthyUntil { return refuse(.online, "online", "offline") }
-        if !load.pointee.host.hasFacts { return refuse(.facts, "an agent that told what it is", "nothing told yet") }
+        // Not hasFacts: whatever is computed of a host copies it whole.
+        if load.pointee.host.told == nil { return refuse(.facts, "an agent that told what it is", "nothing told yet") }
         if request.mode == .rescue, let disk = localDisks.first {
             return refuse(.localDisk, "every disk on shared storage", "\(disk.name) is on \(disk.storage), which is \(sourceName)'s own")
         }
