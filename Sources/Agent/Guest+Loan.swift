@@ -53,7 +53,7 @@ extension Guest {
             }
             if order.bases == nil {
                 try await requireOwned(guest)
-                try requireFiles(of: guest)
+                try await requireFiles(of: guest)
             }
             // Of a migration or attempt that is over, or this epoch would not be in force.
             try await endLoan()

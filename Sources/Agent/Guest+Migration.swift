@@ -68,10 +68,15 @@ extension Guest {
             }
             try requireSameShared(order.sharedDisks, guest)
             try await requireOwned(guest)
-            guard let process, process.isAlive, case let state = try await process.monitor.queryStatus(),
-                state.running || Self.isPaused(state)
-            else {
+            guard let process, process.isAlive else {
                 throw AgentProblem(.conflict, .guestStopped, "server \(guest.name) does not run and cannot be migrated live")
+            }
+            let state = try await process.monitor.queryStatus()
+            guard state.running || Self.isPaused(state) else {
+                throw AgentProblem(
+                    .invalid, .diskError,
+                    "a fault has stopped server \(guest.name) (QEMU's state is \(state.status)): mend what its disks lie on, or make room there, and have it go on with server-resume before it is migrated"
+                )
             }
             try order.streams.validate()
             let begun = OutgoingRecord(
@@ -199,10 +204,10 @@ extension Guest {
             case .awaited: try await dropIncoming()
             case .none: break
             }
+            try Medium.require(order.description.cdrom, bytes: order.cdromBytes, host: host.configuration.name)
             try host.rules.check(order.description)
             try requireSameShared(order.sharedDisks, order.description)
             try order.streams.validate()
-            try Medium.require(order.description.cdrom, bytes: order.cdromBytes, host: host.configuration.name)
             try await makeTarget(order)
             return try incomingNow(order.key)
         }
@@ -235,7 +240,7 @@ extension Guest {
         }
         do {
             try await removeFiles(of: guest)
-            try requireFiles(of: guest)
+            try await requireFiles(of: guest)
             for disk in local { try await host.images.ensure(disk, at: try paths.disk(disk), from: nil) }
             if guest.disks.first.map({ !paths.isShared($0.storage) }) ?? true { try makeVariables(for: guest) }
             let process = try await launch(guest, for: .incoming)
@@ -380,11 +385,17 @@ extension Guest {
 
     func discard(_ order: DiscardOrder) async throws -> DiscardReport {
         if order.end == .target, record.kept?.key == order.key { return try await discardKept(order) }
+        if order.end == .source, let rescuer = order.rescuedBy {
+            // It says whose the server is, so that nothing need be read for that: with the server its folder may be gone by now.
+            return try await obey(order.epoch, despiteAll: true) {
+                let report = try await giveWay(to: rescuer, order.epoch)
+                isInDoubt = false
+                return report
+            }
+        }
         return try await obey(order.epoch) {
             switch order.end {
-            case .source:
-                if let rescuer = order.rescuedBy { return try await giveWay(to: rescuer, order.epoch) }
-                try await discardSource(order)
+            case .source: try await discardSource(order)
             case .target:
                 guard record.incoming?.key == order.key else { return DiscardReport() }
                 guard record.incoming?.phase == .refused || record.incoming?.phase == .failed else {

@@ -31,7 +31,7 @@ extension Guest {
             }
             try host.rules.check(order.description)
             for disk in order.description.disks { _ = try paths.disk(disk) }
-            try requireFiles(of: order.description)
+            try await requireFiles(of: order.description)
             let hasCopies = record.kept != nil
             let begun = IncomingRecord(
                 epoch: order.epoch, key: order.key, phase: .prepared, source: order.source,

@@ -186,13 +186,14 @@ extension Guest {
     }
 
     /// - Throws: ``AgentProblem`` `not-shared` when something of a guest that every host should see is not to be seen here.
-    func requireFiles(of guest: GuestDescription) throws {
+    func requireFiles(of guest: GuestDescription) async throws {
         var files: [(what: String, storage: String, path: String)] = []
         for disk in guest.disks where paths.isShared(disk.storage) { files.append((disk.name, disk.storage, try paths.disk(disk))) }
         if guest.firmware == .uefi, let first = guest.disks.first, paths.isShared(first.storage) {
             files.append(("the firmware's variables", first.storage, try paths.nvram(of: guest)))
         }
-        for file in files where access(file.path, F_OK) != 0 {
+        for file in files {
+            guard try await !host.owners.answer(of: file.storage, { access(file.path, F_OK) == 0 }) else { continue }
             throw AgentProblem(
                 .failed, .notShared,
                 "\(file.what) of server \(guest.name) should be on shared storage \(file.storage), and host \(host.configuration.name) finds no \(file.path): is the same storage mounted there?"
@@ -244,7 +245,7 @@ extension Guest {
             )
         }
         try host.rules.check(guest)
-        try requireFiles(of: guest)
+        try await requireFiles(of: guest)
         if guest.disks.isEmpty { try makeVariables(for: guest) }
         let storages = paths.sharedStorages(of: guest)
         let before = try await host.owners.read(storages, of: paths).mapValues {

@@ -6,6 +6,7 @@ import Glibc
 import Hypervisor
 import Logging
 import QMP
+import Sharing
 
 /// One server on this host: its record, its QEMU, and the ends of migrations that bring or take it.
 ///
@@ -373,9 +374,14 @@ actor Guest {
     /// Starts the guest's QEMU; it stands still.
     func launch(_ guest: GuestDescription, for purpose: CommandLine.Purpose) async throws -> GuestProcess {
         var diskPaths: [String: String] = [:]
-        for disk in guest.disks { diskPaths[disk.name] = try paths.disk(disk) }
+        var directDisks: Set<String> = []
+        for disk in guest.disks {
+            let path = try paths.disk(disk)
+            diskPaths[disk.name] = path
+            if try await host.owners.answer(of: disk.storage, { DiskImages.takesDirectIO(path) }) { directDisks.insert(disk.name) }
+        }
         let around = CommandLine.Surroundings(
-            paths: paths, diskPaths: diskPaths, directDisks: Set(diskPaths.filter { DiskImages.takesDirectIO($0.value) }.keys),
+            paths: paths, diskPaths: diskPaths, directDisks: directDisks,
             attachments: host.attachments(of: guest), firmwareCode: guest.firmware == .uefi ? try host.rules.firmware().code : nil,
             firmwareVariables: guest.firmware == .uefi ? try paths.nvram(of: guest) : nil)
         if guest.tpm != nil {
@@ -479,7 +485,9 @@ actor Guest {
         }
         var medium: Int64?
         if let cdrom = description.cdrom, !cdrom.isEmpty {
-            medium = try? Medium.size(of: cdrom, host: host.configuration.name)
+            let host = host.configuration.name
+            // One that cannot be looked at is told of by whoever needs it.
+            medium = try? await offloaded { try Medium.size(of: cdrom, host: host) }
         }
         return GuestReport(
             summary: summary, description: description, consoleLog: paths.console, warnings: record.warnings, cdromBytes: medium)

@@ -6,6 +6,7 @@ import Glibc
 import Hypervisor
 import Measuring
 import QMP
+import Sharing
 
 /// What is asked before a migration. None of it changes anything about a guest.
 extension HostAgent {
@@ -17,22 +18,22 @@ extension HostAgent {
         var report = MeasureReport(isRunning: false, memoryBytes: description.memoryBytes)
         for disk in description.disks {
             let path = try guest.paths.disk(disk)
-            var status = stat()
-            guard stat(path, &status) == 0 else {
-                report.warnings.append("disk \(disk.name) cannot be looked at: \(systemMessage(errno))")
-                continue
+            do {
+                let bytes = try await allocatedBytes(of: path, on: disk.storage)
+                report.disks.append(DiskMeasure(name: disk.name, storage: disk.storage, allocatedBytes: bytes))
+            } catch let problem as AgentProblem {
+                report.warnings.append("disk \(disk.name) cannot be looked at: \(problem.reason.message)")
             }
-            // POSIX leaves the unit open; Linux counts 512 bytes whatever the file system.
-            report.disks.append(DiskMeasure(name: disk.name, storage: disk.storage, allocatedBytes: Int64(status.st_blocks) * 512))
         }
-        report.bases = BaseNeeds(of: description).needs.compactMap { need in
-            var status = stat()
+        var bases: [DiskMeasure] = []
+        for need in BaseNeeds(of: description).needs {
             // One that is missing is told of when it is asked for.
             guard let folder = try? guest.paths.storageFolder(need.storage), let path = try? BaseImages.path(need.base, on: folder),
-                stat(path, &status) == 0
-            else { return nil }
-            return DiskMeasure(name: need.base.name, storage: need.storage, allocatedBytes: Int64(status.st_blocks) * 512)
+                let bytes = try? await allocatedBytes(of: path, on: need.storage)
+            else { continue }
+            bases.append(DiskMeasure(name: need.base.name, storage: need.storage, allocatedBytes: bytes))
         }
+        report.bases = bases
         guard let process = await guest.process, process.isAlive else { return report }
         report.isRunning = try await process.monitor.queryStatus().running
         guard order.watches else { return report }
@@ -83,5 +84,16 @@ extension HostAgent {
             file = try guest.paths.disk(disk)
         }
         return try await Rehearsal.send(order, from: file)
+    }
+
+    private func allocatedBytes(of path: String, on storage: String) async throws -> Int64 {
+        try await host.owners.answer(of: storage) {
+            var status = stat()
+            guard stat(path, &status) == 0 else {
+                throw AgentProblem(.failed, .diskError, "\(path): \(systemMessage(errno))")
+            }
+            // POSIX leaves the unit open; Linux counts 512 bytes whatever the file system.
+            return Int64(status.st_blocks) * 512
+        }
     }
 }

@@ -139,26 +139,17 @@ package final class HostAgent: AgentOrders {
         }
     }
 
+    /// Whoever asks takes a host that does not answer within a few seconds for one that is gone: no storage may take them all.
+    private static let storagePatience = Duration.seconds(2)
+
     package func host() async throws -> HostFacts {
+        async let looked = looks()
         let all = guests.withLock { Array($0.values) }
         let summaries = await withTaskGroup(of: GuestSummary?.self) { group in
             for guest in all { group.addTask { await guest.summary() } }
             return await group.reduce(into: [GuestSummary]()) { list, summary in if let summary { list.append(summary) } }
         }
-        // A storage that hangs holds up no guest of the others.
-        let looks = await withTaskGroup(of: (name: String, look: Result<Storage, any Error>).self) { group in
-            for storage in host.configuration.storages {
-                group.addTask {
-                    do {
-                        let look = try await self.host.owners.answer(of: storage.name) { try HostProbe.look(at: storage) }
-                        return (storage.name, .success(look))
-                    } catch {
-                        return (storage.name, .failure(error))
-                    }
-                }
-            }
-            return await group.reduce(into: [:]) { $0[$1.name] = $1.look }
-        }
+        let looks = await looked
         var (storages, troubles): ([Storage], [String]) = ([], [])
         for storage in host.configuration.storages {
             switch looks[storage.name] {
@@ -178,6 +169,25 @@ package final class HostAgent: AgentOrders {
         facts.hasUEFI = host.rules.firmwareFiles != nil
         facts.hasTPM = host.rules.hasTPMEmulator
         return facts
+    }
+
+    /// By name. A storage that hangs holds up none of the others.
+    private func looks() async -> [String: Result<Storage, any Error>] {
+        await withTaskGroup(of: (name: String, look: Result<Storage, any Error>).self) { group in
+            for storage in host.configuration.storages {
+                group.addTask {
+                    do {
+                        let look = try await self.host.owners.answer(of: storage.name, within: Self.storagePatience) {
+                            try HostProbe.look(at: storage)
+                        }
+                        return (storage.name, .success(look))
+                    } catch {
+                        return (storage.name, .failure(error))
+                    }
+                }
+            }
+            return await group.reduce(into: [:]) { $0[$1.name] = $1.look }
+        }
     }
 
     package func guest(_ server: ServerID) async throws -> GuestReport { try await known(server).report() }

@@ -177,13 +177,14 @@ actor Outgoing {
     func note(_ event: QMPEvent) {
         let time = event.timestamp ?? Timestamp.microseconds
         switch event.name {
-        case "STOP":
-            timeline.stopped = time
-            show(.switching)
+        // Not yet the switchover: a full disk stops the guest too.
+        case "STOP": timeline.stopped = time
         case "RESUME": timeline = SwitchTimeline()
         case "MIGRATION":
             switch event.data["status"]?.string {
-            case "pre-switchover": timeline.preSwitchover = time
+            case "pre-switchover":
+                timeline.preSwitchover = time
+                show(.switching)
             case "completed": timeline.completed = time
             default: break
             }

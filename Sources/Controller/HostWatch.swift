@@ -127,6 +127,8 @@ package final class HostWatch: Service {
             (.ready, false, Reason(.agentError, "The agent of \(host) does not know the guest of \(server.name) any more."))
         case (.ready, .running):
             (.running, false, nil)
+        case (.ready, .paused):
+            (.running, true, nil)
         case (.running, .running) where server.isPaused:
             (.running, false, nil)
         case (.running, .paused) where !server.isPaused:

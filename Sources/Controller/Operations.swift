@@ -51,7 +51,9 @@ package struct Operations: Service {
     func create(_ request: ServerRequest) async throws -> Server {
         let group = try await group(of: request)
         let companions = if let group { try await store.companions(inGroup: group.id.value) } else { [GroupCompanion]() }
-        let candidates = try candidates(request, among: try await store.hostLoads(), companions)
+        var wanted: HostID?
+        if let reference = request.preferHost { wanted = try await store.host(reference, field: "prefer_host").id }
+        let candidates = try candidates(request, on: wanted, among: try await store.hostLoads(), companions)
         let macs = try await macs(of: request.spec)
         var server: Server?
         for load in candidates {
@@ -339,16 +341,11 @@ extension Operations {
     }
 
     private func candidates(
-        _ request: ServerRequest, among loads: [HostLoad], _ companions: [GroupCompanion]
+        _ request: ServerRequest, on wanted: HostID?, among loads: [HostLoad], _ companions: [GroupCompanion]
     ) throws -> [HostLoad] {
         let spec = request.spec
         var considered = loads
-        if let wanted = request.preferHost {
-            considered = loads.filter { $0.host.id.value == wanted || $0.host.name == wanted }
-            if considered.isEmpty {
-                throw Problem.notFound("There is no host \(wanted); see host-list for their names.", field: "prefer_host")
-            }
-        }
+        if let wanted { considered = loads.filter { $0.host.id == wanted } }
         if considered.isEmpty {
             throw Problem.conflict("no-host", "There is no host yet to put \(spec.name) on; register one.")
         }

@@ -45,8 +45,8 @@ package actor LoanCopy {
     /// What was fetched when, over the last seconds.
     private var samples: [(time: ContinuousClock.Instant, fetched: Int64)] = []
 
-    /// So long nothing may move before the copy is given up.
-    private static let patience = Duration.seconds(60)
+    /// So long nothing may move before the copy is given up: the longest stall deadline. A worker that was asked for a shorter one ends it earlier.
+    private static let patience = Duration.seconds(86_400)
 
     /// - Parameter tell: called with how far it is, several times a second while it runs.
     package init(

@@ -79,7 +79,7 @@ package struct GuestRules: Sendable {
                 throw refuse("\(nic.mac) is no MAC address: give six octets in hexadecimal with colons")
             }
         }
-        if guest.cdrom?.isEmpty == false { try Medium.require(guest.cdrom, bytes: nil, host: configuration.name) }
+        if let medium = guest.cdrom, !medium.isEmpty { _ = try Medium.size(of: medium, host: configuration.name) }
         for path in [guest.boot?.kernel, guest.boot?.initrd].compactMap({ $0 }) {
             guard path.hasPrefix("/"), FileManager.default.isReadableFile(atPath: path) else {
                 throw refuse(

@@ -6,28 +6,29 @@ package import QMP
 /// What lies in a cdrom: a file of the host.
 package enum Medium {
     /// Bytes of the image.
+    /// - Parameter remedy: what a person can do besides putting it there.
     /// - Throws: ``AgentProblem`` of kind `invalid` when it is not there.
-    package static func size(of path: String, host: String) throws -> Int64 {
+    package static func size(of path: String, host: String, remedy: String = "") throws -> Int64 {
         var status = stat()
         guard path.hasPrefix("/"), stat(path, &status) == 0, access(path, R_OK) == 0, status.st_mode & S_IFMT == S_IFREG else {
             throw AgentProblem(
                 .invalid, .invalidRequest,
-                "host \(host) has no file \(path), which is in the server's cdrom: put it there under the same path, or migrate with --eject-cdrom"
-            )
+                "host \(host) has no file \(path), which is in the server's cdrom: put it there under the same path\(remedy)")
         }
         return Int64(status.st_size)
     }
 
-    /// The rule for a guest that moves: its medium lies on the new host under the same path, as large as on the old one.
+    /// The rule for a guest that moves while it runs: its medium lies on the new host under the same path, as large as on the old one.
     /// - Parameter bytes: its size at the source; nil when the source did not tell.
     /// - Throws: ``AgentProblem`` of kind `invalid` with the path and the remedy.
     package static func require(_ medium: String?, bytes: Int64?, host: String) throws {
         guard let medium, !medium.isEmpty else { return }
-        let here = try size(of: medium, host: host)
+        let eject = ", or migrate with --eject-cdrom"
+        let here = try size(of: medium, host: host, remedy: eject)
         guard let bytes, bytes != here else { return }
         throw AgentProblem(
             .invalid, .invalidRequest,
-            "\(medium), which is in the server's cdrom, has \(here) bytes on host \(host) and \(bytes) on its present one: make them equal, or migrate with --eject-cdrom"
+            "\(medium), which is in the server's cdrom, has \(here) bytes on host \(host) and \(bytes) on its present one: make them equal\(eject)"
         )
     }
 

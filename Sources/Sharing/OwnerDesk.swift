@@ -92,12 +92,13 @@ package final class OwnerDesk: Sendable {
     }
 
     /// Runs the body on the storage's queue and gives it up when it takes too long; it then ends when the storage lets it.
+    /// - Parameter limit: another patience than the desk's.
     /// - Throws: what the body throws; ``AgentProblem`` `disk-error` when the storage does not answer in time.
     package func answer<Result: Sendable>(
-        of storage: String, _ body: @escaping @Sendable () throws -> Result
+        of storage: String, within limit: Duration? = nil, _ body: @escaping @Sendable () throws -> Result
     ) async throws -> Result {
         let queue = queue(of: storage)
-        let patience = patience
+        let patience = limit ?? patience
         return try await withCheckedThrowingContinuation { continuation in
             let first = First(continuation)
             queue.async {

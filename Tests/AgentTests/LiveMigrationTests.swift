@@ -92,6 +92,32 @@ func boot(_ description: GuestDescription, on host: TestHost) async throws -> Gu
 
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct LiveMigrationTests {
+    /// As QEMU does it to one whose disk is full.
+    @Test func `a guest that is stopped while its memory moves has not switched over`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let server = ServerID.unique()
+            _ = try await boot(TestGuest.description(server), on: hosts[0])
+            let mover = Mover(server, from: hosts[0], to: hosts[1])
+            let endpoints = try await mover.prepare()
+            try await mover.mirror(endpoints)
+            try await mover.outgoing(.mirrored)
+            try await mover.sendMemory(endpoints, bandwidth: 4_000_000)
+            let moving = try await mover.outgoing(.memory)
+            let process = try #require(await hosts[0].agent.known(server).process)
+            try await process.monitor.stop()
+            var report = moving
+            try await eventually("memory moves on") {
+                report = try await mover.source.orders.outgoing(server, mover.key, seen: 0, waitMS: 0)
+                return report.progress.memoryTransferred > moving.progress.memoryTransferred + 4_000_000
+            }
+            #expect(report.phase == .memory)
+            try await process.monitor.cont()
+            try await mover.sendMemory(endpoints)
+            try await mover.outgoing(.confirmed)
+            #expect(try await hosts[1].orders.guest(server).summary.status == .running)
+        }
+    }
+
     @Test func `moves a running guest that finds its memory and its disk whole`() async throws {
         try await withHosts("a", "b") { hosts in
             let server = ServerID.unique()

@@ -89,6 +89,32 @@ struct RescueTests {
         }
     }
 
+    /// Then the storage says nothing of the server any more.
+    @Test func `the order to give way is enough where the rescued server was deleted since`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let (report, pid) = try await Self.run(hosts)
+            let server = report.description.server
+            try await hosts[0].stop()
+            _ = try await SharedStorageTests.adopt(report.description, on: hosts[1], from: "a", epoch: 10)
+            try await hosts[1].orders.delete(server, DeleteOrder(epoch: Epoch(11)))
+            try await hosts[0].start()
+            // Nobody tells it whose the server is.
+            #expect(isAlive(pid))
+            let doubt = await #expect(throws: AgentProblem.self) {
+                try await hosts[0].orders.start(server, StartOrder(epoch: Epoch(12)))
+            }
+            #expect(doubt?.kind == .unreachable)
+            for _ in 0..<2 {
+                let discarded = try await hosts[0].orders.discard(
+                    server,
+                    DiscardOrder(epoch: Epoch(30), key: AttemptKey(migration: .unique(), attempt: 1), end: .source, rescuedBy: "b"))
+                #expect(discarded.endedGuest)
+            }
+            #expect(!isAlive(pid))
+            #expect(try await hosts[0].orders.host().guests == [])
+        }
+    }
+
     @Test func `a rescue is taken back as long as nothing was started`() async throws {
         try await withHosts("a", "b", "c") { hosts in
             let server = ServerID.unique()

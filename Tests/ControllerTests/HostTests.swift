@@ -137,7 +137,7 @@ struct HostTests {
         arguments: [
             (ServerStatus.running, GuestSummary.Status.stopped, ServerStatus.ready), (.running, nil, .ready), (.ready, .running, .running),
             (.running, .running, nil), (.ready, .stopped, nil), (.ready, nil, nil), (.running, .paused, .running),
-            (.running, .handedOver, nil),
+            (.running, .handedOver, nil), (.ready, .paused, .running),
             (.ready, .incoming, nil), (.starting, .stopped, nil), (.liveMigrating, .stopped, nil), (.deploying, nil, nil),
         ] as [(ServerStatus, GuestSummary.Status?, ServerStatus?)])
     func `what an agent saw corrects only what nothing else will settle`(

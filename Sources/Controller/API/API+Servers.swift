@@ -72,13 +72,7 @@ extension API {
 
     /// By id or name.
     func host(_ reference: String, field: String) async throws -> Host {
-        do {
-            return try await store.host(reference)
-        } catch let error as StoreError where error.code == .notFound {
-            throw Problem.notFound("\(error.message) See host-list for their names.", field: field)
-        } catch let error as StoreError where error.code == .ambiguous {
-            throw Problem.conflict("ambiguous", error.message, field: field)
-        }
+        try await store.host(reference, field: field)
     }
 
     /// With what only its agent and the queue know.
@@ -97,5 +91,18 @@ extension API {
         filter.server = server.id
         let migration = try await store.migrations(filter).first
         return Views(hosts: hosts).server(server, migration: migration?.id, consoleLog: consoleLog)
+    }
+}
+
+extension Store {
+    /// - Throws: ``Problem`` that names the field of the request.
+    func host(_ reference: String, field: String) async throws -> Host {
+        do {
+            return try await host(reference)
+        } catch let error as StoreError where error.code == .notFound {
+            throw Problem.notFound("\(error.message) See host-list for their names.", field: field)
+        } catch let error as StoreError where error.code == .ambiguous {
+            throw Problem.conflict("ambiguous", error.message, field: field)
+        }
     }
 }
