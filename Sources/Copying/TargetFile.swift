@@ -27,9 +27,7 @@ final class TargetFile: Sendable {
     private static func failure(_ verb: String, _ path: String) -> AgentProblem {
         let problem = errno
         let isFull = problem == ENOSPC || problem == EDQUOT
-        let remedy = isFull ? ": free some room on its storage, or choose another host" : ""
-        return AgentProblem(
-            .failed, isFull ? .diskFull : .diskError, "\(path) cannot be \(verb): \(systemMessage(problem))\(remedy)")
+        return AgentProblem(.failed, isFull ? .diskFull : .diskError, "\(path) cannot be \(verb): \(systemMessage(problem))")
     }
 
     /// Makes it so long; what is new reads as zeroes and takes no room.

@@ -174,6 +174,7 @@ extension EndToEnd {
                 _ = try await fleet.createGuest(GuestRecipe(diskDataMB: 64))
                 let migration = try await fleet.move("vm1", "--prefer-host", "host2", "--max-bandwidth-mb", "5")
                 try await fleet.reach(.syncingDisk, migration.id) { $0.diskDoneBytes > 4 << 20 }
+                try await #expect(fleet.server("vm1").status == .migrating)
                 try await fleet.slay("host1")
                 try #expect(fleet.lenders(on: "host1").count == 1)
                 // As if that had been a while ago.

@@ -202,6 +202,7 @@ extension EndToEnd {
 
                 let second = try await fleet.migrate("vm1", "--prefer-host", "host1", "--max-bandwidth-mb", "2")
                 try await fleet.reach(.syncingDisk, second.id) { $0.diskDoneBytes > 4 << 20 }
+                try await #expect(fleet.server("vm1").status == .liveMigrating)
                 try await fleet.command("server-set-live-migrate-params", "vm1", "--max-bandwidth-mb", "60", "--downtime-limit-ms", "400")
                 let changed = ContinuousClock.now
                 let end = try await fleet.arrive(second.id)

@@ -100,7 +100,10 @@ package struct CopyFollowing {
                 .tlsRefused, "\(source.name) and \(target.host.name) do not take each other's certificates: \(reason.message)",
                 remedy: .otherTarget)
         case .diskFull:
-            return Fault(Reason(reason.code, "\(target.host.name): \(reason.message)"), remedy: .otherTarget)
+            return Fault(
+                reason.code,
+                "\(target.host.name): \(reason.message). Free some room on \(target.host.name), or choose another host with --prefer-host.",
+                remedy: .otherTarget)
         default: return Remedies.fault(reason, told: .target)
         }
     }
