@@ -40,6 +40,7 @@ struct Godwit: AsyncParsableCommand {
             CommandGroup(
                 name: "Migrations",
                 subcommands: [MigrationList.self, MigrationShow.self, MigrationWatch.self, MigrationCancel.self, CleanupList.self]),
+            CommandGroup(name: "Store", subcommands: [StoreInit.self, StoreUpgrade.self, StoreCopyCommand.self]),
             CommandGroup(name: "Certificates", subcommands: [CACreate.self, CAIssue.self]),
             CommandGroup(name: "Shell", subcommands: [Completion.self, CompletionNames.self]),
         ])
