@@ -273,10 +273,12 @@ extension ListQuery {
 struct Nothing: Encodable {}
 
 extension GodwitClient {
-    func get<Answer: Decodable>(_ path: String, _ query: [(name: String, value: String?)] = []) async throws -> Answer {
+    func get<Answer: Decodable>(
+        _ path: String, _ query: [(name: String, value: String?)] = [], deadline: Duration = GodwitClient.ordinaryDeadline
+    ) async throws -> Answer {
         let pairs = query.compactMap { name, value in value.map { "\(name)=\(escaped($0))" } }
         let target = pairs.isEmpty ? path : "\(path)?\(pairs.joined(separator: "&"))"
-        return try decode(try await perform(.GET, target, body: nil, deadline: Self.ordinaryDeadline), of: target)
+        return try decode(try await perform(.GET, target, body: nil, deadline: deadline), of: target)
     }
 
     func send<Answer: Decodable>(

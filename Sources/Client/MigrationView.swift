@@ -155,6 +155,10 @@ package struct BlackoutView: Hashable, Sendable, Codable {
 /// One row of a migration's history.
 package struct TransitionView: Hashable, Sendable, Codable {
     package var sequence: Int64
+    /// Id of the migration.
+    package var migration: String
+    package var server: Named
+    package var mode: Mode
     package var at: WireTime
     package var from: MigrationState?
     package var to: MigrationState
@@ -171,11 +175,14 @@ package struct TransitionView: Hashable, Sendable, Codable {
     package var numbers: [String: Int64]
 
     package init(
-        sequence: Int64, at: WireTime, from: MigrationState?, to: MigrationState, direction: Direction, attempt: Int, epoch: Int64,
+        sequence: Int64, migration: String, server: Named, mode: Mode, at: WireTime, from: MigrationState?, to: MigrationState, direction: Direction, attempt: Int, epoch: Int64,
         sourceHost: Named, targetHost: Named? = nil, actor: String, step: String? = nil, reason: Reason? = nil,
         numbers: [String: Int64] = [:]
     ) {
         self.sequence = sequence
+        self.migration = migration
+        self.server = server
+        self.mode = mode
         self.at = at
         self.from = from
         self.to = to
@@ -191,7 +198,7 @@ package struct TransitionView: Hashable, Sendable, Codable {
     }
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
-        case sequence, at, from, to, direction, attempt, epoch
+        case sequence, migration, server, mode, at, from, to, direction, attempt, epoch
         case sourceHost = "source_host"
         case targetHost = "target_host"
         case actor, step, reason, numbers

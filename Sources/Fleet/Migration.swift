@@ -144,6 +144,7 @@ package struct Transition: Hashable, Sendable, Codable {
     package var sequence: Int64
     package var migration: MigrationID
     package var server: ServerID
+    package var mode: Mode
     package var at: Timestamp
     package var from: MigrationState?
     package var to: MigrationState
@@ -160,13 +161,14 @@ package struct Transition: Hashable, Sendable, Codable {
     package var numbers: [String: Int64]
 
     package init(
-        sequence: Int64, migration: MigrationID, server: ServerID, at: Timestamp, from: MigrationState?, to: MigrationState,
+        sequence: Int64, migration: MigrationID, server: ServerID, mode: Mode, at: Timestamp, from: MigrationState?, to: MigrationState,
         direction: Direction, attempt: Int, epoch: Epoch, source: HostID, target: HostID?, actor: String, step: String?,
         reason: Reason?, numbers: [String: Int64]
     ) {
         self.sequence = sequence
         self.migration = migration
         self.server = server
+        self.mode = mode
         self.at = at
         self.from = from
         self.to = to

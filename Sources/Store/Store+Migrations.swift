@@ -115,14 +115,21 @@ extension Store {
 
     /// Writes the history row of what a migration has just become.
     func record(_ note: MigrationChange.HistoryNote, of migration: Migration, in transaction: any SQLTransaction) async throws {
+        let head = try only(
+            await transaction.query(
+                """
+                SELECT \(dialect.now) AS now, h.length, h.hash
+                FROM (SELECT 1 AS one) AS one LEFT JOIN history_heads h ON h.migration_id = \(migration.id.value)
+                """))
+        let values = try note.values(of: migration, at: head.time("now"))
+        let hash = HistoryHash.of(values, after: try head.optionalText("hash") ?? "")
+        try await transaction.execute(
+            "INSERT INTO transitions (\(HistoryHash.columnList), hash) VALUES (\(values: values), \(hash))")
         try await transaction.execute(
             """
-            INSERT INTO transitions (migration_id, server_id, at, from_state, to_state, direction, attempt, epoch, source_id, target_id,
-                actor, step, reason_code, reason_message, numbers)
-            VALUES (\(migration.id.value), \(migration.server.value), \(dialect.now), \(note.from?.rawValue), \(migration.state.rawValue),
-                \(migration.direction.rawValue), \(migration.attempt), \(migration.epoch.value), \(migration.source.value),
-                \(migration.target?.value), \(note.actor), \(note.step), \(note.reason?.code.value), \(note.reason?.message),
-                \(note.numbers.isEmpty ? "{}" : try JSON.text(note.numbers)))
+            INSERT INTO history_heads (migration_id, length, hash)
+            VALUES (\(migration.id.value), \((try head.optionalInteger("length") ?? 0) + 1), \(hash))
+            ON CONFLICT (migration_id) DO UPDATE SET length = excluded.length, hash = excluded.hash
             """)
     }
 

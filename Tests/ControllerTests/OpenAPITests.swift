@@ -56,7 +56,7 @@ struct OpenAPITests {
         }
         visit(document)
         #expect(Set(operations).count == operations.count)
-        #expect(operations.count == 37)
+        #expect(operations.count == 40)
     }
 
     private func keys<Key: CodingKey & CaseIterable>(_: Key.Type) -> Set<String> { Set(Key.allCases.map(\.stringValue)) }
@@ -72,6 +72,10 @@ struct OpenAPITests {
         #expect(try properties("Progress") == keys(ProgressView.CodingKeys.self))
         #expect(try properties("Blackout") == keys(BlackoutView.CodingKeys.self))
         #expect(try properties("Transition") == keys(TransitionView.CodingKeys.self))
+        #expect(try properties("Statistics") == keys(StatisticsView.CodingKeys.self))
+        #expect(try properties("Percentiles") == keys(StatisticsView.Percentiles.CodingKeys.self))
+        #expect(try properties("Verification") == keys(VerificationView.CodingKeys.self))
+        #expect(try properties("Flaw") == keys(VerificationView.Flaw.CodingKeys.self))
         #expect(try properties("Kept") == keys(KeptView.CodingKeys.self))
         #expect(try properties("Cleanup") == keys(CleanupView.CodingKeys.self))
         #expect(try properties("CreateServer") == keys(CreateServerRequest.CodingKeys.self))
@@ -133,7 +137,7 @@ struct OpenAPITests {
     }
 
     /// Every parameter of a list that the document has is taken, and none beside them.
-    @Test(arguments: ["/v1/servers", "/v1/hosts", "/v1/migrations"])
+    @Test(arguments: ["/v1/servers", "/v1/hosts", "/v1/migrations", "/v1/history", "/v1/history/statistics", "/v1/history/verification"])
     func `lists take exactly the documented parameters`(path: String) async throws {
         try await Fixture.with(hosts: []) { fixture in
             let document = try document()

@@ -21,7 +21,7 @@ extension API {
     }
 
     /// A server that is gone has its migrations still: then it is named by its id.
-    private func serverID(_ reference: String) async throws -> ServerID {
+    func serverID(_ reference: String) async throws -> ServerID {
         do {
             return try await store.server(reference).id
         } catch let error as StoreError where error.code == .notFound {
@@ -31,7 +31,7 @@ extension API {
         }
     }
 
-    private func migrationID(_ reference: String, field: String) async throws -> MigrationID {
+    func migrationID(_ reference: String, field: String) async throws -> MigrationID {
         do {
             return try await store.migration(reference).id
         } catch let error as StoreError where error.code == .notFound {
@@ -48,7 +48,7 @@ extension API {
         try noQuery(request)
         let migration = try await store.migration(try parameter("migration", context))
         let rows = try await store.history(of: migration.id)
-        let views = Views(hosts: try await store.hosts())
+        let views = Views(hosts: try await store.hosts(), names: try await store.serverNames([migration.server]))
         return try .json(Page(items: rows.map(views.transition), total: rows.count))
     }
 

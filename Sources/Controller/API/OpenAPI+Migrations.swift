@@ -137,9 +137,12 @@ extension OpenAPI {
                 }
               },
               "Transition": {
-                "type": "object", "required": [ "sequence", "at", "to", "direction", "attempt", "epoch", "source_host", "actor", "numbers" ],
+                "type": "object", "required": [ "sequence", "migration", "server", "mode", "at", "to", "direction", "attempt", "epoch", "source_host", "actor", "numbers" ],
                 "properties": {
                   "sequence": { "type": "integer" },
+                  "migration": { "type": "string" },
+                  "server": { "$ref": "#/components/schemas/Named" },
+                  "mode": { "type": "string", "enum": [ "cold", "live", "rescue" ] },
                   "at": { "type": "string", "format": "date-time" },
                   "from": { "$ref": "#/components/schemas/MigrationState" },
                   "to": { "$ref": "#/components/schemas/MigrationState" },

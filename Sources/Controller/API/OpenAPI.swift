@@ -13,7 +13,7 @@ package enum OpenAPI {
           "security": [ { "bearer": [] } ],
           "paths": {
         \#(placementPaths)
-        \#([controllerPaths, serversPaths, movesPaths, hostsPaths, migrationsPaths, keptPaths].joined(separator: ",\n"))
+        \#([controllerPaths, serversPaths, movesPaths, hostsPaths, migrationsPaths, historyPaths, keptPaths].joined(separator: ",\n"))
           },
           "components": {
             "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
@@ -35,7 +35,7 @@ package enum OpenAPI {
             },
             "schemas": {
         \#(placementSchemas)
-        \#([controllerSchemas, serversSchemas, movesSchemas, hostsSchemas, migrationsSchemas, keptSchemas].joined(separator: ",\n"))
+        \#([controllerSchemas, serversSchemas, movesSchemas, hostsSchemas, migrationsSchemas, historySchemas, keptSchemas].joined(separator: ",\n"))
             }
           }
         }

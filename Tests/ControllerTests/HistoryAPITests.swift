@@ -1,0 +1,60 @@
+import Client
+import Fleet
+import Hummingbird
+import Testing
+
+@testable import Controller
+
+@Suite struct HistoryAPITests {
+    @Test func `the history is read page by page and by what is asked for`() async throws {
+        try await Fixture.with { fixture in
+            for name in ["web1", "web2", "web3"] {
+                try await fixture.server(name, running: true)
+                #expect(try await fixture.ask(.post, "/v1/servers/\(name)/live-migrate").status == 202)
+            }
+            let first: Page<TransitionView> = try await fixture.ask(.get, "/v1/history?limit=2").decode()
+            #expect(first.items.map(\.server.name) == ["web3", "web2"])
+            let next = try #require(first.next)
+            let second: Page<TransitionView> = try await fixture.ask(.get, "/v1/history?limit=2&after=\(next)").decode()
+            #expect(second.items.map(\.server.name) == ["web1"] && second.next == nil)
+            let oldest: Page<TransitionView> = try await fixture.ask(.get, "/v1/history?order=asc&server=web2").decode()
+            #expect(oldest.items.map(\.to) == [.pending] && oldest.items.first?.mode == .live)
+            for empty in [
+                "host=host2", "state=ready", "mode=cold", "reason=target-lost", "actor=nobody", "until=2020-01-01T00:00:00Z",
+                "since=2999-01-01T00:00:00Z",
+            ] {
+                let page: Page<TransitionView> = try await fixture.ask(.get, "/v1/history?\(empty)").decode()
+                #expect(page.items.isEmpty, "\(empty)")
+            }
+            let found: VerificationView = try await fixture.ask(.get, "/v1/history/verification").decode()
+            #expect(found.migrations == 3 && found.rows == 3 && found.flaws == [])
+            let one: VerificationView = try await fixture.ask(
+                .get, "/v1/history/verification?migration=\(try #require(second.items.first).migration)"
+            ).decode()
+            #expect(one.migrations == 1)
+            let none: Page<StatisticsView> = try await fixture.ask(.get, "/v1/history/statistics?by=day,reason").decode()
+            #expect(none.items == [])
+        }
+    }
+
+    @Test(arguments: [
+        ("history?limit=0", "limit"), ("history?order=up", "order"), ("history?order=asc,desc", "order"), ("history?after=x", "after"),
+        ("history?since=yesterday", "since"), ("history?state=gone", "state"), ("history?mode=warm", "mode"),
+        ("history/statistics?by=colour", "by"), ("history/statistics?by=day,day", "by"), ("history/statistics?until=1", "until"),
+    ])
+    func `what cannot be asked is refused by the parameter's name`(path: String, field: String) async throws {
+        try await Fixture.with(hosts: []) { fixture in
+            let reply = try await fixture.ask(.get, "/v1/\(path)")
+            #expect(reply.status == 400)
+            #expect(try reply.problem.field == field)
+        }
+    }
+
+    @Test func `what is not known is not found`() async throws {
+        try await Fixture.with(hosts: []) { fixture in
+            for query in ["server=nosuch", "host=nosuch", "migration=abcdef01"] {
+                #expect(try await fixture.ask(.get, "/v1/history?\(query)").status == 404, "\(query)")
+            }
+        }
+    }
+}
