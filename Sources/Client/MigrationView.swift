@@ -175,7 +175,8 @@ package struct TransitionView: Hashable, Sendable, Codable {
     package var numbers: [String: Int64]
 
     package init(
-        sequence: Int64, migration: String, server: Named, mode: Mode, at: WireTime, from: MigrationState?, to: MigrationState, direction: Direction, attempt: Int, epoch: Int64,
+        sequence: Int64, migration: String, server: Named, mode: Mode, at: WireTime, from: MigrationState?, to: MigrationState,
+        direction: Direction, attempt: Int, epoch: Int64,
         sourceHost: Named, targetHost: Named? = nil, actor: String, step: String? = nil, reason: Reason? = nil,
         numbers: [String: Int64] = [:]
     ) {

@@ -159,11 +159,13 @@ package struct Transition: Hashable, Sendable, Codable {
     package var reason: Reason?
     /// Numbers that belong to it: bytes, milliseconds, as JSON-ready names and values.
     package var numbers: [String: Int64]
+    /// SHA-256 in hexadecimal over this row and the one before it of its migration; nil in rows from before there were hashes.
+    package var hash: String?
 
     package init(
         sequence: Int64, migration: MigrationID, server: ServerID, mode: Mode, at: Timestamp, from: MigrationState?, to: MigrationState,
         direction: Direction, attempt: Int, epoch: Epoch, source: HostID, target: HostID?, actor: String, step: String?,
-        reason: Reason?, numbers: [String: Int64]
+        reason: Reason?, numbers: [String: Int64], hash: String? = nil
     ) {
         self.sequence = sequence
         self.migration = migration
@@ -181,5 +183,6 @@ package struct Transition: Hashable, Sendable, Codable {
         self.step = step
         self.reason = reason
         self.numbers = numbers
+        self.hash = hash
     }
 }

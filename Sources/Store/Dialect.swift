@@ -6,6 +6,8 @@ import SQL
 struct Dialect: Sendable {
     /// The store's clock: milliseconds since 1970, as an integer expression.
     let now: SQLStatement
+    /// The same for whoever is about to write to the history: PostgreSQL keeps it by months, and has a place for the row then.
+    let historyTime: SQLStatement
     /// Whether the database has any table: one row with a column `found`, 0 or 1.
     let hasTables: SQLStatement
     /// Whether it has the table of schema versions: likewise.
@@ -26,6 +28,7 @@ struct Dialect: Sendable {
         case .sqlite:
             // `unixepoch('subsec')` would give NULL before SQLite 3.42.
             now = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
+            historyTime = now
             hasTables = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~') AS found"
             hasVersions = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'schema_versions') AS found"
             lock = ""
@@ -36,6 +39,7 @@ struct Dialect: Sendable {
         case .postgres:
             // Stable within a statement, so that indexes may be asked by it; `clock_timestamp()` is not.
             now = "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)"
+            historyTime = "history_time()"
             // The driver keeps one of its own there.
             hasTables = """
                 SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = current_schema() AND tablename <> 'write_receipts')

@@ -113,26 +113,6 @@ extension Store {
         StoreError(.notFound, "There is no migration \(reference).")
     }
 
-    /// Writes the history row of what a migration has just become.
-    func record(_ note: MigrationChange.HistoryNote, of migration: Migration, in transaction: any SQLTransaction) async throws {
-        let head = try only(
-            await transaction.query(
-                """
-                SELECT \(dialect.now) AS now, h.length, h.hash
-                FROM (SELECT 1 AS one) AS one LEFT JOIN history_heads h ON h.migration_id = \(migration.id.value)
-                """))
-        let values = try note.values(of: migration, at: head.time("now"))
-        let hash = HistoryHash.of(values, after: try head.optionalText("hash") ?? "")
-        try await transaction.execute(
-            "INSERT INTO transitions (\(HistoryHash.columnList), hash) VALUES (\(values: values), \(hash))")
-        try await transaction.execute(
-            """
-            INSERT INTO history_heads (migration_id, length, hash)
-            VALUES (\(migration.id.value), \((try head.optionalInteger("length") ?? 0) + 1), \(hash))
-            ON CONFLICT (migration_id) DO UPDATE SET length = excluded.length, hash = excluded.hash
-            """)
-    }
-
     private static func require(_ status: ServerStatus, allows mode: Mode, of name: String) throws {
         if status.isOperation, mode != .rescue || !status.isStartOrStop {
             throw StoreError(.busy, "Server \(name) is \(status.rawValue). Wait until that is over.")

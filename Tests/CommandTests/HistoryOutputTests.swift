@@ -35,7 +35,8 @@ import Testing
                 StatisticsView(key: [:], count: 1, ready: 0, failed: 1),
             ], by: ["mode", "reason"])
         #expect(text.contains("| Mode | Count | Ready | Failed | Total p50 |"))
-        #expect(text.contains("| live | 3     | 2     | 1      | 900 ms    | 4.2 s | 3 min 5 s | 850 µs       | 61.4 ms | 61.4 ms | 1 GiB     |"))
+        let figures = "| 900 ms    | 4.2 s | 3 min 5 s | 850 µs       | 61.4 ms | 61.4 ms | 1 GiB     |"
+        #expect(text.contains("| live | 3     | 2     | 1      \(figures)"))
     }
 
     @Test func `moments are read in three ways`() throws {

@@ -53,7 +53,8 @@ import Testing
     @Test func `what is not known is not found`() async throws {
         try await Fixture.with(hosts: []) { fixture in
             for query in ["server=nosuch", "host=nosuch", "migration=abcdef01"] {
-                #expect(try await fixture.ask(.get, "/v1/history?\(query)").status == 404, "\(query)")
+                let reply = try await fixture.ask(.get, "/v1/history?\(query)")
+                #expect(reply.status == 404, "\(query)")
             }
         }
     }

@@ -175,4 +175,78 @@ import Testing
             #expect(found.migrations == 230 && found.rows == 230 && found.flaws == [])
         }
     }
+
+    @Test(arguments: Backend.available)
+    func `those who write to one migration's history side by side wait for each other`(_ backend: Backend) async throws {
+        try await withStores(backend, 4) { stores in
+            let (_, two, migrations) = try await tell(stores[0])
+            let (ready, count) = (migrations[0], 40)
+            let before = try await stores[0].history(of: ready.id).count
+            try await stores[0].database.write { transaction in
+                for number in 0..<count {
+                    try await transaction.execute(
+                        """
+                        INSERT INTO cleanups (id, kind, migration_id, server_id, host_id, attempt, epoch, due_at, created_at)
+                        VALUES (\("c\(number)"), 'source', \(ready.id.value), \(ready.server.value), \(two.id.value), 1, 1, 0, 0)
+                        """)
+                }
+            }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<count {
+                    group.addTask {
+                        try await stores[number % 4].finishCleanup(
+                            "c\(number)", note: MigrationChange.HistoryNote(from: .ready, actor: "w\(number)"))
+                    }
+                }
+                try await group.waitForAll()
+            }
+            let story = try await stores[0].history(of: ready.id)
+            #expect(story.count == before + count && Set(story.suffix(count).map(\.actor)).count == count)
+            #expect(try await stores[0].verifyHistory().flaws == [])
+        }
+    }
+
+    @Test func `PostgreSQL keeps a table a month, made before it is needed, and rules hold in each`() async throws {
+        try await withStore(.postgres) { store in
+            _ = try await tell(store)
+            let tables = try await store.database.read { transaction in
+                try await transaction.query(
+                    """
+                    SELECT CAST(c.relname AS TEXT) AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                    WHERE i.inhparent = 'transitions'::regclass ORDER BY 1
+                    """
+                ).map { try $0.text("name") }
+            }
+            #expect(tables.count == 2 && tables.allSatisfy { $0.hasPrefix("transitions_20") && $0.utf8.count == 18 }, "\(tables)")
+            let part = SQLStatement(stringLiteral: tables[0])
+            await breach("transitions_append_only", of: store, "DELETE FROM \(part)")
+            await breach("transitions_append_only", of: store, "UPDATE \(part) SET actor = 'nobody'")
+            await breach("transitions_append_only", of: store, "TRUNCATE \(part)")
+            await breach("transitions_append_only", of: store, "TRUNCATE transitions")
+        }
+    }
+
+    @Test(arguments: Backend.available)
+    func `a history from before there were hashes is taken over as it was`(_ backend: Backend) async throws {
+        try await backend.withDatabases(1) { databases in
+            let schema = SchemaStep.all(for: databases[0].dialect)
+            _ = try await Store(databases[0], schema: schema.filter { $0.number < 3 })
+            try await databases[0].write { transaction in
+                for (at, state) in [(1_700_000_000_000 as Int64, "pending"), (1_703_000_000_000, "failed")] {
+                    try await transaction.execute(
+                        """
+                        INSERT INTO transitions (migration_id, server_id, at, to_state, direction, attempt, epoch, source_id, actor, numbers)
+                        VALUES ('m', 's', \(at), \(state), 'forward', 0, 1, 'h', 'ada', '{}')
+                        """)
+                }
+            }
+            let store = try await Store(databases[0])
+            let story = try await store.history(of: MigrationID("m"))
+            #expect(story.map(\.to) == [.pending, .failed] && story.map(\.hash) == [nil, nil])
+            #expect(try await store.verifyHistory() == HistoryVerification(migrations: 1, rows: 2, unproven: 2))
+            let later = try await store.submit(store.addServer("new", on: store.addHost("one")))
+            let first = try #require(try await store.history(of: later.id).first)
+            #expect(first.sequence > story[1].sequence && first.hash?.utf8.count == 64)
+        }
+    }
 }

@@ -35,4 +35,11 @@ package struct HistoryVerification: Hashable, Sendable {
     /// Rows from before there were hashes, which prove nothing.
     package var unproven = 0
     package var flaws: [HistoryFlaw] = []
+
+    package init(migrations: Int = 0, rows: Int = 0, unproven: Int = 0, flaws: [HistoryFlaw] = []) {
+        self.migrations = migrations
+        self.rows = rows
+        self.unproven = unproven
+        self.flaws = flaws
+    }
 }

@@ -8,7 +8,8 @@ import SQL
 enum HistoryHash {
     /// The columns in their order, without the hash of the row before.
     static let columns = [
-        "migration_id", "server_id", "at", "from_state", "to_state", "direction", "attempt", "epoch", "source_id", "target_id", "actor", "step",
+        "migration_id", "server_id", "at", "from_state", "to_state", "direction", "attempt", "epoch", "source_id", "target_id", "actor",
+        "step",
         "reason_code", "reason_message", "numbers", "mode",
     ]
 

@@ -18,16 +18,20 @@ extension Store {
         if let since = filter.since { conditions.append("finished_at >= \(since.milliseconds)") }
         if let until = filter.until { conditions.append("finished_at < \(until.milliseconds)") }
         let chosen: SQLStatement = "SELECT * FROM migration_outcomes WHERE \(.all(conditions))"
-        let keys = dimensions.enumerated().map { index, dimension in SQLStatement(parts: dimension.column.parts + [.text(" AS key\(index)")]) }
+        let keys = dimensions.enumerated().map { index, dimension in
+            SQLStatement(parts: dimension.column.parts + [.text(" AS key\(index)")])
+        }
         let names = dimensions.indices.map { SQLStatement(parts: [.text("key\($0)")]) }
-        let (keyList, nameList) = (Self.list(keys), Self.list(names))
+        let (keyList, nameList) = (SQLStatement.list(keys), SQLStatement.list(names))
+        let keyed: SQLStatement = dimensions.isEmpty ? "" : "\(keyList), "
+        let named: SQLStatement = dimensions.isEmpty ? "" : "\(nameList), "
         let grouping: SQLStatement = dimensions.isEmpty ? "" : "GROUP BY \(nameList) ORDER BY \(nameList)"
         return try await read { transaction in
             let counts = try await transaction.query(
                 """
-                SELECT \(dimensions.isEmpty ? "" : "\(nameList), ")COUNT(*) AS n,
+                SELECT \(named)COUNT(*) AS n,
                     COALESCE(SUM(CASE WHEN state = \(MigrationState.ready.rawValue) THEN 1 ELSE 0 END), 0) AS ready
-                FROM (SELECT \(dimensions.isEmpty ? "" : "\(keyList), ")state FROM (\(chosen)) AS chosen) AS keyed \(grouping)
+                FROM (SELECT \(keyed)state FROM (\(chosen)) AS chosen) AS keyed \(grouping)
                 """)
             var found: [[String?]: HistoryStatistics] = [:]
             var order: [[String?]] = []
@@ -42,18 +46,18 @@ extension Store {
                 let partition: SQLStatement = dimensions.isEmpty ? "" : "PARTITION BY \(nameList)"
                 let rows = try await transaction.query(
                     """
-                    SELECT \(dimensions.isEmpty ? "" : "\(nameList), ")
+                    SELECT \(named)
                         MIN(CASE WHEN place * 100 >= n * 50 THEN value END) AS p50,
                         MIN(CASE WHEN place * 100 >= n * 95 THEN value END) AS p95,
                         MIN(CASE WHEN place * 100 >= n * 99 THEN value END) AS p99
                     FROM (
-                        SELECT \(dimensions.isEmpty ? "" : "\(nameList), ")value, ROW_NUMBER() OVER (\(partition) ORDER BY value) AS place,
+                        SELECT \(named)value, ROW_NUMBER() OVER (\(partition) ORDER BY value) AS place,
                             COUNT(*) OVER (\(partition)) AS n
                         FROM (
-                            SELECT \(dimensions.isEmpty ? "" : "\(keyList), ")\(figure.column) AS value FROM (\(chosen)) AS chosen
+                            SELECT \(keyed)\(figure.column) AS value FROM (\(chosen)) AS chosen
                             WHERE state = \(MigrationState.ready.rawValue) AND \(figure.column) IS NOT NULL
                         ) AS keyed
-                    ) AS placed \(dimensions.isEmpty ? "" : "GROUP BY \(nameList)")
+                    ) AS placed \(grouping)
                     """)
                 for row in rows {
                     let key = try dimensions.indices.map { try row.optionalText("key\($0)") }
@@ -70,10 +74,6 @@ extension Store {
             }
             return order.compactMap { found[$0] }
         }
-    }
-
-    private static func list(_ statements: [SQLStatement]) -> SQLStatement {
-        SQLStatement(parts: Array(statements.map(\.parts).joined(separator: [.text(", ")])))
     }
 }
 

@@ -46,7 +46,7 @@ extension Store {
             ).map { try $0.text("id") }
             guard !ids.isEmpty else { return Page() }
             let rows = try await transaction.query(
-                "SELECT \(Transition.columns), hash FROM transitions WHERE migration_id IN (\(list: ids)) ORDER BY migration_id, seq")
+                "SELECT \(Transition.columns) FROM transitions WHERE migration_id IN (\(list: ids)) ORDER BY migration_id, seq")
             let heads = try await transaction.query(
                 """
                 SELECT k.id, h.length, h.hash, k.state FROM (SELECT id, state FROM migrations WHERE id IN (\(list: ids))) AS k
@@ -95,7 +95,8 @@ extension Store {
             page.flaws.append(
                 HistoryFlaw(
                     migration: migration, kind: .missing,
-                    message: "\(known - length) of \(known) rows are missing" + (length == 0 ? "" : ", counted from the first with a hash")))
+                    message: "\(known - length) of \(known) rows are missing" + (length == 0 ? "" : ", counted from the first with a hash"))
+            )
         } else if try known < length || (known > 0 && head?.optionalText("hash") != hash) {
             page.flaws.append(
                 HistoryFlaw(

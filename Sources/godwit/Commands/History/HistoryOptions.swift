@@ -40,7 +40,8 @@ struct HistoryOptions: ParsableArguments {
         transform: { try Moment.parse($0, field: "since") })
     var since: WireTime?
 
-    @Option(help: ArgumentHelp("Only before then; in the same words.", valueName: "time"), transform: { try Moment.parse($0, field: "until") })
+    @Option(
+        help: ArgumentHelp("Only before then; in the same words.", valueName: "time"), transform: { try Moment.parse($0, field: "until") })
     var until: WireTime?
 
     func validate() throws {

@@ -14,7 +14,8 @@ enum HistoryTables {
                     String(transition.sequence), transition.at.description, transition.migration, name(transition.server),
                     transition.mode.rawValue, transition.to.rawValue + rollback,
                     transition.attempt > 0 ? String(transition.attempt) : nil, name(transition.sourceHost),
-                    transition.targetHost.map(name), transition.step, transition.actor, transition.reason.map { $0.description.wrapped(60) },
+                    transition.targetHost.map(name), transition.step, transition.actor,
+                    transition.reason.map { $0.description.wrapped(60) },
                 ]
             }
         ).text
@@ -22,7 +23,9 @@ enum HistoryTables {
 
     static func statistics(_ statistics: [StatisticsView], by dimensions: [String]) -> String {
         Table(
-            dimensions.map(\.capitalized) + ["Count", "Ready", "Failed", "Total p50", "p95", "p99", "Blackout p50", "p95 ", "p99 ", "Moved p50"],
+            dimensions.map(\.capitalized) + [
+                "Count", "Ready", "Failed", "Total p50", "p95", "p99", "Blackout p50", "p95 ", "p99 ", "Moved p50",
+            ],
             rows: statistics.map { one in
                 dimensions.map { one.key[$0] } + [
                     String(one.count), String(one.ready), String(one.failed), one.totalMS.map { time($0.p50 * 1000) },

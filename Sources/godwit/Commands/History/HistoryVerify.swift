@@ -10,7 +10,8 @@ struct HistoryVerify: ControllerCommand {
             them anew: keep an export elsewhere where that matters. Exit code 1 when anything was found.
             """)
 
-    @Argument(help: ArgumentHelp("ID of a migration, or its beginning; all when left out.", valueName: "ID"), completion: Completions.migrations)
+    @Argument(
+        help: ArgumentHelp("ID of a migration, or its beginning; all when left out.", valueName: "ID"), completion: Completions.migrations)
     var migration: String?
 
     @OptionGroup var output: OutputOptions
@@ -22,7 +23,8 @@ struct HistoryVerify: ControllerCommand {
         try output.output.print(
             found,
             table: HistoryTables.flaws(found.flaws)
-                + "\(found.rows) rows of \(found.migrations) migrations\(unproven): \(found.flaws.isEmpty ? "as they were written" : "\(found.flaws.count) flaws")\n")
+                + "\(found.rows) rows of \(found.migrations) migrations\(unproven): \(found.flaws.isEmpty ? "as they were written" : "\(found.flaws.count) flaws")\n"
+        )
         if !found.flaws.isEmpty { throw CommandFailure.failed("The history is not as it was written.") }
     }
 }
