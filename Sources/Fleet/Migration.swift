@@ -80,6 +80,9 @@ package enum CPUCheck: String, Sendable, Codable, CaseIterable {
 
 /// How far a migration is. Bytes; rates in bytes a second.
 package struct Progress: Hashable, Sendable, Codable {
+    /// Bytes a second at which pages of zeroes go, which are told of and not sent (measured with QEMU 7.2 at both ends: 0.47 ms a MiB).
+    package static let zeroRate = 2e9
+
     package var diskTotal: Int64
     package var diskDone: Int64
     package var memoryTotal: Int64
