@@ -193,19 +193,31 @@ package struct MigrationQuery: Hashable, Sendable {
     package var host: String?
     package var states: [MigrationState]
     package var modes: [Mode]
-    /// 20 when its limit is nil, at most ``ListQuery/most``; ordered by the time of submit only.
+    /// Codes of the reasons that they have.
+    package var reasons: [String]
+    /// Who submitted them.
+    package var actor: String?
+    /// Submitted from then on, and before then.
+    package var since: WireTime?
+    package var until: WireTime?
+    /// 20 when its limit is nil, at most ``ListQuery/most``; ordered by `created_at`, or by `finished_at` those that have ended.
     package var list: ListQuery
     /// ``Page/next`` of the page before.
     package var before: String?
 
     package init(
-        server: String? = nil, host: String? = nil, states: [MigrationState] = [], modes: [Mode] = [], limit: Int? = nil,
-        list: ListQuery = ListQuery(), before: String? = nil
+        server: String? = nil, host: String? = nil, states: [MigrationState] = [], modes: [Mode] = [], reasons: [String] = [],
+        actor: String? = nil, since: WireTime? = nil, until: WireTime? = nil, limit: Int? = nil, list: ListQuery = ListQuery(),
+        before: String? = nil
     ) {
         self.server = server
         self.host = host
         self.states = states
         self.modes = modes
+        self.reasons = reasons
+        self.actor = actor
+        self.since = since
+        self.until = until
         self.list = list
         if let limit { self.list.limit = limit }
         self.before = before
@@ -219,7 +231,8 @@ extension GodwitClient {
             "/v1/migrations",
             query.list.parameters + [
                 ("server", query.server), ("host", query.host), ("state", words(query.states.map(\.rawValue))),
-                ("mode", words(query.modes.map(\.rawValue))), ("before", query.before),
+                ("mode", words(query.modes.map(\.rawValue))), ("reason", words(query.reasons)), ("actor", query.actor),
+                ("since", query.since?.description), ("until", query.until?.description), ("before", query.before),
             ])
     }
 

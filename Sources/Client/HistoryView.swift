@@ -117,19 +117,22 @@ package struct VerificationView: Hashable, Sendable, Codable {
 
     package var migrations: Int
     package var rows: Int
+    /// Rows that were archived and taken away.
+    package var pruned: Int
     /// Rows from before there were hashes, which prove nothing.
     package var unproven: Int
     package var flaws: [Flaw]
 
-    package init(migrations: Int, rows: Int, unproven: Int, flaws: [Flaw]) {
+    package init(migrations: Int, rows: Int, pruned: Int, unproven: Int, flaws: [Flaw]) {
         self.migrations = migrations
         self.rows = rows
+        self.pruned = pruned
         self.unproven = unproven
         self.flaws = flaws
     }
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
-        case migrations, rows, unproven, flaws
+        case migrations, rows, pruned, unproven, flaws
     }
 }
 

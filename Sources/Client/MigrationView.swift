@@ -173,12 +173,14 @@ package struct TransitionView: Hashable, Sendable, Codable {
     package var reason: Reason?
     /// Numbers that belong to it, with their units in their names.
     package var numbers: [String: Int64]
+    /// SHA-256 in hexadecimal over the row and the one before it of its migration; nil in rows from before there were hashes.
+    package var hash: String?
 
     package init(
         sequence: Int64, migration: String, server: Named, mode: Mode, at: WireTime, from: MigrationState?, to: MigrationState,
         direction: Direction, attempt: Int, epoch: Int64,
         sourceHost: Named, targetHost: Named? = nil, actor: String, step: String? = nil, reason: Reason? = nil,
-        numbers: [String: Int64] = [:]
+        numbers: [String: Int64] = [:], hash: String? = nil
     ) {
         self.sequence = sequence
         self.migration = migration
@@ -196,13 +198,14 @@ package struct TransitionView: Hashable, Sendable, Codable {
         self.step = step
         self.reason = reason
         self.numbers = numbers
+        self.hash = hash
     }
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case sequence, migration, server, mode, at, from, to, direction, attempt, epoch
         case sourceHost = "source_host"
         case targetHost = "target_host"
-        case actor, step, reason, numbers
+        case actor, step, reason, numbers, hash
     }
 }
 

@@ -18,6 +18,8 @@ struct Dialect: Sendable {
     let lockFree: SQLStatement
     /// Makes whoever is about to add up what is promised, and to promise more, alone in that until the transaction's end.
     let lockPlacement: SQLStatement?
+    /// Takes away what is kept for past months of which nothing is left.
+    let dropEmptyMonths: SQLStatement?
     /// Makes whoever is about to change the schema alone in that.
     let lockSchema: SQLStatement?
     /// The schema's steps, from number 1 on.
@@ -34,6 +36,7 @@ struct Dialect: Sendable {
             lock = ""
             lockFree = ""
             lockPlacement = nil
+            dropEmptyMonths = nil
             lockSchema = nil
             schema = SchemaStep.embedded(schema_sqlite)
         case .postgres:
@@ -50,6 +53,7 @@ struct Dialect: Sendable {
             lock = "FOR NO KEY UPDATE"
             lockFree = "FOR NO KEY UPDATE SKIP LOCKED"
             lockPlacement = "SELECT placement_lock()"
+            dropEmptyMonths = "SELECT transitions_drop_empty()"
             lockSchema = "SELECT pg_advisory_xact_lock(1198482551, hashtext(current_schema() || '.schema'))"
             schema = SchemaStep.embedded(schema_postgres)
         }

@@ -8,22 +8,37 @@ package struct MigrationFilter: Sendable {
     package var host: HostID?
     package var states: Set<MigrationState>?
     package var modes: Set<Mode>?
+    /// Codes of the reasons that they have.
+    package var reasons: Set<Reason.Code>?
+    /// Who submitted them.
+    package var actor: String?
+    /// Submitted from then on, and before then.
+    package var since: Timestamp?
+    package var until: Timestamp?
     package var limit: Int
     /// Only those that come after this one in the list's order (keyset page).
     package var before: MigrationID?
     /// Newest first, or oldest.
     package var newestFirst: Bool
+    /// By the time of their end, and only those that have come to it; by that of their submit else.
+    package var byEnd: Bool
     package init(
-        server: ServerID? = nil, host: HostID? = nil, states: Set<MigrationState>? = nil, modes: Set<Mode>? = nil, limit: Int = 20,
-        before: MigrationID? = nil, newestFirst: Bool = true
+        server: ServerID? = nil, host: HostID? = nil, states: Set<MigrationState>? = nil, modes: Set<Mode>? = nil,
+        reasons: Set<Reason.Code>? = nil, actor: String? = nil, since: Timestamp? = nil, until: Timestamp? = nil, limit: Int = 20,
+        before: MigrationID? = nil, newestFirst: Bool = true, byEnd: Bool = false
     ) {
         self.server = server
         self.host = host
         self.states = states
         self.modes = modes
+        self.reasons = reasons
+        self.actor = actor
+        self.since = since
+        self.until = until
         self.limit = limit
         self.before = before
         self.newestFirst = newestFirst
+        self.byEnd = byEnd
     }
 }
 
@@ -131,6 +146,9 @@ extension Store {
 }
 
 extension MigrationFilter {
+    /// No transaction of a submit lasts longer.
+    private static let longestSubmitMS: Int64 = 3_600_000
+
     /// The query of one page.
     fileprivate func page(_ columns: SQLStatement, inOrder: Bool) -> SQLStatement {
         var conditions: [SQLStatement] = []
@@ -141,9 +159,33 @@ extension MigrationFilter {
             if states.allSatisfy({ !$0.isFinished }) { conditions.append("finished_at IS NULL") }
         }
         if let modes { conditions.append("mode IN (\(list: modes.map(\.rawValue).sorted()))") }
-        if let before { conditions.append(newestFirst ? "id < \(before.value)" : "id > \(before.value)") }
+        if let reasons { conditions.append("reason_code IN (\(list: reasons.map(\.value).sorted()))") }
+        if let actor { conditions.append("actor = \(actor)") }
+        // An id is made in the transaction of its submit, before the row: none of those that come after is looked at.
+        if let since {
+            let early = Timestamp(milliseconds: since.milliseconds - Self.longestSubmitMS)
+            conditions.append("id >= \(OrderedID.first(at: early)) AND created_at >= \(since.milliseconds)")
+        }
+        if let until { conditions.append("created_at < \(until.milliseconds)") }
+        if byEnd { conditions.append("finished_at IS NOT NULL") }
+        if let before {
+            let place: SQLStatement = "(SELECT p.finished_at, p.id FROM migrations p WHERE p.id = \(before.value))"
+            switch (byEnd, newestFirst) {
+            case (false, true): conditions.append("id < \(before.value)")
+            case (false, false): conditions.append("id > \(before.value)")
+            case (true, true): conditions.append("(finished_at, id) < \(place)")
+            case (true, false): conditions.append("(finished_at, id) > \(place)")
+            }
+        }
         let limit = max(0, limit)
-        let order: SQLStatement = !inOrder ? "" : newestFirst ? "ORDER BY id DESC" : "ORDER BY id"
+        let keys: SQLStatement =
+            switch (byEnd, newestFirst) {
+            case (false, true): "id DESC"
+            case (false, false): "id"
+            case (true, true): "finished_at DESC, id DESC"
+            case (true, false): "finished_at, id"
+            }
+        let order: SQLStatement = inOrder ? "ORDER BY \(keys)" : ""
         func page(_ more: [SQLStatement]) -> SQLStatement {
             "SELECT \(columns) FROM migrations WHERE \(.all(conditions + more)) \(order) LIMIT \(limit)"
         }

@@ -41,7 +41,8 @@ struct Godwit: AsyncParsableCommand {
                 name: "Migrations",
                 subcommands: [MigrationList.self, MigrationShow.self, MigrationWatch.self, MigrationCancel.self, CleanupList.self]),
             CommandGroup(
-                name: "History", subcommands: [HistoryList.self, HistoryStats.self, HistoryExport.self, HistoryVerify.self]),
+                name: "History",
+                subcommands: [HistoryList.self, HistoryStats.self, HistoryExport.self, HistoryVerify.self, HistoryPrune.self]),
             CommandGroup(name: "Store", subcommands: [StoreInit.self, StoreUpgrade.self, StoreCopyCommand.self]),
             CommandGroup(name: "Certificates", subcommands: [CACreate.self, CAIssue.self]),
             CommandGroup(name: "Shell", subcommands: [Completion.self, CompletionNames.self]),

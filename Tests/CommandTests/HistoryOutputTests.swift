@@ -11,14 +11,14 @@ import Testing
         sequence: 7, migration: "m1", server: Named(id: "s1", name: "vm \"1\", new"), mode: .live,
         at: WireTime(Timestamp(milliseconds: 1_500)), from: .switching, to: .ready, direction: .forward, attempt: 1, epoch: 3,
         sourceHost: Named(id: "h1", name: "host1"), targetHost: Named(id: "h2", name: ""), actor: "w1", step: "switch",
-        reason: Reason(.targetLost, "gone,\nfor good"), numbers: ["b": 2, "a": 1])
+        reason: Reason(.targetLost, "gone,\nfor good"), numbers: ["b": 2, "a": 1], hash: "abc")
 
     @Test func `values with commas, quotes and line breaks are escaped as RFC 4180 wants it`() {
         #expect(
             HistoryCSV.line(row)
                 == "7,1970-01-01T00:00:01.500Z,m1,s1,\"vm \"\"1\"\", new\",live,switching,ready,forward,1,3,h1,host1,h2,,w1,switch,target-lost,"
-                + "\"gone,\nfor good\",a=1 b=2\r\n")
-        #expect(HistoryCSV.header.split(separator: ",").count == 20)
+                + "\"gone,\nfor good\",a=1 b=2,abc\r\n")
+        #expect(HistoryCSV.header.split(separator: ",").count == 21)
     }
 
     @Test func `rows name what is gone by its id`() {
@@ -48,5 +48,22 @@ import Testing
         for text in ["yesterday", "7", "2026-13-01", "d", ""] {
             #expect(throws: InputError.self) { try Moment.parse(text, field: "since") }
         }
+    }
+
+    @Test func `an archive is a new file, and what was written to it is there`() throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "archive-\(UUID().uuidString)").path
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let file = try ArchiveFile(creating: "\(folder)/a.jsonl")
+        try file.write(HistoryLines.text([row, row]))
+        try file.synchronize()
+        try file.close()
+        let lines = try String(contentsOfFile: "\(folder)/a.jsonl", encoding: .utf8).split(separator: "\n")
+        #expect(try lines.map { try JSONDecoder().decode(TransitionView.self, from: Data($0.utf8)) } == [row, row])
+        for (path, says) in [("\(folder)/a.jsonl", "exists"), ("\(folder)/none/a.jsonl", "cannot be made: No such file")] {
+            let failure = #expect(throws: CommandFailure.self) { try ArchiveFile(creating: path) }
+            #expect(failure?.exitCode == 1 && failure?.message.contains(says) == true, "\(failure?.message ?? "")")
+        }
+        #expect(try String(contentsOfFile: "\(folder)/a.jsonl", encoding: .utf8).split(separator: "\n").count == 2)
     }
 }

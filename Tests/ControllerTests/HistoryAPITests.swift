@@ -40,6 +40,8 @@ import Testing
     @Test(arguments: [
         ("history?limit=0", "limit"), ("history?order=up", "order"), ("history?order=asc,desc", "order"), ("history?after=x", "after"),
         ("history?since=yesterday", "since"), ("history?state=gone", "state"), ("history?mode=warm", "mode"),
+        ("history/prunable", "finished_before"), ("history/prunable?keep=1&finished_before=2026-01-01T00:00:00Z", "keep"),
+        ("history/prunable?keep=-1", "keep"), ("migrations?since=1", "since"), ("migrations?order_by=mode", "order_by"),
         ("history/statistics?by=colour", "by"), ("history/statistics?by=day,day", "by"), ("history/statistics?until=1", "until"),
     ])
     func `what cannot be asked is refused by the parameter's name`(path: String, field: String) async throws {
@@ -56,6 +58,42 @@ import Testing
                 let reply = try await fixture.ask(.get, "/v1/history?\(query)")
                 #expect(reply.status == 404, "\(query)")
             }
+        }
+    }
+
+    @Test func `what was archived goes, a mark stays, and nothing else goes`() async throws {
+        try await Fixture.with { fixture in
+            for name in ["web1", "web2"] {
+                try await fixture.server(name, running: true)
+                let migration: MigrationView = try await fixture.ask(.post, "/v1/servers/\(name)/live-migrate").decode()
+                // Nobody has claimed it: it ends at once.
+                if name == "web1" { #expect(try await fixture.ask(.post, "/v1/migrations/\(migration.id)/cancel").status == 202) }
+            }
+            let page: Page<PrunableView> = try await fixture.ask(.get, "/v1/history/prunable?keep=0").decode()
+            let one = try #require(page.items.first)
+            #expect(page.items.count == 1 && one.rows == 2 && page.next == nil)
+            let path = "/v1/migrations/\(one.migration)/prune-history"
+            let (rows, last) = (one.rows, one.lastSequence)
+            let wrong = try await fixture.ask(.post, path, #"{"rows": 1, "last_sequence": \#(last), "archive": "a"}"#)
+            #expect(wrong.status == 409)
+            for body in ["{}", #"{"rows": 2, "archive": "a"}"#, #"{"rows": 2, "last_sequence": 5}"#] {
+                let reply = try await fixture.ask(.post, path, body)
+                #expect(reply.status == 400, "\(body)")
+            }
+            let mark: TransitionView = try await fixture.ask(
+                .post, path, #"{"rows": \#(rows), "last_sequence": \#(last), "archive": "a.jsonl"}"#
+            ).decode()
+            #expect(mark.reason?.code == .historyPruned && mark.actor == "alice" && mark.hash?.utf8.count == 64)
+            let left: Page<TransitionView> = try await fixture.ask(.get, "/v1/migrations/\(one.migration)/history").decode()
+            #expect(left.items == [mark])
+            let found: VerificationView = try await fixture.ask(.get, "/v1/history/verification").decode()
+            #expect(found.flaws == [] && found.pruned == 2)
+            let none: Page<PrunableView> = try await fixture.ask(.get, "/v1/history/prunable?keep=0").decode()
+            #expect(none.items == [])
+            let ended: Page<MigrationView> = try await fixture.ask(
+                .get, "/v1/migrations?order_by=finished_at&reason=cancelled&actor=alice&since=2020-01-01T00:00:00Z"
+            ).decode()
+            #expect(ended.items.map(\.id) == [one.migration])
         }
     }
 }

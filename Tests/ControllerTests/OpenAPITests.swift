@@ -56,7 +56,7 @@ struct OpenAPITests {
         }
         visit(document)
         #expect(Set(operations).count == operations.count)
-        #expect(operations.count == 40)
+        #expect(operations.count == 42)
     }
 
     private func keys<Key: CodingKey & CaseIterable>(_: Key.Type) -> Set<String> { Set(Key.allCases.map(\.stringValue)) }
@@ -75,6 +75,8 @@ struct OpenAPITests {
         #expect(try properties("Statistics") == keys(StatisticsView.CodingKeys.self))
         #expect(try properties("Percentiles") == keys(StatisticsView.Percentiles.CodingKeys.self))
         #expect(try properties("Verification") == keys(VerificationView.CodingKeys.self))
+        #expect(try properties("Prunable") == keys(PrunableView.CodingKeys.self))
+        #expect(try properties("PruneHistory") == keys(PruneHistoryRequest.CodingKeys.self))
         #expect(try properties("Flaw") == keys(VerificationView.Flaw.CodingKeys.self))
         #expect(try properties("Kept") == keys(KeptView.CodingKeys.self))
         #expect(try properties("Cleanup") == keys(CleanupView.CodingKeys.self))
@@ -108,6 +110,7 @@ struct OpenAPITests {
         ("/v1/servers/s/migrate-forecast", "ForecastMigration", ""),
         ("/v1/server-groups", "CreateGroup", #""name": "x", "policy": "apart", "#),
         ("/v1/server-groups/g/servers", "GroupServer", #""server": "x", "#),
+        ("/v1/migrations/m/prune-history", "PruneHistory", "\"archive\": \"x\", "),
         ("/v1/hosts", "RegisterHost", #""name": "x", "agent_url": "https://a:1", "#),
     ])
     func `requests take exactly the documented fields`(path: String, name: String, valid: String) async throws {
@@ -137,7 +140,10 @@ struct OpenAPITests {
     }
 
     /// Every parameter of a list that the document has is taken, and none beside them.
-    @Test(arguments: ["/v1/servers", "/v1/hosts", "/v1/migrations", "/v1/history", "/v1/history/statistics", "/v1/history/verification"])
+    @Test(arguments: [
+        "/v1/servers", "/v1/hosts", "/v1/migrations", "/v1/history", "/v1/history/statistics", "/v1/history/verification",
+        "/v1/history/prunable",
+    ])
     func `lists take exactly the documented parameters`(path: String) async throws {
         try await Fixture.with(hosts: []) { fixture in
             let document = try document()

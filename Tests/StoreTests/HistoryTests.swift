@@ -1,12 +1,13 @@
 import Backends
 import Fleet
+import Foundation
 import SQL
 import Store
 import Testing
 
 @Suite struct HistoryTests {
     /// Three servers that went from one host to another: live, live and failed, cold.
-    private func tell(_ store: Store) async throws -> (one: Host, two: Host, migrations: [Migration]) {
+    private func tell(_ store: Store) async throws -> (one: Fleet.Host, two: Fleet.Host, migrations: [Migration]) {
         let (one, two) = (try await store.addHost("one"), try await store.addHost("two"))
         var ended: [Migration] = []
         for (name, fails) in [("web", false), ("db", true)] {
@@ -19,7 +20,7 @@ import Testing
                     try await store.advance(switching, to: .ready) { change in
                         change.migration.blackout = Blackout(
                             lastPassUS: 1, diskDrainUS: 2, deviceStateUS: 3, handoverUS: 4, resumeUS: 5, totalUS: 15)
-                        change.migration.progress = Progress(diskTotal: 100, diskDone: 100, memoryTransferred: 50)
+                        change.migration.progress = Fleet.Progress(diskTotal: 100, diskDone: 100, memoryTransferred: 50)
                         change.placement = two.id
                         change.serverStatus = .running
                     })
@@ -102,6 +103,25 @@ import Testing
             }
             let whole = try #require(try await store.historyStatistics(by: [], HistoryFilter()).first)
             #expect(whole.blackoutUS == .init(p50: 10, p95: 19, p99: 20))
+        }
+    }
+
+    @Test(arguments: Backend.available)
+    func `every query that the README shows runs, and finds what is there`(_ backend: Backend) async throws {
+        let readme = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../README.md")
+        let text = try String(contentsOf: readme, encoding: .utf8)
+        let section = try #require(text.components(separatedBy: "\n## History\n").last?.components(separatedBy: "\n## ").first)
+        let block = try #require(section.components(separatedBy: "```sql\n").dropFirst().first?.components(separatedBy: "```").first)
+        let queries = block.split(separator: "\n").filter { !$0.hasPrefix("--") }.map {
+            $0.replacing("2026-03-01", with: "2020-01-01").replacing("'web1'", with: "'web'")
+        }
+        #expect(queries.count == 5)
+        try await withStore(backend) { store in
+            _ = try await tell(store)
+            for query in queries {
+                let rows = try await store.database.read { try await $0.query(SQLStatement(stringLiteral: String(query))) }
+                #expect(!rows.isEmpty, "\(query)")
+            }
         }
     }
 

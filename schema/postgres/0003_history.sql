@@ -175,7 +175,7 @@ EXCEPTION WHEN lock_not_available THEN
     NULL;
 END $$;
 
-CREATE INDEX migrations_finished ON migrations (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX migrations_finished ON migrations (finished_at, id) WHERE finished_at IS NOT NULL;
 
 -- For people and their tools. These two views stay as they are from version to version; columns may be added.
 

@@ -59,7 +59,7 @@ CREATE TRIGGER transitions_not_deleted BEFORE DELETE ON transitions
 WHEN NOT EXISTS (SELECT 1 FROM history_heads h WHERE h.migration_id = OLD.migration_id AND h.pruned_seq >= OLD.seq)
 BEGIN SELECT RAISE(ABORT, 'transitions_append_only'); END;
 
-CREATE INDEX migrations_finished ON migrations (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX migrations_finished ON migrations (finished_at, id) WHERE finished_at IS NOT NULL;
 
 -- For people and their tools. These two views stay as they are from version to version; columns may be added.
 

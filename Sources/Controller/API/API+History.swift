@@ -69,7 +69,7 @@ extension API {
         return try await migrationID(reference, field: "migration")
     }
 
-    private func time(_ name: String, _ query: inout Query) throws -> Timestamp? {
+    func time(_ name: String, _ query: inout Query) throws -> Timestamp? {
         guard let text = query.string(name) else { return nil }
         guard let time = WireTime(text) else {
             throw Problem.invalid(name, "The parameter \(name) is “\(text)”; it must be an RFC 3339 time such as 2026-03-01T12:00:00Z.")
@@ -98,7 +98,7 @@ extension StatisticsView.Percentiles {
 extension VerificationView {
     init(_ verification: HistoryVerification) {
         self.init(
-            migrations: verification.migrations, rows: verification.rows, unproven: verification.unproven,
+            migrations: verification.migrations, rows: verification.rows, pruned: verification.pruned, unproven: verification.unproven,
             flaws: verification.flaws.map {
                 Flaw(migration: $0.migration.value, kind: $0.kind.rawValue, sequence: $0.sequence, message: $0.message)
             })

@@ -15,6 +15,10 @@ extension API {
         if let reference = query.string("host") { filter.host = try await host(reference, field: "host").id }
         filter.states = try query.choices("state", MigrationState.self)
         filter.modes = try query.choices("mode", Mode.self)
+        filter.reasons = query.string("reason").map { Set($0.split(separator: ",").map { Reason.Code(String($0)) }) }
+        filter.actor = query.string("actor")
+        filter.since = try time("since", &query)
+        filter.until = try time("until", &query)
         if let reference = query.string("before") { filter.before = try await migrationID(reference, field: "before") }
         try query.finish()
         return try .json(try await MigrationListing(store: store, filter: filter, query: list).page())

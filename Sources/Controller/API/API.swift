@@ -74,6 +74,8 @@ package struct API: Sendable {
             Route(.get, "/v1/history", listHistory),
             Route(.get, "/v1/history/statistics", showStatistics),
             Route(.get, "/v1/history/verification", verifyHistory),
+            Route(.get, "/v1/history/prunable", listPrunable),
+            Route(.post, "/v1/migrations/{migration}/prune-history", pruneHistory),
             Route(.get, "/v1/cleanups", listCleanups),
             Route(.get, "/v1/kept", listKept),
             Route(.delete, "/v1/hosts/{host}/kept/{kept}", deleteKept),

@@ -54,6 +54,32 @@ extension OpenAPI {
                   "default": { "$ref": "#/components/responses/Problem" }
                 }
               }
+            },
+            "/v1/history/prunable": {
+              "get": {
+                "operationId": "listPrunable", "summary": "Finished migrations whose history may be archived and pruned; one of finished_before and keep is needed",
+                "parameters": [
+                  { "name": "finished_before", "in": "query", "description": "Of those that ended before then", "schema": { "type": "string", "format": "date-time" } },
+                  { "name": "keep", "in": "query", "description": "Of all but so many that ended last", "schema": { "type": "integer", "minimum": 0, "maximum": 2147483647 } },
+                  { "name": "limit", "in": "query", "schema": { "type": "integer", "minimum": 1, "maximum": 1000, "default": 100 } },
+                  { "name": "after", "in": "query", "description": "The next of the page before", "schema": { "type": "string" } }
+                ],
+                "responses": {
+                  "200": { "description": "One page", "content": { "application/json": { "schema": { "$ref": "#/components/schemas/PrunablePage" } } } },
+                  "default": { "$ref": "#/components/responses/Problem" }
+                }
+              }
+            },
+            "/v1/migrations/{migration}/prune-history": {
+              "post": {
+                "operationId": "pruneHistory", "summary": "Takes the rows of a finished migration's history away that were archived, all or none, and leaves a mark in their place that goes on from the last one's hash",
+                "parameters": [ { "$ref": "#/components/parameters/Migration" } ],
+                "requestBody": { "required": true, "content": { "application/json": { "schema": { "$ref": "#/components/schemas/PruneHistory" } } } },
+                "responses": {
+                  "200": { "description": "The mark", "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Transition" } } } },
+                  "default": { "$ref": "#/components/responses/Problem" }
+                }
+              }
             }
         """#
 
@@ -82,12 +108,30 @@ extension OpenAPI {
                 }
               },
               "Verification": {
-                "type": "object", "required": [ "migrations", "rows", "unproven", "flaws" ],
+                "type": "object", "required": [ "migrations", "rows", "pruned", "unproven", "flaws" ],
                 "properties": {
                   "migrations": { "type": "integer" },
                   "rows": { "type": "integer" },
+                  "pruned": { "type": "integer", "description": "Rows that were archived and taken away" },
                   "unproven": { "type": "integer", "description": "Rows from before there were hashes" },
                   "flaws": { "type": "array", "items": { "$ref": "#/components/schemas/Flaw" } }
+                }
+              },
+              "Prunable": {
+                "type": "object", "required": [ "migration", "rows", "last_sequence" ],
+                "properties": {
+                  "migration": { "type": "string" },
+                  "rows": { "type": "integer" },
+                  "last_sequence": { "type": "integer", "description": "Of its last row" }
+                }
+              },
+              "PrunablePage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Prunable" } } } },
+              "PruneHistory": {
+                "type": "object", "required": [ "rows", "last_sequence", "archive" ], "additionalProperties": false,
+                "properties": {
+                  "rows": { "type": "integer", "minimum": 1, "description": "How many were archived; when there are others by now nothing goes" },
+                  "last_sequence": { "type": "integer", "minimum": 1, "description": "Of the last one of them" },
+                  "archive": { "type": "string", "description": "What the archive is called, for the mark" }
                 }
               }
         """#

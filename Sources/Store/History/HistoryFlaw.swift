@@ -32,13 +32,16 @@ package struct HistoryFlaw: Hashable, Sendable {
 package struct HistoryVerification: Hashable, Sendable {
     package var migrations = 0
     package var rows = 0
+    /// Rows that were archived and taken away, as the marks in their places tell.
+    package var pruned = 0
     /// Rows from before there were hashes, which prove nothing.
     package var unproven = 0
     package var flaws: [HistoryFlaw] = []
 
-    package init(migrations: Int = 0, rows: Int = 0, unproven: Int = 0, flaws: [HistoryFlaw] = []) {
+    package init(migrations: Int = 0, rows: Int = 0, pruned: Int = 0, unproven: Int = 0, flaws: [HistoryFlaw] = []) {
         self.migrations = migrations
         self.rows = rows
+        self.pruned = pruned
         self.unproven = unproven
         self.flaws = flaws
     }

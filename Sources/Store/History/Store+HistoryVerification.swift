@@ -13,6 +13,7 @@ extension Store {
             let page = try await verifyPage(after: last, only: migration)
             verification.migrations += page.migrations
             verification.rows += page.rows
+            verification.pruned += page.pruned
             verification.unproven += page.unproven
             verification.flaws += page.flaws
             guard let next = page.last else { return verification }
@@ -23,6 +24,7 @@ extension Store {
     private struct Page {
         var migrations = 0
         var rows = 0
+        var pruned = 0
         var unproven = 0
         var flaws: [HistoryFlaw] = []
         /// Nil at the end.
@@ -49,9 +51,9 @@ extension Store {
                 "SELECT \(Transition.columns) FROM transitions WHERE migration_id IN (\(list: ids)) ORDER BY migration_id, seq")
             let heads = try await transaction.query(
                 """
-                SELECT k.id, h.length, h.hash, k.state FROM (SELECT id, state FROM migrations WHERE id IN (\(list: ids))) AS k
+                SELECT k.id, h.length, h.hash, h.pruned_seq, h.pruned_length, h.pruned_hash, k.state FROM (SELECT id, state FROM migrations WHERE id IN (\(list: ids))) AS k
                     LEFT JOIN history_heads h ON h.migration_id = k.id
-                UNION ALL SELECT h.migration_id, h.length, h.hash, NULL FROM history_heads h
+                UNION ALL SELECT h.migration_id, h.length, h.hash, h.pruned_seq, h.pruned_length, h.pruned_hash, NULL FROM history_heads h
                     WHERE h.migration_id IN (\(list: ids)) AND NOT EXISTS (SELECT 1 FROM migrations m WHERE m.id = h.migration_id)
                 """)
             let headsByID = Dictionary(try heads.map { (try $0.text("id"), $0) }) { first, _ in first }
@@ -63,8 +65,23 @@ extension Store {
     }
 
     private static func verify(_ migration: MigrationID, _ rows: [SQLRow], _ head: SQLRow?, _ page: inout Page) throws {
-        var hash = ""
-        var length: Int64 = 0
+        // What was pruned is gone on purpose only where a mark says so; that goes on from the last one's hash.
+        var hash = try head?.optionalText("pruned_hash") ?? ""
+        var length = try head?.optionalInteger("pruned_length") ?? 0
+        if let last = try head?.optionalInteger("pruned_seq") {
+            if let mark = try rows.first.map(Transition.init), mark.reason?.code == .historyPruned, mark.numbers[HistoryMark.last] == last,
+                mark.numbers[HistoryMark.chained] == length
+            {
+                page.pruned += Int(mark.numbers[HistoryMark.rows] ?? 0)
+            } else {
+                page.flaws.append(
+                    HistoryFlaw(
+                        migration: migration, kind: .missing,
+                        message: "rows up to \(last) are said to be pruned, and the mark that should stand for them is missing"))
+            }
+        }
+        // Those that are told of below come on top of these.
+        let chained = length
         var state: String?
         for row in rows {
             let sequence = try row.integer("seq")
@@ -95,7 +112,8 @@ extension Store {
             page.flaws.append(
                 HistoryFlaw(
                     migration: migration, kind: .missing,
-                    message: "\(known - length) of \(known) rows are missing" + (length == 0 ? "" : ", counted from the first with a hash"))
+                    message: "\(known - length) of \(known) rows are missing"
+                        + (length == chained ? "" : ", counted from the first with a hash"))
             )
         } else if try known < length || (known > 0 && head?.optionalText("hash") != hash) {
             page.flaws.append(

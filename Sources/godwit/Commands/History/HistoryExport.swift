@@ -24,16 +24,10 @@ struct HistoryExport: ControllerCommand {
 
     func run(_ client: GodwitClient) async throws {
         if format == .csv { Terminal.output.write(HistoryCSV.header) }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         var after: String?
         repeat {
             let page = try await client.history(options.query, order: .asc, after: after, limit: ListQuery.most)
-            var text = ""
-            for row in page.items {
-                text += format == .csv ? HistoryCSV.line(row) : String(decoding: try encoder.encode(row), as: UTF8.self) + "\n"
-            }
-            Terminal.output.write(text)
+            Terminal.output.write(format == .csv ? page.items.map(HistoryCSV.line).joined() : try HistoryLines.text(page.items))
             after = page.next
         } while after != nil
     }
@@ -42,14 +36,14 @@ struct HistoryExport: ControllerCommand {
 /// The history as comma-separated values (RFC 4180).
 enum HistoryCSV {
     static let header =
-        "sequence,at,migration,server_id,server,mode,from,to,direction,attempt,epoch,source_id,source,target_id,target,actor,step,reason_code,reason_message,numbers\r\n"
+        "sequence,at,migration,server_id,server,mode,from,to,direction,attempt,epoch,source_id,source,target_id,target,actor,step,reason_code,reason_message,numbers,hash\r\n"
 
     static func line(_ row: TransitionView) -> String {
         let numbers = row.numbers.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
         let fields: [String?] = [
             String(row.sequence), row.at.description, row.migration, row.server.id, row.server.name, row.mode.rawValue, row.from?.rawValue,
             row.to.rawValue, row.direction.rawValue, String(row.attempt), String(row.epoch), row.sourceHost.id, row.sourceHost.name,
-            row.targetHost?.id, row.targetHost?.name, row.actor, row.step, row.reason?.code.value, row.reason?.message, numbers,
+            row.targetHost?.id, row.targetHost?.name, row.actor, row.step, row.reason?.code.value, row.reason?.message, numbers, row.hash,
         ]
         return fields.map { escaped($0 ?? "") }.joined(separator: ",") + "\r\n"
     }

@@ -20,10 +20,11 @@ struct HistoryVerify: ControllerCommand {
     func run(_ client: GodwitClient) async throws {
         let found = try await client.verifyHistory(of: migration)
         let unproven = found.unproven > 0 ? ", \(found.unproven) from before there were hashes" : ""
+        let pruned = found.pruned > 0 ? ", \(found.pruned) archived and pruned" : ""
         try output.output.print(
             found,
             table: HistoryTables.flaws(found.flaws)
-                + "\(found.rows) rows of \(found.migrations) migrations\(unproven): \(found.flaws.isEmpty ? "as they were written" : "\(found.flaws.count) flaws")\n"
+                + "\(found.rows) rows of \(found.migrations) migrations\(pruned)\(unproven): \(found.flaws.isEmpty ? "as they were written" : "\(found.flaws.count) flaws")\n"
         )
         if !found.flaws.isEmpty { throw CommandFailure.failed("The history is not as it was written.") }
     }
