@@ -121,6 +121,22 @@ import Testing
     }
 
     @Test(arguments: Backend.available)
+    func `what was altered is not covered up`(_ backend: Backend) async throws {
+        try await withStore(backend) { store in
+            let ended = try await finished(store, 1)
+            try await store.database.write { transaction in
+                let on = store.database.dialect == .postgres ? " ON transitions" : ""
+                try await transaction.execute(SQLStatement(stringLiteral: "DROP TRIGGER transitions_not_updated\(on)"))
+                try await transaction.execute("UPDATE transitions SET actor = 'somebody' WHERE to_state = 'pending'")
+            }
+            let whole = try await archived(store, ended[0])
+            let sentence = await refusal(.wrongStatus) { try await store.pruneHistory(whole, archive: "a", actor: "ada") }
+            #expect(sentence.contains("is not as it was written: row"))
+            #expect(try await archived(store, ended[0]) == whole)
+        }
+    }
+
+    @Test(arguments: Backend.available)
     func `a mark that is altered or missing is found`(_ backend: Backend) async throws {
         try await withStore(backend) { store in
             let ended = try await finished(store, 2)
@@ -154,14 +170,17 @@ import Testing
                 }
             }
             let now = try await months()
-            // As if the first had been two years ago: 2024-01.
+            // As if the first had been two years ago, in 2024-01, before there were hashes.
             try await store.database.write { transaction in
                 try await transaction.script(
                     """
                     SELECT transitions_month(1704067200000); SELECT transitions_month(1706745600000);
                     ALTER TABLE transitions DISABLE TRIGGER USER;
-                    UPDATE transitions SET at = 1704067200000 + seq WHERE migration_id = '\(ended[0].id.value)';
+                    ALTER TABLE history_heads DISABLE TRIGGER USER;
+                    UPDATE transitions SET at = 1704067200000 + seq, hash = NULL WHERE migration_id = '\(ended[0].id.value)';
+                    DELETE FROM history_heads WHERE migration_id = '\(ended[0].id.value)';
                     ALTER TABLE transitions ENABLE TRIGGER USER;
+                    ALTER TABLE history_heads ENABLE TRIGGER USER;
                     """)
             }
             #expect(try await months() == ["transitions_202401", "transitions_202402"] + now)

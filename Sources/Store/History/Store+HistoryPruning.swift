@@ -41,7 +41,7 @@ extension Store {
     /// migration itself stays, with what came of it.
     ///
     /// Returns how many rows went. Throws `notFound`, `wrongStatus` for one that is not finished or whose history is not, or not any more,
-    /// what was archived.
+    /// what was archived, and for one that was altered: that is not to be covered up.
     ///
     /// - Parameter archive: what the archive is called, for the mark.
     @discardableResult
@@ -65,6 +65,11 @@ extension Store {
                     .wrongStatus,
                     "The history of migration \(id) is not what was archived: \(count) rows, where \(archived.rows) up to number \(archived.lastSequence) were. Archive it again."
                 )
+            }
+            if let flaw = try await historyFlaws(of: id, in: transaction).first {
+                throw StoreError(
+                    .wrongStatus,
+                    "The history of migration \(id) is not as it was written: \(flaw.message). It stays, for whoever looks into that.")
             }
             let head = try await historyHeads(of: [id.value], in: transaction)[id.value]
             let chained = head?.length ?? 0

@@ -31,37 +31,45 @@ extension Store {
         var last: String?
     }
 
+    /// What is wrong with one migration's history.
+    func historyFlaws(of migration: MigrationID, in transaction: any SQLTransaction) async throws -> [HistoryFlaw] {
+        try await verifyPage(after: "", only: migration, in: transaction).flaws
+    }
+
     private func verifyPage(after last: String, only migration: MigrationID?) async throws -> Page {
+        try await read { try await verifyPage(after: last, only: migration, in: $0) }
+    }
+
+    private func verifyPage(after last: String, only migration: MigrationID?, in transaction: any SQLTransaction) async throws -> Page {
         let limit = Self.verifiedAtOnce
         let one: SQLStatement = migration.map { "= \($0.value)" } ?? "> \(last)"
-        return try await read { transaction in
-            // Whoever has a row anywhere: a migration whose rows are all gone has its head still, and one whose head is gone its rows.
-            let ids = try await transaction.query(
-                """
-                SELECT id FROM (
-                    SELECT * FROM (SELECT migration_id AS id FROM history_heads WHERE migration_id \(one) ORDER BY migration_id LIMIT \(limit)) AS a
-                    UNION SELECT * FROM
-                        (SELECT DISTINCT migration_id AS id FROM transitions WHERE migration_id \(one) ORDER BY migration_id LIMIT \(limit)) AS b
-                    UNION SELECT * FROM (SELECT id FROM migrations WHERE id \(one) ORDER BY id LIMIT \(limit)) AS c
-                ) AS known ORDER BY id LIMIT \(limit)
-                """
-            ).map { try $0.text("id") }
-            guard !ids.isEmpty else { return Page() }
-            let rows = try await transaction.query(
-                "SELECT \(Transition.columns) FROM transitions WHERE migration_id IN (\(list: ids)) ORDER BY migration_id, seq")
-            let heads = try await transaction.query(
-                """
-                SELECT k.id, h.length, h.hash, h.pruned_seq, h.pruned_length, h.pruned_hash, k.state FROM (SELECT id, state FROM migrations WHERE id IN (\(list: ids))) AS k
-                    LEFT JOIN history_heads h ON h.migration_id = k.id
-                UNION ALL SELECT h.migration_id, h.length, h.hash, h.pruned_seq, h.pruned_length, h.pruned_hash, NULL FROM history_heads h
-                    WHERE h.migration_id IN (\(list: ids)) AND NOT EXISTS (SELECT 1 FROM migrations m WHERE m.id = h.migration_id)
-                """)
-            let headsByID = Dictionary(try heads.map { (try $0.text("id"), $0) }) { first, _ in first }
-            let rowsByID = Dictionary(grouping: rows) { (try? $0.text("migration_id")) ?? "" }
-            var page = Page(migrations: ids.count, rows: rows.count, last: migration == nil && ids.count == limit ? ids.last : nil)
-            for id in ids { try Self.verify(MigrationID(id), rowsByID[id] ?? [], headsByID[id], &page) }
-            return page
-        }
+        // Whoever has a row anywhere: a migration whose rows are all gone has its head still, and one whose head is gone its rows.
+        let ids = try await transaction.query(
+            """
+            SELECT id FROM (
+                SELECT * FROM (SELECT migration_id AS id FROM history_heads WHERE migration_id \(one) ORDER BY migration_id LIMIT \(limit)) AS a
+                UNION SELECT * FROM
+                    (SELECT DISTINCT migration_id AS id FROM transitions WHERE migration_id \(one) ORDER BY migration_id LIMIT \(limit)) AS b
+                UNION SELECT * FROM (SELECT id FROM migrations WHERE id \(one) ORDER BY id LIMIT \(limit)) AS c
+            ) AS known ORDER BY id LIMIT \(limit)
+            """
+        ).map { try $0.text("id") }
+        guard !ids.isEmpty else { return Page() }
+        let rows = try await transaction.query(
+            "SELECT \(Transition.columns) FROM transitions WHERE migration_id IN (\(list: ids)) ORDER BY migration_id, seq")
+        let heads = try await transaction.query(
+            """
+            SELECT k.id, h.length, h.hash, h.pruned_seq, h.pruned_length, h.pruned_hash, k.state
+            FROM (SELECT id, state FROM migrations WHERE id IN (\(list: ids))) AS k
+                LEFT JOIN history_heads h ON h.migration_id = k.id
+            UNION ALL SELECT h.migration_id, h.length, h.hash, h.pruned_seq, h.pruned_length, h.pruned_hash, NULL FROM history_heads h
+                WHERE h.migration_id IN (\(list: ids)) AND NOT EXISTS (SELECT 1 FROM migrations m WHERE m.id = h.migration_id)
+            """)
+        let headsByID = Dictionary(try heads.map { (try $0.text("id"), $0) }) { first, _ in first }
+        let rowsByID = Dictionary(grouping: rows) { (try? $0.text("migration_id")) ?? "" }
+        var page = Page(migrations: ids.count, rows: rows.count, last: migration == nil && ids.count == limit ? ids.last : nil)
+        for id in ids { try Self.verify(MigrationID(id), rowsByID[id] ?? [], headsByID[id], &page) }
+        return page
     }
 
     private static func verify(_ migration: MigrationID, _ rows: [SQLRow], _ head: SQLRow?, _ page: inout Page) throws {
@@ -69,7 +77,9 @@ extension Store {
         var hash = try head?.optionalText("pruned_hash") ?? ""
         var length = try head?.optionalInteger("pruned_length") ?? 0
         if let last = try head?.optionalInteger("pruned_seq") {
-            if let mark = try rows.first.map(Transition.init), mark.reason?.code == .historyPruned, mark.numbers[HistoryMark.last] == last,
+            // One that cannot be read is none.
+            if let mark = rows.first.flatMap({ try? Transition($0) }), mark.reason?.code == .historyPruned,
+                mark.numbers[HistoryMark.last] == last,
                 mark.numbers[HistoryMark.chained] == length
             {
                 page.pruned += Int(mark.numbers[HistoryMark.rows] ?? 0)

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Client
 import Fleet
+import Foundation
 import Output
 
 struct HistoryPrune: ControllerCommand {
@@ -42,7 +43,8 @@ struct HistoryPrune: ControllerCommand {
     private var retention: RetentionQuery { olderThan.map(RetentionQuery.finishedBefore) ?? .keeping(keep ?? 0) }
 
     func run(_ client: GodwitClient) async throws {
-        guard let archive else { return try await tell(client) }
+        // Whole, since the mark tells it to others in other places.
+        guard let archive = archive.map({ URL(fileURLWithPath: $0).standardizedFileURL.path }) else { return try await tell(client) }
         var file: ArchiveFile?
         var pruned = Pruned()
         var after: String?
@@ -61,9 +63,8 @@ struct HistoryPrune: ControllerCommand {
             pruned.migrations == 0
                 ? "There was nothing to prune.\n"
                 : "\(pruned.rows) rows of \(pruned.migrations) migrations are in \(archive) and out of the store.\n")
-        if pruned.refused > 0 {
-            throw CommandFailure.failed(
-                "The history of \(pruned.refused) migrations went on meanwhile and was left whole; run this again with another file.")
+        if let first = pruned.refusals.first {
+            throw CommandFailure.failed("The history of \(pruned.refusals.count) migrations was left whole. \(first)")
         }
     }
 
@@ -82,12 +83,13 @@ struct HistoryPrune: ControllerCommand {
     private struct Pruned: Sendable {
         var migrations = 0
         var rows = 0
-        var refused = 0
+        /// Why some were left whole.
+        var refusals: [String] = []
 
         mutating func add(_ other: Pruned) {
             migrations += other.migrations
             rows += other.rows
-            refused += other.refused
+            refusals += other.refusals
         }
     }
 
@@ -98,7 +100,7 @@ struct HistoryPrune: ControllerCommand {
                 of: last.migration, PruneHistoryRequest(rows: story.count, lastSequence: last.sequence, archive: archive))
             return Pruned(migrations: 1, rows: story.count)
         } catch let error as ClientError where error.problem?.status == 409 {
-            return Pruned(refused: 1)
+            return Pruned(refusals: [error.message])
         }
     }
 
