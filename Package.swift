@@ -49,6 +49,7 @@ let package = Package(
         .executable(name: "godwit-controller", targets: ["godwit-controller"]),
         .executable(name: "godwit-agent", targets: ["godwit-agent"]),
         .executable(name: "godwit-worker", targets: ["godwit-worker"]),
+        .executable(name: "godwit-guard", targets: ["godwit-guard"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -89,9 +90,11 @@ let package = Package(
         room("Measuring", ["Fleet", "QMP", "AgentAPI", "Hypervisor"]),
         room("Sharing", ["Fleet", "AgentAPI", "Hypervisor"]),
         room("Attempts", ["Fleet", "Convergence", "AgentAPI", "Hypervisor", "Sharing"]),
+        room("Guarding", ["Fleet", "AgentAPI", "Hypervisor"]),
+        room("AgentSettings", ["Fleet", "AgentAPI", "Hypervisor", yams]),
         room(
             "Agent",
-            ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", "Copying", "Measuring", "Sharing", "Attempts", logging]),
+            ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", "Copying", "Measuring", "Sharing", "Attempts", "Guarding", logging]),
         room(
             "AgentHTTP",
             [
@@ -120,12 +123,16 @@ let package = Package(
         program(
             "godwit-controller",
             [
-                "Controller", "Client", "SQL", "Databases", "Store", "AgentAPI", argumentParser, nioCore, nioSSL, serviceLifecycle,
+                "Controller", "Client", "Fleet", "SQL", "Databases", "Store", "AgentAPI", argumentParser, nioCore, nioSSL, serviceLifecycle,
                 unixSignals, logging,
             ]),
         program(
             "godwit-agent",
-            ["Hypervisor", "Agent", "AgentAPI", "AgentHTTP", "Fleet", argumentParser, serviceLifecycle, unixSignals, logging, yams]),
+            [
+                "Hypervisor", "Agent", "AgentAPI", "AgentHTTP", "AgentSettings", "Guarding", "Fleet", argumentParser, serviceLifecycle, unixSignals,
+                logging,
+            ]),
+        program("godwit-guard", ["Guarding", "Hypervisor", "AgentAPI", "AgentSettings", "Fleet", argumentParser]),
         program(
             "godwit-worker", path: "workers/godwit-worker",
             [
@@ -146,12 +153,13 @@ let package = Package(
         tests("SQLTests", ["Backends", "Databases", "SQL", "SQLite", "PostgreSQL"]),
         tests("StoreTests", ["Backends", "Store", "StoreCopy", "SQL", "Fleet"]),
         tests("IdentityTests", ["Identity", x509, crypto, swiftASN1, nioCore, nioSSL, subprocess]),
+        tests("GuardingTests", ["Guarding", "Hypervisor", "AgentAPI", "Fleet"]),
         tests("CopyingTests", ["Copying", "Hypervisor", "AgentAPI", "Fleet", subprocess]),
         tests("CommandTests", ["godwit", "Output", "LocalFleet", "Client", "Fleet", argumentParser]),
         tests(
             "AgentTests",
             [
-                "Agent", "Attempts", "Hypervisor", "Copying", "Measuring", "Sharing", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet",
+                "Agent", "Attempts", "Hypervisor", "Copying", "Measuring", "Sharing", "Guarding", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet",
                 subprocess,
                 logging, serviceLifecycle,
             ]),

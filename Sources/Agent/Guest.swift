@@ -3,6 +3,7 @@ import Attempts
 import Fleet
 import Foundation
 import Glibc
+import Guarding
 import Hypervisor
 import Logging
 import QMP
@@ -279,7 +280,9 @@ actor Guest {
                 unlink(try paths.nvram(of: guest))
                 if guest.tpm != nil { try DiskImages.removeFolder(try paths.tpm(of: guest)) }
             }
-            for path in [paths.console, paths.log, paths.pid, paths.monitor, paths.rescue, paths.tpmSocket, paths.tpmPID, paths.tpmLog] {
+            for path in [
+                paths.console, paths.log, paths.pid, paths.monitor, paths.rescue, paths.tpmSocket, paths.tpmPID, paths.tpmLog, paths.mark, paths.ended,
+            ] {
                 unlink(path)
             }
             try DurableFile.syncFolder(of: paths.record)
@@ -291,6 +294,7 @@ actor Guest {
             let guest = try requireHome()
             try await requireOwned(guest)
             try refuseWhileLent("start it")
+            if host.isMarked(guest, paths) { try host.requireLease() }
             try await ledger.change {
                 $0.desired = .running
                 $0.adopted?.isFinal = true
@@ -390,6 +394,8 @@ actor Guest {
                 host.configuration.swtpm, state: try tpm.prepare(for: guest, isIncoming: purpose == .incoming), paths: paths)
         }
         do {
+            let gate = try await host.enterGate(guest, paths)
+            defer { withExtendedLifetime(gate) {} }
             let process = try await GuestProcess.spawn(
                 host.configuration.qemu, CommandLine.arguments(guest, around, for: purpose), paths: paths, logger: logger)
             do {
@@ -458,7 +464,9 @@ actor Guest {
         let record = record
         guard record.tenure != .none else { return nil }
         let pid = livingPID
-        return GuestSummary(server: server, status: await status(record), epoch: record.epoch, pid: pid)
+        let wasEnded = pid == nil && access(paths.ended, F_OK) == 0
+        return GuestSummary(
+            server: server, status: await status(record), epoch: record.epoch, pid: pid, endedByGuard: wasEnded ? true : nil)
     }
 
     private var livingPID: Int32? {

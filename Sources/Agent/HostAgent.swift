@@ -2,6 +2,7 @@ package import AgentAPI
 import Attempts
 package import Fleet
 import Foundation
+import Guarding
 package import Hypervisor
 package import Logging
 import Sharing
@@ -16,6 +17,9 @@ package final class HostAgent: AgentOrders {
     private let lock: ProcessLock
     private let guests: Mutex<[ServerID: Guest]>
     private let patrol = Mutex<Task<Void, Never>?>(nil)
+    /// How often it was told that the host is being shut down.
+    private let shutdownsTold = Mutex(0)
+    private let secondLine = Mutex<Task<Void, Never>?>(nil)
     let rehearsals = Errands()
     /// Rung when a server has become this host's.
     private let arrivals = Bell()
@@ -31,6 +35,7 @@ package final class HostAgent: AgentOrders {
             try DurableFile.makeFolder(folder)
         }
         let lock = try await ProcessLock.take(paths.lock, holder: "another agent")
+        try KernelProcess.announce(in: GuardFiles(paths).agent)
         // On a shared one another host may be at it.
         for storage in configuration.storages where storage.kind == .local {
             do {
@@ -44,7 +49,7 @@ package final class HostAgent: AgentOrders {
             configuration: configuration, paths: paths, qemu: try await probe.qemu(), images: DiskImages(qemuImg: configuration.qemuImg),
             peers: try AgentPool(tls: configuration.tls.mutualTLS),
             credentials: try StreamCredentials(folder: paths.credentials, files: configuration.tls),
-            owners: OwnerDesk(host: configuration.name), logger: logger)
+            owners: OwnerDesk(host: configuration.name), guardFiles: GuardFiles(paths), logger: logger)
         let agent = HostAgent(host: host, probe: probe, lock: lock)
         do {
             try await agent.restore()
@@ -66,7 +71,12 @@ package final class HostAgent: AgentOrders {
         for name in try FileManager.default.contentsOfDirectory(atPath: host.paths.guests).sorted() {
             let guest = try Guest(ServerID(name), host: host)
             guests.withLock { $0[guest.server] = guest }
+            // An earlier agent may have known no marks. One that is there stays, whatever the storages are called now, until the guest is started.
+            if let description = await guest.record.description, host.isMarked(description, guest.paths) {
+                try GuestMark.set(true, guest.paths)
+            }
         }
+        secondLine.withLock { $0 = Task { [weak self] in await self?.keepSecondLine() } }
         await withDiscardingTaskGroup { group in
             for guest in guests.withLock({ Array($0.values) }) { group.addTask { await guest.restore() } }
         }
@@ -92,6 +102,12 @@ package final class HostAgent: AgentOrders {
         }
         patrol?.cancel()
         await patrol?.value
+        let secondLine = secondLine.withLock { secondLine in
+            defer { secondLine = nil }
+            return secondLine
+        }
+        secondLine?.cancel()
+        await secondLine?.value
         await rehearsals.end()
         let all = guests.withLock { guests in
             defer { guests = [:] }
@@ -145,7 +161,10 @@ package final class HostAgent: AgentOrders {
     private static let storagePatience = Duration.seconds(2)
 
     package func host() async throws -> HostFacts {
+        // Before anything else: what a controller makes of it must not end later here than there.
+        let boot = try BootClock.now()
         async let looked = looks()
+        async let guardian = guardReport()
         let all = guests.withLock { Array($0.values) }
         let summaries = await withTaskGroup(of: GuestSummary?.self) { group in
             for guest in all { group.addTask { await guest.summary() } }
@@ -167,7 +186,18 @@ package final class HostAgent: AgentOrders {
         } catch {
             troubles.append("what failed attempts left here cannot be listed: \(error)")
         }
+        facts.boot = boot
+        do {
+            facts.guardian = try await guardian
+        } catch {
+            troubles.append("how the host's guard stands cannot be read: \(error)")
+        }
         facts.warnings += troubles
+        if host.guardFiles.isShuttingDown {
+            facts.isShuttingDown = true
+            // The one before has been written down, or its controller is gone.
+            if shutdownsTold.withLock({ $0 += 1; return $0 }) > 2 { try host.guardFiles.noteShutdownTold() }
+        }
         facts.hasUEFI = host.rules.firmwareFiles != nil
         facts.hasTPM = host.rules.hasTPMEmulator
         return facts

@@ -1,6 +1,7 @@
 import AgentAPI
 import Fleet
 import Foundation
+import Guarding
 import Hypervisor
 import Logging
 import Sharing
@@ -15,6 +16,7 @@ struct HostContext: Sendable {
     let peers: AgentPool
     let credentials: StreamCredentials
     let owners: OwnerDesk
+    let guardFiles: GuardFiles
     let logger: Logger
 
     var rules: GuestRules { GuestRules(configuration, qemu) }

@@ -31,6 +31,10 @@ package struct AgentClient: AgentOrders {
         try await call(.GET, "/v1/host", within: Self.quick)
     }
 
+    package func obeyGuard(_ order: GuardOrder) async throws -> GuardReport {
+        try await call(.PUT, "/v1/host/guard", order, within: Self.quick)
+    }
+
     package func guest(_ server: ServerID) async throws -> GuestReport {
         try await call(.GET, path(server), within: Self.quick)
     }

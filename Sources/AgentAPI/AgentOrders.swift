@@ -6,6 +6,8 @@ package import Fleet
 /// The agent itself implements it, and ``AgentClient`` over HTTPS. All methods throw ``AgentProblem``.
 package protocol AgentOrders: Sendable {
     func host() async throws -> HostFacts
+    /// What the host's guard is told, by its agent. An order that the guard does not obey is answered with why, and is no failure.
+    func obeyGuard(_ order: GuardOrder) async throws -> GuardReport
     func guest(_ server: ServerID) async throws -> GuestReport
     func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds
 

@@ -93,6 +93,9 @@ package enum AgentServer {
         router.get("/v1/host") { request, context in
             await answer(request, context) { _ in try await agent.host() }
         }
+        router.put("/v1/host/guard") { request, context in
+            await obey(request, context) { try await agent.obeyGuard($0.order(GuardOrder.self)) }
+        }
         router.post("/v1/bases/missing") { request, context in
             await obey(request, context) { try await agent.missingBases($0.order(BaseNeeds.self)) }
         }

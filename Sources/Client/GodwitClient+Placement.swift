@@ -21,6 +21,11 @@ extension GodwitClient {
         try await send(.POST, "/v1/hosts/\(escaped(host))/unmaintenance", body: Nothing())
     }
 
+    /// Whether the host's servers on shared storage are started elsewhere when it is proven dead.
+    package func setAutoMigration(_ host: String, _ request: AutoMigrateRequest) async throws -> HostView {
+        try await send(.POST, "/v1/hosts/\(escaped(host))/auto-migrate-on-host-down", body: request)
+    }
+
     package func limitHost(_ host: String, _ request: HostLimitsRequest) async throws -> HostView {
         try await send(.PATCH, "/v1/hosts/\(escaped(host))", body: request)
     }

@@ -17,6 +17,18 @@ package struct HostView: Hashable, Sendable, Codable {
         case maintaining
     }
 
+    /// How its guard stood when the agent answered last.
+    package enum Guard: String, Sendable, Codable, CaseIterable {
+        case absent
+        case serving
+        /// It was told to end.
+        case leaving
+        /// It has confirmed that it ends marked guests with the host's lease: the host's death can be proven.
+        case confirmed
+        /// The lease is over: no marked guest runs, and none is started.
+        case leaseOver = "lease-over"
+    }
+
     package var id: String
     package var name: String
     /// `status` on the wire.
@@ -26,6 +38,15 @@ package struct HostView: Hashable, Sendable, Codable {
     package var enabled: Bool
     /// Nothing is placed here.
     package var maintenance: Bool
+    /// Its servers on shared storage are started elsewhere when it is proven dead; and after an orderly shutdown.
+    package var autoMigrateOnHostDown: Bool
+    package var autoMigrateOnHostShutdown: Bool
+    /// `guard` on the wire.
+    package var guardian: Guard
+    /// The guard's own death ends the host.
+    package var hasWatchdog: Bool
+    /// What came of its going offline.
+    package var downNote: String?
     /// How many vCPUs may be promised for each processor, and how often each byte of memory.
     package var vcpusOvercommit: Double
     package var memoryOvercommit: Double
@@ -65,7 +86,8 @@ package struct HostView: Hashable, Sendable, Codable {
 
     package init(
         id: String, name: String, condition: Condition, status: Status, enabled: Bool, maintenance: Bool = false,
-        vcpusOvercommit: Double = 8, memoryOvercommit: Double = 1, inboundSlots: Int = 2, outboundSlots: Int = 2, agentURL: String,
+        autoMigrateOnHostDown: Bool = false, autoMigrateOnHostShutdown: Bool = false, guardian: Guard = .absent, hasWatchdog: Bool = false,
+        downNote: String? = nil, vcpusOvercommit: Double = 8, memoryOvercommit: Double = 1, inboundSlots: Int = 2, outboundSlots: Int = 2, agentURL: String,
         architecture: String? = nil, cpuModel: String? = nil, microcode: String? = nil, kernel: String? = nil, qemuVersion: String? = nil,
         machineTypes: [String]? = nil, accelerator: Accelerator? = nil, cpus: Int? = nil, vcpusTaken: Int = 0,
         memoryTotalMB: Int64? = nil, memoryTakenMB: Int64 = 0, storages: [StorageView] = [], networks: [NetworkView] = [],
@@ -79,6 +101,11 @@ package struct HostView: Hashable, Sendable, Codable {
         self.status = status
         self.enabled = enabled
         self.maintenance = maintenance
+        self.autoMigrateOnHostDown = autoMigrateOnHostDown
+        self.autoMigrateOnHostShutdown = autoMigrateOnHostShutdown
+        self.guardian = guardian
+        self.hasWatchdog = hasWatchdog
+        self.downNote = downNote
         self.vcpusOvercommit = vcpusOvercommit
         self.memoryOvercommit = memoryOvercommit
         self.inboundSlots = inboundSlots
@@ -111,6 +138,11 @@ package struct HostView: Hashable, Sendable, Codable {
         case condition = "status"
         case status = "host_status"
         case enabled, maintenance
+        case autoMigrateOnHostDown = "auto_migrate_on_host_down"
+        case autoMigrateOnHostShutdown = "auto_migrate_on_host_shutdown"
+        case guardian = "guard"
+        case hasWatchdog = "watchdog"
+        case downNote = "down_note"
         case vcpusOvercommit = "vcpus_overcommit"
         case memoryOvercommit = "memory_overcommit"
         case inboundSlots = "inbound_slots"

@@ -7,6 +7,8 @@ package struct OptionsView: Hashable, Sendable, Codable {
     package var maxBandwidthMB: Int64?
     package var autoStart: Bool
     package var confirmHostDown: Bool
+    /// A rescue of a host that is proven dead: the number of its lease that ended for good.
+    package var provenByLease: Int64?
     package var cpuCheck: CPUCheck
     package var skipCPUCheck: Bool
     package var skipKernelCheck: Bool
@@ -33,6 +35,7 @@ package struct OptionsView: Hashable, Sendable, Codable {
         self.maxBandwidthMB = options.maxBandwidthMB
         self.autoStart = options.autoStart
         self.confirmHostDown = options.confirmHostDown
+        self.provenByLease = options.provenByLease
         self.cpuCheck = options.cpuCheck
         self.skipCPUCheck = options.skipCPUCheck
         self.skipKernelCheck = options.skipKernelCheck
@@ -54,6 +57,7 @@ package struct OptionsView: Hashable, Sendable, Codable {
         case maxBandwidthMB = "max_bandwidth_mb"
         case autoStart = "auto_start"
         case confirmHostDown = "confirm_host_down"
+        case provenByLease = "proven_by_lease"
         case cpuCheck = "cpu_check"
         case skipCPUCheck = "skip_cpu_check"
         case skipKernelCheck = "skip_kernel_check"

@@ -22,10 +22,12 @@ package struct Controller: Sendable {
         package var tokens: BearerTokens
         package var operations: Operations.Timing
         package var watch: HostWatch.Timing
+        package var down: HostDown.Timing
 
         package init(
             name: String, host: String, port: Int, tls: TLSConfiguration?, tokens: BearerTokens,
-            operations: Operations.Timing = Operations.Timing(), watch: HostWatch.Timing = HostWatch.Timing()
+            operations: Operations.Timing = Operations.Timing(), watch: HostWatch.Timing = HostWatch.Timing(),
+            down: HostDown.Timing = HostDown.Timing()
         ) {
             self.name = name
             self.host = host
@@ -34,18 +36,21 @@ package struct Controller: Sendable {
             self.tokens = tokens
             self.operations = operations
             self.watch = watch
+            self.down = down
         }
     }
 
     package let api: API
     package let operations: Operations
     package let watch: HostWatch
+    package let down: HostDown
     private let configuration: Configuration
     private let log: Logger
 
     package init(store: Store, agents: any AgentDirectory, configuration: Configuration, log: Logger) {
         self.operations = Operations(store: store, agents: agents, name: configuration.name, log: log, timing: configuration.operations)
         self.watch = HostWatch(store: store, agents: agents, log: log, timing: configuration.watch)
+        self.down = HostDown(store: store, watch: watch, log: log, timing: configuration.down)
         self.api = API(name: configuration.name, store: store, agents: agents, operations: operations, tokens: configuration.tokens)
         self.configuration = configuration
         self.log = log
@@ -75,6 +80,6 @@ package struct Controller: Sendable {
 
     /// Everything that runs, in the order of its start. Stopped in the opposite order: first no request is taken any more.
     package func services(listening: @escaping @Sendable (String) -> Void) throws -> [any Service] {
-        [watch, operations, try application(listening: listening)]
+        [watch, down, operations, try application(listening: listening)]
     }
 }

@@ -14,6 +14,10 @@ package struct Host: Hashable, Sendable, Codable {
     package var slots: MigrationSlots
     /// The end of what the agent's last answer proves: until then the host counts as online.
     package var healthyUntil: Timestamp
+    package var autoMigration: AutoMigration
+    package var guardian: HostGuard
+    /// What came of its going offline, for people; nil while it is online.
+    package var downNote: String?
     /// What the agent told last; nil until it first answered.
     package var facts: HostFacts? {
         get { told?.facts }
@@ -24,7 +28,7 @@ package struct Host: Hashable, Sendable, Codable {
     package private(set) var told: Told?
 
     private enum CodingKeys: String, CodingKey {
-        case id, name, agentURL, enabled, maintenance, overcommit, slots, healthyUntil
+        case id, name, agentURL, enabled, maintenance, overcommit, slots, healthyUntil, autoMigration, guardian, downNote
         case told = "facts"
     }
 
@@ -48,7 +52,8 @@ package struct Host: Hashable, Sendable, Codable {
 
     package init(
         id: HostID, name: String, agentURL: String, enabled: Bool, maintenance: Bool = false, overcommit: Overcommit = .standard,
-        slots: MigrationSlots = .standard, healthyUntil: Timestamp, facts: HostFacts?
+        slots: MigrationSlots = .standard, healthyUntil: Timestamp, autoMigration: AutoMigration = AutoMigration(),
+        guardian: HostGuard = HostGuard(), downNote: String? = nil, facts: HostFacts?
     ) {
         self.id = id
         self.name = name
@@ -58,6 +63,9 @@ package struct Host: Hashable, Sendable, Codable {
         self.overcommit = overcommit
         self.slots = slots
         self.healthyUntil = healthyUntil
+        self.autoMigration = autoMigration
+        self.guardian = guardian
+        self.downNote = downNote
         self.told = facts.map { Told($0) }
     }
 
@@ -106,12 +114,19 @@ package struct HostFacts: Hashable, Sendable, Codable {
     /// Whether it has UEFI firmware (OVMF), and an emulator of TPMs (swtpm), for guests; nil of an agent that does not tell.
     package var hasUEFI: Bool?
     package var hasTPM: Bool?
+    /// The host's own clock, read before anything else; not kept.
+    package var boot: BootTime?
+    /// How its guard stands; nil of an agent that knows of none.
+    package var guardian: GuardReport?
+    /// The host has said that it is being shut down in order. Nil of an agent that does not tell.
+    package var isShuttingDown: Bool?
 
     package init(
         architecture: String, cpuModel: String, microcode: String, kernel: String, qemuVersion: String, machineTypes: [String],
         machineAliases: [String: String], guestCPUModels: [String], accelerator: Accelerator, warnings: [String], cpus: Int,
         memoryBytes: Int64, pageSizeBytes: Int64, storages: [Storage], networks: [Network], guests: [GuestSummary],
-        kept: [KeptGuest]? = nil, hasUEFI: Bool? = nil, hasTPM: Bool? = nil
+        kept: [KeptGuest]? = nil, hasUEFI: Bool? = nil, hasTPM: Bool? = nil, boot: BootTime? = nil, guardian: GuardReport? = nil,
+        isShuttingDown: Bool? = nil
     ) {
         self.architecture = architecture
         self.cpuModel = cpuModel
@@ -132,6 +147,9 @@ package struct HostFacts: Hashable, Sendable, Codable {
         self.kept = kept
         self.hasUEFI = hasUEFI
         self.hasTPM = hasTPM
+        self.boot = boot
+        self.guardian = guardian
+        self.isShuttingDown = isShuttingDown
     }
 }
 
@@ -198,11 +216,14 @@ package struct GuestSummary: Hashable, Sendable, Codable {
     package var epoch: Epoch
     /// QEMU's process, while there is one.
     package var pid: Int32?
+    /// It was ended because the host's lease was over, and not started since. Nil otherwise.
+    package var endedByGuard: Bool?
 
-    package init(server: ServerID, status: Status, epoch: Epoch, pid: Int32?) {
+    package init(server: ServerID, status: Status, epoch: Epoch, pid: Int32?, endedByGuard: Bool? = nil) {
         self.server = server
         self.status = status
         self.epoch = epoch
         self.pid = pid
+        self.endedByGuard = endedByGuard
     }
 }

@@ -8,6 +8,8 @@ package struct MigrationOptions: Hashable, Sendable, Codable {
     package var autoStart: Bool
     /// Rescue: somebody vouches that the source host is off.
     package var confirmHostDown: Bool
+    /// Rescue: the number of the source host's lease that ended for good, which proves that no guest runs there. See ``HostGuard``.
+    package var provenByLease: Int64?
 
     package var cpuCheck: CPUCheck
     package var skipCPUCheck: Bool
@@ -39,7 +41,7 @@ package struct MigrationOptions: Hashable, Sendable, Codable {
 
     package init(
         preferHost: HostID? = nil, maxBandwidthMB: Int64? = nil, autoStart: Bool = false, confirmHostDown: Bool = false,
-        cpuCheck: CPUCheck = .exact, skipCPUCheck: Bool = false, skipKernelCheck: Bool = false, enableTLS: Bool = false,
+        provenByLease: Int64? = nil, cpuCheck: CPUCheck = .exact, skipCPUCheck: Bool = false, skipKernelCheck: Bool = false, enableTLS: Bool = false,
         downtimeLimitMS: Int64 = 300, quicklyFinish: Bool = false, maxDowntimeMS: Int64 = 5000, autoConverge: Bool = true,
         postCopy: Bool = false, multifd: Int? = nil, keepDestGuestOnFailed: Bool = false, ejectCDROM: Bool = false,
         stallTimeoutS: Int64 = 60, timeoutS: Int64? = nil
@@ -48,6 +50,7 @@ package struct MigrationOptions: Hashable, Sendable, Codable {
         self.maxBandwidthMB = maxBandwidthMB
         self.autoStart = autoStart
         self.confirmHostDown = confirmHostDown
+        self.provenByLease = provenByLease
         self.cpuCheck = cpuCheck
         self.skipCPUCheck = skipCPUCheck
         self.skipKernelCheck = skipKernelCheck
@@ -87,6 +90,7 @@ package struct MigrationOptions: Hashable, Sendable, Codable {
             maxBandwidthMB: try values.decodeIfPresent(Int64.self, forKey: .maxBandwidthMB),
             autoStart: try value(.autoStart, or: standard.autoStart),
             confirmHostDown: try value(.confirmHostDown, or: standard.confirmHostDown),
+            provenByLease: try values.decodeIfPresent(Int64.self, forKey: .provenByLease),
             cpuCheck: try value(.cpuCheck, or: standard.cpuCheck),
             skipCPUCheck: try value(.skipCPUCheck, or: standard.skipCPUCheck),
             skipKernelCheck: try value(.skipKernelCheck, or: standard.skipKernelCheck),

@@ -57,6 +57,10 @@ package struct Reason: Hashable, Sendable, Codable, CustomStringConvertible {
         package static let tlsRefused: Code = "tls-refused"
         /// The source host is neither proven dead nor vouched for as off.
         package static let hostNotDown: Code = "host-not-down"
+        /// No controller has renewed the host's lease: nothing of a server that may run elsewhere by now is started there.
+        package static let leaseOver: Code = "lease-over"
+        /// The source host's lease is over and its guard had confirmed it: no guest of its runs.
+        package static let hostProvenDown: Code = "host-proven-down"
         /// A guest that lives elsewhere by now was still there, and was ended.
         package static let guestEnded: Code = "guest-ended"
         /// A disk is local to the host that is to be left without it.

@@ -23,6 +23,8 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
     /// Folder of OVMF's images, for servers with UEFI.
     package var firmwareDirectory: String
     package var accelerator: Accelerator
+    /// Device that `godwit-guard` feeds, such as `/dev/watchdog`; none when nil.
+    package var watchdog: String?
 
     package struct Listen: Hashable, Sendable, Codable {
         package var address: String
@@ -87,7 +89,7 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
         name: String, listen: Listen, migrationAddress: String? = nil, stateDirectory: String, runDirectory: String,
         storages: [StoragePath], networks: [NetworkAttachment] = [], tls: TLSFiles, qemu: String = "qemu-system-x86_64",
         qemuImg: String = "qemu-img", swtpm: String = "swtpm", firmwareDirectory: String = "/usr/share/OVMF",
-        accelerator: Accelerator = .auto
+        accelerator: Accelerator = .auto, watchdog: String? = nil
     ) {
         self.name = name
         self.listen = listen
@@ -102,11 +104,12 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
         self.swtpm = swtpm
         self.firmwareDirectory = firmwareDirectory
         self.accelerator = accelerator
+        self.watchdog = watchdog
     }
 
     private enum CodingKeys: String, CodingKey {
         case name, listen, migrationAddress, stateDirectory, runDirectory, storages, networks, tls, qemu, qemuImg, swtpm,
-            firmwareDirectory, accelerator
+            firmwareDirectory, accelerator, watchdog
     }
 
     package init(from decoder: any Decoder) throws {
@@ -124,7 +127,8 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
             qemuImg: try values.decodeIfPresent(String.self, forKey: .qemuImg) ?? "qemu-img",
             swtpm: try values.decodeIfPresent(String.self, forKey: .swtpm) ?? "swtpm",
             firmwareDirectory: try values.decodeIfPresent(String.self, forKey: .firmwareDirectory) ?? "/usr/share/OVMF",
-            accelerator: try values.decodeIfPresent(Accelerator.self, forKey: .accelerator) ?? .auto)
+            accelerator: try values.decodeIfPresent(Accelerator.self, forKey: .accelerator) ?? .auto,
+            watchdog: try values.decodeIfPresent(String.self, forKey: .watchdog))
         try refuseUnknownKeys(in: decoder)
     }
 

@@ -69,6 +69,11 @@ package struct GuestPaths: Hashable, Sendable {
     package var console: String { folder + "/console.log" }
     package var log: String { folder + "/qemu.log" }
     package var pid: String { folder + "/qemu.pid" }
+    /// That the guest is ended with its host's lease, see `GuestMark`.
+    package var mark: String { sockets + Self.markSuffix }
+    package static let markSuffix = ".marked"
+    /// That it was.
+    package var ended: String { folder + "/ended" }
     /// QEMU's monitor.
     package var monitor: String { sockets + ".qmp" }
     /// The control channel of its TPM.

@@ -31,6 +31,35 @@ package struct KernelProcess: Hashable, Sendable {
         return UInt64(fields[19])
     }
 
+    /// Every process that has one of these words as an argument of its own, with the word. A thread group of which the first thread has ended
+    /// shows no arguments and is not found.
+    package static func all(naming words: Set<String>) -> [(word: String, process: KernelProcess)] {
+        guard !words.isEmpty, let names = try? FileManager.default.contentsOfDirectory(atPath: "/proc") else { return [] }
+        return names.compactMap { name in
+            guard let pid = Int32(name), let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline"),
+                let word = line.split(separator: 0).lazy.map({ String(decoding: $0, as: UTF8.self) }).first(where: words.contains),
+                let start = startTime(of: pid)
+            else { return nil }
+            return (word, KernelProcess(pid: pid, startTime: start))
+        }
+    }
+
+    /// Writes down which process this one is, for ``find(agentFile:)``.
+    package static func announce(in path: String) throws {
+        let pid = getpid()
+        try DurableFile.write(Data("\(pid) \(startTime(of: pid) ?? 0)\n".utf8), to: path)
+    }
+
+    /// The process that wrote that file; nil when it is gone.
+    package static func find(agentFile path: String) -> KernelProcess? {
+        let words = FileManager.default.contents(atPath: path).map {
+            String(decoding: $0, as: UTF8.self).split(whereSeparator: \.isWhitespace)
+        }
+        guard let words, words.count == 2, let pid = Int32(words[0]), let start = UInt64(words[1]) else { return nil }
+        let process = KernelProcess(pid: pid, startTime: start)
+        return process.isAlive ? process : nil
+    }
+
     package var isAlive: Bool { Self.startTime(of: pid) == startTime }
 
     /// Waits for it to be gone; false when it is not at the deadline, or when the task is cancelled.

@@ -31,11 +31,15 @@ extension DevFleet {
             let host = layout.host(number)
             for folder in [host.folder, host.stateDirectory, host.runDirectory, host.storage] { try DevFiles.makeFolder(folder) }
             let credential = try files.issue("agent", host.name, by: authority)
+            // The guard reads it too, and may be there before the agent.
+            try files.configureAgent(host, port: ports[host.name] ?? 0, accelerator: accelerator, credential: credential)
             processes.append(
                 try make(host.name, "godwit-agent", listens: true) { port in
                     try files.configureAgent(host, port: port, accelerator: accelerator, credential: credential)
                     return ["--config", host.configuration]
                 })
+            processes.append(
+                try make("guard\(number)", "godwit-guard", listens: false) { _ in ["--config", host.configuration] })
         }
         let controller = try files.issue("controller", "c1", by: authority)
         processes.append(
@@ -64,7 +68,7 @@ extension DevFleet {
         let own = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         guard let own else { throw CommandFailure.failed("Cannot tell where this program lies, for /proc is not mounted.") }
         let folder = URL(fileURLWithPath: own).deletingLastPathComponent().path
-        for program in ["godwit-controller", "godwit-worker", "godwit-agent"] where access("\(folder)/\(program)", X_OK) != 0 {
+        for program in ["godwit-controller", "godwit-worker", "godwit-agent", "godwit-guard"] where access("\(folder)/\(program)", X_OK) != 0 {
             throw CommandFailure.failed("\(folder)/\(program) is missing; build the whole package (swift build) and try again.")
         }
         return folder

@@ -2,14 +2,15 @@ package import Fleet
 import SQL
 
 extension Store {
-    /// Adds a host, or moves the host of that name to another agent address.
+    /// Adds a host, or moves the host of that name to another agent address. What its guard had confirmed there counts no more.
     package func registerHost(name: String, agentURL: String) async throws -> Host {
         try await write { transaction in
             let rows = try await transaction.query(
                 """
                 INSERT INTO hosts (id, name, agent_url, enabled, healthy_until, created_at)
                 VALUES (\(HostID.unique().value), \(name), \(agentURL), 1, 0, \(dialect.now))
-                ON CONFLICT (name) DO UPDATE SET agent_url = excluded.agent_url
+                ON CONFLICT (name) DO UPDATE SET agent_url = excluded.agent_url,
+                    guard_confirmed = CASE WHEN hosts.agent_url = excluded.agent_url THEN hosts.guard_confirmed ELSE 0 END
                 RETURNING \(Host.columns)
                 """)
             return try Host(only(rows))
@@ -66,16 +67,26 @@ extension Store {
     }
 
     /// What an agent just told, and how long (milliseconds from the store's now) it proves the host alive.
-    package func recordHealth(of host: HostID, facts: HostFacts, validForMS: Int64) async throws {
-        let text = try JSON.text(facts)
-        try await write { transaction in
+    ///
+    /// - Parameter leaseMS: how long the host's marked guests may run from the moment at which it told its clock.
+    /// - Returns: what the host's guard is to be told, which stands in the store by now; nil when there is nothing to tell.
+    @discardableResult
+    package func recordHealth(
+        of host: HostID, facts: HostFacts, validForMS: Int64, leaseMS: Int64 = GuardTiming.standardLeaseMS
+    ) async throws -> GuardOrder? {
+        // A clock that moves would have each row differ from the last.
+        var kept = facts
+        kept.boot = nil
+        let text = try JSON.text(kept)
+        return try await write { transaction in
             let rows = try await transaction.query("SELECT \(Host.columns) FROM hosts WHERE id = \(host.value) \(dialect.lock)")
             guard let row = rows.first else { throw Self.noHost(host.value) }
-            let capacity = try Host(row).overcommit
+            let known = try Host(row)
+            let capacity = known.overcommit
             try await transaction.execute(
                 """
                 UPDATE hosts SET facts = \(text), vcpus_capacity = \(capacity.vcpus(of: facts)),
-                    memory_capacity = \(capacity.memoryBytes(of: facts)), healthy_until = \(dialect.now) + \(validForMS)
+                    memory_capacity = \(capacity.memoryBytes(of: facts)), healthy_until = \(dialect.now) + \(validForMS), down_note = NULL
                 WHERE id = \(host.value)
                 """)
             for storage in facts.storages {
@@ -98,6 +109,7 @@ extension Store {
             }
             try await transaction.execute(
                 "DELETE FROM networks WHERE host_id = \(host.value) AND \(notNamed(facts.networks.map(\.name)))")
+            return try await guardOrder(for: known, facts, leaseMS: leaseMS, in: transaction)
         }
     }
 
@@ -112,7 +124,8 @@ extension Store {
 
 extension Host {
     static let columns: SQLStatement = """
-        id, name, agent_url, enabled, maintenance, vcpus_overcommit, memory_overcommit, inbound_slots, outbound_slots, healthy_until, facts
+        id, name, agent_url, enabled, maintenance, vcpus_overcommit, memory_overcommit, inbound_slots, outbound_slots, healthy_until,
+        auto_migrate_on_host_down, auto_migrate_on_host_shutdown, guard_number, guard_confirmed, guard_lease_ms, down_note, facts
         """
 
     init(_ row: SQLRow) throws {
@@ -122,6 +135,12 @@ extension Host {
             overcommit: Overcommit(vcpus: try row.real("vcpus_overcommit"), memory: try row.real("memory_overcommit")),
             slots: MigrationSlots(inbound: Int(try row.integer("inbound_slots")), outbound: Int(try row.integer("outbound_slots"))),
             healthyUntil: Timestamp(milliseconds: try row.integer("healthy_until")),
+            autoMigration: AutoMigration(
+                onHostDown: try row.flag("auto_migrate_on_host_down"), onHostShutdown: try row.flag("auto_migrate_on_host_shutdown")),
+            guardian: HostGuard(
+                number: try row.integer("guard_number"), isConfirmed: try row.flag("guard_confirmed"),
+                leaseMS: try row.integer("guard_lease_ms")),
+            downNote: try row.optionalText("down_note"),
             facts: try row.optionalText("facts").map { try JSON.value(HostFacts.self, $0) })
     }
 }

@@ -50,40 +50,52 @@ extension Store {
     package func submitMigration(
         server: ServerID, mode: Mode, options: MigrationOptions, maxAttempts: Int, actor: String
     ) async throws -> Migration {
+        try await write { transaction in
+            try await submit(server, mode, options, maxAttempts: maxAttempts, actor: actor, in: transaction)
+        }
+    }
+
+    /// The same as part of a transaction.
+    /// - Parameters:
+    ///   - priority: higher ones are claimed first.
+    ///   - reason: stands in the first row of the history.
+    func submit(
+        _ server: ServerID, _ mode: Mode, _ options: MigrationOptions, maxAttempts: Int, actor: String, priority: Int64 = 0,
+        reason: Reason? = nil, in transaction: any SQLTransaction
+    ) async throws -> Migration {
         let optionsText = try JSON.text(options)
-        return try await write { transaction in
-            let rows = try await transaction.query(
-                "SELECT name, status, host_id, epoch, \(dialect.now) AS now FROM servers WHERE id = \(server.value) \(dialect.lock)")
-            guard let row = rows.first else { throw Self.noServer(server.value) }
-            let name = try row.text("name")
-            let status: ServerStatus = try row.word("status")
-            try await requireNoMigration(of: server, named: name, in: transaction)
-            try Self.require(status, allows: mode, of: name)
-            if mode == .rescue { try await requireRescuable(server, options, in: transaction) }
-            let id: MigrationID = OrderedID.make(at: try row.time("now"))
-            do {
-                let migration = try Migration(
-                    only(
-                        await transaction.query(
-                            """
-                            INSERT INTO migrations (id, server_id, mode, options, state, direction, epoch, attempt, max_attempts, source_id,
-                                excluded, actor, status_before, claimable, active, created_at, due_at)
-                            VALUES (\(id.value), \(server.value), \(mode.rawValue), \(optionsText), \(MigrationState.pending.rawValue),
-                                \(Direction.forward.rawValue), \(try row.integer("epoch")), 0, \(maxAttempts), \(try row.text("host_id")),
-                                '{}', \(actor), \((status.isOperation ? .ready : status).rawValue), 1, 0, \(dialect.now), \(dialect.now))
-                            RETURNING \(Migration.columns)
-                            """)))
-                try await record(MigrationChange.HistoryNote(from: nil, actor: actor), of: migration, in: transaction)
-                try await transaction.execute(
-                    """
-                    UPDATE servers SET status = \(ServerStatus.startMigrate.rawValue), note_code = NULL, note_message = NULL,
-                        epoch = epoch + CASE WHEN operation_owner IS NULL THEN 0 ELSE 1 END, operation_owner = NULL, operation_until = NULL
-                    WHERE id = \(server.value)
-                    """)
-                return migration
-            } catch let error as SQLError where Rule.oneUnfinishedMigration.isBroken(by: error) {
-                throw StoreError(.busy, "Server \(name) has an unfinished migration. Wait for its end, or cancel it.", cause: error)
-            }
+        let rows = try await transaction.query(
+            "SELECT name, status, host_id, epoch, \(dialect.now) AS now FROM servers WHERE id = \(server.value) \(dialect.lock)")
+        guard let row = rows.first else { throw Self.noServer(server.value) }
+        let name = try row.text("name")
+        let status: ServerStatus = try row.word("status")
+        try await requireNoMigration(of: server, named: name, in: transaction)
+        try Self.require(status, allows: mode, of: name)
+        if mode == .rescue { try await requireRescuable(server, options, in: transaction) }
+        let id: MigrationID = OrderedID.make(at: try row.time("now"))
+        do {
+            let migration = try Migration(
+                only(
+                    await transaction.query(
+                        """
+                        INSERT INTO migrations (id, server_id, mode, options, state, direction, epoch, attempt, max_attempts, source_id,
+                            excluded, actor, status_before, claimable, active, priority, created_at, due_at)
+                        VALUES (\(id.value), \(server.value), \(mode.rawValue), \(optionsText), \(MigrationState.pending.rawValue),
+                            \(Direction.forward.rawValue), \(try row.integer("epoch")), 0, \(maxAttempts), \(try row.text("host_id")),
+                            '{}', \(actor), \((status.isOperation ? .ready : status).rawValue), 1, 0, \(priority), \(dialect.now),
+                            \(dialect.now))
+                        RETURNING \(Migration.columns)
+                        """)))
+            try await record(MigrationChange.HistoryNote(from: nil, actor: actor, reason: reason), of: migration, in: transaction)
+            try await transaction.execute(
+                """
+                UPDATE servers SET status = \(ServerStatus.startMigrate.rawValue), note_code = NULL, note_message = NULL,
+                    epoch = epoch + CASE WHEN operation_owner IS NULL THEN 0 ELSE 1 END, operation_owner = NULL, operation_until = NULL
+                WHERE id = \(server.value)
+                """)
+            return migration
+        } catch let error as SQLError where Rule.oneUnfinishedMigration.isBroken(by: error) {
+            throw StoreError(.busy, "Server \(name) has an unfinished migration. Wait for its end, or cancel it.", cause: error)
         }
     }
 

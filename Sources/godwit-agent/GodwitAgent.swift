@@ -1,21 +1,33 @@
 import Agent
 import AgentAPI
 import AgentHTTP
+import AgentSettings
 import ArgumentParser
 import Fleet
 import Foundation
 import Glibc
+import Guarding
 import Hypervisor
 import Logging
 import ServiceLifecycle
 import UnixSignals
-import Yams
 
 /// The host agent. It ends on SIGTERM or SIGINT and leaves the guests running; the next one finds them again.
 @main
 struct GodwitAgent: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "godwit-agent", abstract: "The one process that touches QEMU and disks on its host.")
+        commandName: "godwit-agent", abstract: "The one process that touches QEMU and disks on its host.",
+        discussion: """
+            announce-shutdown tells the agent that runs with that configuration that the host is being shut down in order, and waits up to 10 s \
+            until it has told that to controllers.
+            """)
+
+    enum Errand: String, ExpressibleByArgument {
+        case announceShutdown = "announce-shutdown"
+    }
+
+    @Argument(help: "announce-shutdown, or nothing: then the agent is run.")
+    var errand: Errand?
 
     @Option(help: "The agent's configuration, a YAML file.")
     var config: String
@@ -31,35 +43,27 @@ struct GodwitAgent: AsyncParsableCommand {
         var logger = Logger(label: "godwit.agent")
         logger.logLevel = level
         do {
-            try await serve(try read(), logger: logger)
+            let configuration = try AgentConfiguration(file: config)
+            switch errand {
+            case nil: try await serve(configuration, logger: logger)
+            case .announceShutdown: try await announceShutdown(configuration)
+            }
         } catch let problem as AgentProblem {
             FileHandle.standardError.write(Data("godwit-agent: \(problem.reason.message)\n".utf8))
             throw ExitCode(problem.kind == .invalid ? 2 : 1)
         }
     }
 
-    private func read() throws -> AgentConfiguration {
-        do {
-            let text = try String(contentsOfFile: config, encoding: .utf8)
-            return try YAMLDecoder().decode(AgentConfiguration.self, from: text)
-        } catch let error as DecodingError {
-            throw AgentProblem(.invalid, .invalidRequest, "\(config) is not understood: \(Self.sentence(error))")
-        } catch {
-            throw AgentProblem(.invalid, .invalidRequest, "\(config) cannot be read: \(error.localizedDescription)")
-        }
-    }
-
-    /// What is wrong and where, without the type names of the program.
-    private static func sentence(_ error: DecodingError) -> String {
-        func place(_ path: [any CodingKey], _ key: (any CodingKey)? = nil) -> String {
-            let names = (path + (key.map { [$0] } ?? [])).map { key in key.intValue.map { "\($0 + 1)" } ?? key.stringValue }
-            return names.isEmpty ? "" : "`\(names.joined(separator: "."))`: "
-        }
-        switch error {
-        case .keyNotFound(let key, let context): return place(context.codingPath, key) + "is missing"
-        case .typeMismatch(_, let context), .valueNotFound(_, let context), .dataCorrupted(let context):
-            return place(context.codingPath) + context.debugDescription
-        @unknown default: return "\(error)"
+    private func announceShutdown(_ configuration: AgentConfiguration) async throws {
+        try configuration.validate()
+        let files = GuardFiles(HostPaths(configuration))
+        try files.announceShutdown()
+        let deadline = ContinuousClock.now.advanced(by: .seconds(10))
+        while !files.isShutdownTold {
+            guard ContinuousClock.now < deadline else {
+                throw AgentProblem(.failed, .agentError, "no controller was told of the shutdown within 10 s; it is announced all the same")
+            }
+            try await Task.sleep(for: .milliseconds(100))
         }
     }
 

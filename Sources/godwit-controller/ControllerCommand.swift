@@ -3,6 +3,7 @@ import ArgumentParser
 import Client
 import Controller
 import Databases
+import Fleet
 import Foundation
 import Logging
 import NIOCore
@@ -46,7 +47,25 @@ struct ControllerCommand: AsyncParsableCommand {
     @Option(help: "The controller's name.")
     var name = "controller"
 
+    @Option(
+        help: ArgumentHelp(
+            "Seconds, 5 to 3600, after which a host's guard ends its guests on shared storage when no controller has heard of the host, for hosts with auto-migrate-on-host-down.",
+            valueName: "seconds"))
+    var hostLease: Int64 = GuardTiming.standardLeaseMS / 1000
+
+    @Option(
+        help: ArgumentHelp(
+            "When more than this share of the hosts, in percent, and at least three, are down at once, nothing is started elsewhere.",
+            valueName: "percent"))
+    var suspiciousShare = 33
+
     mutating func validate() throws {
+        guard GuardTiming.leaseMS.contains(hostLease.multipliedReportingOverflow(by: 1000).partialValue), hostLease <= 3600 else {
+            throw ValidationError("--host-lease is \(hostLease); give 5 to 3600 seconds.")
+        }
+        guard (1...100).contains(suspiciousShare) else {
+            throw ValidationError("--suspicious-share is \(suspiciousShare); give 1 to 100 percent.")
+        }
         _ = try address()
         _ = try location()
     }
@@ -76,7 +95,9 @@ struct ControllerCommand: AsyncParsableCommand {
             do {
                 let controller = Controller(
                     store: store, agents: pool,
-                    configuration: Controller.Configuration(name: name, host: host, port: port, tls: tls, tokens: tokens), log: log)
+                    configuration: Controller.Configuration(
+                        name: name, host: host, port: port, tls: tls, tokens: tokens, watch: HostWatch.Timing(lease: .seconds(hostLease)),
+                        down: HostDown.Timing(suspiciousPercent: suspiciousShare)), log: log)
                 var configuration = ServiceGroupConfiguration(
                     services: try controller.services { url in
                         FileHandle.standardOutput.write(Data("listening \(url)\n".utf8))

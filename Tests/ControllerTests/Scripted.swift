@@ -89,10 +89,30 @@ actor ScriptedAgent: PartialAgent {
 
     // MARK: AgentOrders
 
+    /// What the guard is told, and whether there is one to obey.
+    private var ended: Set<ServerID> = []
+    /// The guest is ended by the guard.
+    func end(_ server: ServerID) {
+        guests[server]?.status = .stopped
+        ended.insert(server)
+    }
+    private(set) var guardOrders: [GuardOrder] = []
+
+    func obeyGuard(_ order: GuardOrder) async throws -> GuardReport {
+        guardOrders.append(order)
+        if let failure = failures["guard"] { throw failure }
+        facts.guardian?.number = order.number
+        facts.guardian?.isArmed = order.untilMS != nil
+        facts.guardian?.isOver = false
+        return facts.guardian ?? GuardReport(state: .absent)
+    }
+
     func host() async throws -> HostFacts {
         try await obey("host")
         var facts = facts
-        facts.guests = guests.map { GuestSummary(server: $0, status: $1.status, epoch: $1.epoch, pid: nil) }
+        facts.guests = guests.map {
+            GuestSummary(server: $0, status: $1.status, epoch: $1.epoch, pid: nil, endedByGuard: ended.contains($0) ? true : nil)
+        }
         return facts
     }
 

@@ -222,7 +222,10 @@ final class NetFleet: TestFleet {
         try await host.ip("link add lan type bridge")
         try await host.ip("link set lan up")
         try await host.ip("link set uplink master lan up")
-        if agent { try await startAgent(name) }
+        if agent {
+            try await startGuard(name)
+            try await startAgent(name)
+        }
     }
 
     /// Cuts a host's power: every process on it is gone at once, guests too; its files stay.
@@ -231,6 +234,7 @@ final class NetFleet: TestFleet {
         state.withLock { state in
             state.hosts[name] = nil
             state.daemons[name] = nil
+            state.daemons[Self.guardian(of: name)] = nil
         }
         try await eventually("the links of \(name) are gone", within: .seconds(20)) {
             let links = try await control.ip("-o link show")
@@ -300,6 +304,17 @@ final class NetFleet: TestFleet {
             host, in: try self.host(host), "godwit-agent", ["--config", path("\(host)/agent.yaml")], sign: "listening ", through: wrapper)
     }
 
+    /// What the guard of a host is called among the daemons.
+    static func guardian(of host: String) -> String { "guard-\(host)" }
+
+    func startGuard(_ host: String) async throws {
+        try await start(
+            Self.guardian(of: host), in: try self.host(host), "godwit-guard", ["--config", path("\(host)/agent.yaml")], sign: "ready ")
+    }
+
+    /// Seconds after which a host's guests end when no controller has heard of it; it is certain 15 s later.
+    static let hostLease = 8
+
     func startController() async throws {
         let pem = path("control/controller-c1.pem")
         let key = path("control/controller-c1-key.pem")
@@ -308,6 +323,7 @@ final class NetFleet: TestFleet {
             [
                 "--store", store.location, "--listen", "10.77.0.1:7000", "--token-file", path("control/tokens"),
                 "--tls-cert", pem, "--tls-key", key, "--ca", path("ca/ca.pem"), "--cert", pem, "--key", key, "--name", "c1",
+                "--host-lease", String(Self.hostLease),
             ], sign: "listening ")
     }
 
@@ -343,7 +359,9 @@ final class NetFleet: TestFleet {
     /// What a daemon runs, and what stands on its command line alone and on that of what it was started through.
     func marks(of daemon: String) -> (program: String, word: String) {
         let (program, word) =
-            hostNames.contains(daemon)
+            daemon.hasPrefix("guard-")
+            ? ("godwit-guard", path("\(daemon.dropFirst("guard-".count))/agent.yaml"))
+            : hostNames.contains(daemon)
             ? ("godwit-agent", path("\(daemon)/agent.yaml"))
             : daemon == "controller"
                 ? ("godwit-controller", path("control/tokens")) : ("godwit-worker", path("control/worker-\(daemon).pem"))
@@ -361,7 +379,9 @@ final class NetFleet: TestFleet {
 
     /// Starts a daemon that does not run.
     func revive(_ daemon: String) async throws {
-        if hostNames.contains(daemon) {
+        if daemon.hasPrefix("guard-") {
+            try await startGuard(String(daemon.dropFirst("guard-".count)))
+        } else if hostNames.contains(daemon) {
             try await startAgent(daemon)
         } else if daemon == "controller" {
             try await startController()
@@ -374,14 +394,22 @@ final class NetFleet: TestFleet {
 
     /// Brings the fleet back to where it began, whatever a test did: all links, hosts and daemons there, no server.
     func restore() async throws {
-        for daemon in hostNames + ["controller"] + Self.workers { try thaw(daemon) }
+        let guards = hostNames.map(Self.guardian(of:))
+        for daemon in hostNames + guards + ["controller"] + Self.workers { try thaw(daemon) }
         for host in hostNames {
             if state.withLock({ $0.hosts[host] }) == nil { try await powerOn(host) }
             try await cut(host, false)
         }
-        for daemon in hostNames + ["controller"] + Self.workers where try pids(of: daemon).isEmpty { try await revive(daemon) }
+        for daemon in guards + hostNames + ["controller"] + Self.workers where try pids(of: daemon).isEmpty { try await revive(daemon) }
         try await endObservers()
         try await online(hostNames)
+        for host in try await hosts() where host.autoMigrateOnHostDown {
+            _ = try await godwit(
+                "host-auto-migrate-on-host-down", "--auto-migrate-on-host-down", "disable", "--auto-migrate-on-host-shutdown", "disable", host.id)
+        }
+        try await eventually("no host's guard is counted on", within: .seconds(60)) {
+            try await hosts().allSatisfy { $0.guardian == .serving }
+        }
         for server in try await decode([ServerView].self, "server-list") {
             try await eventually("server \(server.name) is deleted", within: .seconds(120)) {
                 _ = try await godwit("server-stop", server.id, "--force")

@@ -21,7 +21,16 @@ struct SourceCheck {
         // The store knows of what was asked some seconds ago.
         let source = try await ground.source(context)
         do {
-            _ = try await source.ask(patience: .zero) { try await $0.host() }
+            let facts = try await source.ask(patience: .zero) { try await $0.host() }
+            // Its lease is over, and it is given no other while the rescue is under way: nothing can be started there. What it says is looked at
+            // all the same.
+            if context.migration.options.provenByLease != nil {
+                guard let guest = facts.guests.first(where: { $0.server == context.server }), guest.pid != nil else { return }
+                throw Fault(
+                    .hostNotDown,
+                    "\(source.host.name) answers and still has a guest of the server, which its guard should have ended: see its guard's log.",
+                    remedy: .none)
+            }
         } catch let problem as AgentProblem where problem.kind == .unreachable {
             return
         } catch let problem as AgentProblem {

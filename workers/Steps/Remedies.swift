@@ -37,6 +37,7 @@ package enum Remedies {
             Fault(
                 Reason(problem.reason.code, "\(host.name) refused the order: \(problem.reason.message)"),
                 remedy: end == .target ? .otherTarget : .none)
+        case (.conflict, .target) where problem.reason.code == .leaseOver: Fault(problem.reason, remedy: .otherTarget)
         // In the way now, and gone later, such as what an earlier move left there.
         case (.conflict, _): Fault(problem.reason, remedy: problem.reason.code == .guestStopped ? .none : .sameTarget)
         case (.owned, .target): Fault(problem.reason, remedy: .otherTarget)

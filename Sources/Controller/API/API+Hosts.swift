@@ -76,6 +76,23 @@ extension API {
         return try .json(try await view(of: try await store.setHostMaintenance(host.id, maintenance)))
     }
 
+    @Sendable func setAutoMigration(_ request: Request, _ context: APIContext) async throws -> Response {
+        var fields = try await fields(request)
+        let down = try fields.choice("auto_migrate_on_host_down", AutoMigrateRequest.Switch.self).map { $0 == .enable }
+        let shutdown = try fields.choice("auto_migrate_on_host_shutdown", AutoMigrateRequest.Switch.self).map { $0 == .enable }
+        try fields.finish()
+        guard down != nil || shutdown != nil else {
+            throw Problem.invalid(
+                nil, "Nothing is to be changed: give auto_migrate_on_host_down or auto_migrate_on_host_shutdown, enable or disable.")
+        }
+        let host = try await store.host(try parameter("host", context))
+        do {
+            return try .json(try await view(of: try await store.setAutoMigration(of: host.id, onHostDown: down, onHostShutdown: shutdown)))
+        } catch let error as StoreError where error.code == .wrongStatus {
+            throw Problem.invalid("auto_migrate_on_host_shutdown", error.message)
+        }
+    }
+
     @Sendable func limitHost(_ request: Request, _ context: APIContext) async throws -> Response {
         var fields = try await fields(request)
         let vcpus = try fields.number("vcpus_overcommit", in: Self.overcommit, unit: "vCPUs a processor")

@@ -64,6 +64,7 @@ package struct API: Sendable {
             Route(.patch, "/v1/hosts/{host}", limitHost),
             Route(.post, "/v1/hosts/{host}/maintenance", beginMaintenance),
             Route(.post, "/v1/hosts/{host}/unmaintenance", endMaintenance),
+            Route(.post, "/v1/hosts/{host}/auto-migrate-on-host-down", setAutoMigration),
             Route(.post, "/v1/hosts/{host}/enable", enableHost),
             Route(.post, "/v1/hosts/{host}/disable", disableHost),
             Route(.get, "/v1/migrations", listMigrations),

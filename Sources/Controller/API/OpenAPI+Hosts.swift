@@ -45,6 +45,17 @@ extension OpenAPI {
                 }
               }
             },
+            "/v1/hosts/{host}/auto-migrate-on-host-down": {
+              "post": {
+                "operationId": "autoMigrateOnHostDown", "summary": "Whether the host's servers on shared storage are started elsewhere when it is proven dead",
+                "parameters": [ { "$ref": "#/components/parameters/Host" } ],
+                "requestBody": { "required": true, "content": { "application/json": { "schema": { "$ref": "#/components/schemas/AutoMigrate" } } } },
+                "responses": {
+                  "200": { "description": "The host", "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Host" } } } },
+                  "default": { "$ref": "#/components/responses/Problem" }
+                }
+              }
+            },
             "/v1/hosts/{host}/disable": {
               "post": {
                 "operationId": "disableHost", "summary": "Has nothing new placed on the host",
@@ -65,9 +76,16 @@ extension OpenAPI {
                   "agent_url": { "type": "string", "format": "uri" }
                 }
               },
+              "AutoMigrate": {
+                "type": "object", "additionalProperties": false,
+                "properties": {
+                  "auto_migrate_on_host_down": { "type": "string", "enum": [ "enable", "disable" ], "description": "While it is enabled the host's guard ends the guests of those servers when no controller has heard of the host for the time of a lease" },
+                  "auto_migrate_on_host_shutdown": { "type": "string", "enum": [ "enable", "disable" ], "description": "Also after an orderly shutdown; needs the other" }
+                }
+              },
               "Host": {
                 "type": "object",
-                "required": [ "id", "name", "status", "host_status", "enabled", "maintenance", "vcpus_overcommit", "memory_overcommit", "inbound_slots", "outbound_slots", "agent_url", "vcpus_taken", "memory_taken_mb", "storages", "networks", "inbound_migrations", "outbound_migrations", "recent_failures", "warnings" ],
+                "required": [ "id", "name", "status", "host_status", "enabled", "maintenance", "auto_migrate_on_host_down", "auto_migrate_on_host_shutdown", "guard", "vcpus_overcommit", "memory_overcommit", "inbound_slots", "outbound_slots", "agent_url", "vcpus_taken", "memory_taken_mb", "storages", "networks", "inbound_migrations", "outbound_migrations", "recent_failures", "warnings" ],
                 "properties": {
                   "id": { "type": "string" },
                   "name": { "type": "string" },
@@ -75,6 +93,11 @@ extension OpenAPI {
                   "host_status": { "type": "string", "enum": [ "online", "offline" ], "description": "Whether its agent answered lately" },
                   "enabled": { "type": "boolean", "description": "Whether anything new is placed here" },
                   "maintenance": { "type": "boolean", "description": "Nothing is placed here" },
+                  "auto_migrate_on_host_down": { "type": "boolean", "description": "Whether its servers on shared storage are started elsewhere when it is proven dead" },
+                  "auto_migrate_on_host_shutdown": { "type": "boolean", "description": "Also after an orderly shutdown" },
+                  "guard": { "type": "string", "enum": [ "absent", "serving", "leaving", "confirmed", "lease-over" ], "description": "How its guard stood when the agent answered last. Only with confirmed can the host's death be proven; lease-over: nothing of those servers is started there before the lease is renewed" },
+                  "watchdog": { "type": "boolean", "description": "Whether the guard's own death ends the host" },
+                  "down_note": { "type": "string", "description": "What came of its going offline" },
                   "vcpus_overcommit": { "type": "number", "description": "vCPUs that may be promised for each processor" },
                   "memory_overcommit": { "type": "number", "description": "How often each byte of memory may be promised" },
                   "inbound_slots": { "type": "integer", "description": "Migrations that may be on their way in at once" },

@@ -96,6 +96,7 @@ extension OpenAPI {
                   "max_bandwidth_mb": { "type": "integer" },
                   "auto_start": { "type": "boolean" },
                   "confirm_host_down": { "type": "boolean" },
+                  "proven_by_lease": { "type": "integer", "description": "A rescue of a host that is proven dead: the number of its lease that ended for good" },
                   "cpu_check": { "type": "string", "enum": [ "exact", "features" ] },
                   "skip_cpu_check": { "type": "boolean" },
                   "skip_kernel_check": { "type": "boolean" },

@@ -70,6 +70,8 @@ extension HostView {
         self.init(
             id: host.id.value, name: host.name, condition: facts == nil ? .initial : host.maintenance ? .maintaining : .running,
             status: host.isOnline(at: now) ? .online : .offline, enabled: host.enabled, maintenance: host.maintenance,
+            autoMigrateOnHostDown: host.autoMigration.onHostDown, autoMigrateOnHostShutdown: host.autoMigration.onHostShutdown,
+            guardian: Guard(host), hasWatchdog: facts?.guardian?.hasWatchdog ?? false, downNote: host.downNote,
             vcpusOvercommit: host.overcommit.vcpus, memoryOvercommit: host.overcommit.memory, inboundSlots: host.slots.inbound,
             outboundSlots: host.slots.outbound, agentURL: host.agentURL, architecture: facts?.architecture, cpuModel: facts?.cpuModel,
             microcode: facts?.microcode,
@@ -85,6 +87,20 @@ extension HostView {
             kept: facts?.kept.flatMap { $0.isEmpty ? nil : $0.map(\.id) },
             inboundMigrations: load.inboundMigrations, outboundMigrations: load.outboundMigrations, recentFailures: load.recentFailures,
             warnings: facts?.warnings ?? [])
+    }
+}
+
+extension HostView.Guard {
+    init(_ host: Host) {
+        guard let report = host.facts?.guardian else {
+            self = .absent
+            return
+        }
+        switch report.state {
+        case .absent: self = .absent
+        case .leaving: self = .leaving
+        case .serving: self = report.isOver ? .leaseOver : host.guardian.isConfirmed ? .confirmed : .serving
+        }
     }
 }
 

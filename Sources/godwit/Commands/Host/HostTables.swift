@@ -12,7 +12,7 @@ enum HostTables {
         ],
         details: [
             "Hypervisor", "cpu_architecture", "cpu_desc", "cpu_microcode", "kernel_version", "qemu_version", "accelerator", "Networks",
-            "Agent",
+            "Agent", "auto_migrate_on_host_down", "auto_migrate_on_host_shutdown", "Guard",
         ],
         cells: [
             "Storage_free": { $0.storages.map { "\($0.name) \(Amounts.bytes($0.freeBytes))" }.joined(separator: ", ") },
@@ -29,6 +29,10 @@ enum HostTables {
             "host_status": host.status.rawValue,
             "enabled": String(host.enabled),
             "maintenance": host.maintenance ? "true: nothing is placed here" : nil,
+            "auto_migrate_on_host_down": host.autoMigrateOnHostDown ? "enable" : "disable",
+            "auto_migrate_on_host_shutdown": host.autoMigrateOnHostShutdown ? "enable" : "disable",
+            "guard": guardian(host),
+            "down_note": host.downNote.map { $0.wrapped(80) },
             "access_ip": host.accessAddress,
             "agent": host.agentURL,
             "architecture": host.architecture,
@@ -58,6 +62,19 @@ enum HostTables {
             "failed_lately": host.recentFailures > 0 ? String(host.recentFailures) : nil,
             "warnings": host.warnings.map { $0.wrapped(80) }.joined(separator: "\n"),
         ]).text
+    }
+
+    /// What the guard's state means for the switch.
+    private static func guardian(_ host: HostView) -> String {
+        let watchdog = host.hasWatchdog ? ", with a watchdog" : ""
+        switch host.guardian {
+        case .confirmed: return "confirmed\(watchdog): the host's death can be proven"
+        case .leaseOver: return "lease-over: servers on shared storage are not started here"
+        case .absent, .leaving, .serving:
+            return host.autoMigrateOnHostDown
+                ? "\(host.guardian.rawValue): should the host die nothing proves it, and nothing is started elsewhere"
+                : host.guardian.rawValue + watchdog
+        }
     }
 
     /// Without a point where none is needed.

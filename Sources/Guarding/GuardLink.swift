@@ -1,0 +1,106 @@
+import AgentAPI
+package import Fleet
+import Foundation
+import Glibc
+import Hypervisor
+
+/// The unix socket between agent and guard: one line each way, and the connection ends.
+package enum GuardLink {
+    /// What is asked: nothing but how the guard stands, when there is no order.
+    struct Question: Codable {
+        var order: GuardOrder?
+    }
+
+    /// Asks the guard. Blocks for at most two seconds.
+    /// - Returns: nil when there is none, or it does not answer.
+    package static func ask(_ path: String, _ order: GuardOrder?) -> GuardReport? {
+        guard let descriptor = try? makeSocket(), let question = try? JSONEncoder().encode(Question(order: order)) else { return nil }
+        defer { close(descriptor) }
+        setDeadline(descriptor, milliseconds: 1000)
+        guard withAddress(path, { connect(descriptor, $0, $1) }) == 0, send(descriptor, question), let answer = receive(descriptor) else {
+            return nil
+        }
+        return try? JSONDecoder().decode(GuardReport.self, from: answer)
+    }
+
+    /// The guard's end.
+    final class Listener {
+        private let descriptor: Int32
+        private let path: String
+
+        init(_ path: String) throws {
+            self.path = path
+            descriptor = try makeSocket()
+            unlink(path)
+            guard withAddress(path, { bind(descriptor, $0, $1) }) == 0, listen(descriptor, 16) == 0 else {
+                let problem = errno
+                close(descriptor)
+                throw AgentProblem(.failed, .agentError, "\(path) cannot be listened on: \(systemMessage(problem))")
+            }
+            chmod(path, 0o600)
+        }
+
+        deinit {
+            unlink(path)
+            close(descriptor)
+        }
+
+        /// Waits so long for one who asks, and answers.
+        func serve(withinMS: Int64, _ answer: (GuardOrder?) -> GuardReport) {
+            var wait = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&wait, 1, Int32(max(0, withinMS))) == 1 else { return }
+            let peer = accept(descriptor, nil, nil)
+            guard peer >= 0 else { return }
+            defer { close(peer) }
+            // Who says nothing holds up nothing.
+            setDeadline(peer, milliseconds: 200)
+            guard let bytes = receive(peer), let question = try? JSONDecoder().decode(Question.self, from: bytes) else { return }
+            if let reply = try? JSONEncoder().encode(answer(question.order)) { _ = send(peer, reply) }
+        }
+    }
+
+    private static func makeSocket() throws -> Int32 {
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { throw AgentProblem(.failed, .agentError, "no socket can be had: \(systemMessage(errno))") }
+        return descriptor
+    }
+
+    private static func setDeadline(_ descriptor: Int32, milliseconds: Int) {
+        var time = timeval(tv_sec: milliseconds / 1000, tv_usec: milliseconds % 1000 * 1000)
+        for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
+            setsockopt(descriptor, SOL_SOCKET, option, &time, socklen_t(MemoryLayout<timeval>.size))
+        }
+    }
+
+    private static func withAddress(_ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = Array(path.utf8)
+        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
+            errno = ENAMETOOLONG
+            return -1
+        }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        return withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
+        }
+    }
+
+    private static func send(_ descriptor: Int32, _ line: Data) -> Bool {
+        let bytes = Array(line) + [UInt8(ascii: "\n")]
+        return Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count
+    }
+
+    /// One line; nil when none came in time.
+    private static func receive(_ descriptor: Int32) -> Data? {
+        var line = Data()
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while line.count < 64 << 10 {
+            let count = recv(descriptor, &buffer, buffer.count, 0)
+            guard count > 0 else { return nil }
+            line.append(contentsOf: buffer[..<count])
+            if line.last == UInt8(ascii: "\n") { return line.dropLast() }
+        }
+        return nil
+    }
+}
