@@ -129,7 +129,8 @@ let package = Package(
         program(
             "godwit-agent",
             [
-                "Hypervisor", "Agent", "AgentAPI", "AgentHTTP", "AgentSettings", "Guarding", "Fleet", argumentParser, serviceLifecycle, unixSignals,
+                "Hypervisor", "Agent", "AgentAPI", "AgentHTTP", "AgentSettings", "Guarding", "Fleet", argumentParser, serviceLifecycle,
+                unixSignals,
                 logging,
             ]),
         program("godwit-guard", ["Guarding", "Hypervisor", "AgentAPI", "AgentSettings", "Fleet", argumentParser]),
@@ -159,7 +160,8 @@ let package = Package(
         tests(
             "AgentTests",
             [
-                "Agent", "Attempts", "Hypervisor", "Copying", "Measuring", "Sharing", "Guarding", "AgentAPI", "AgentHTTP", "Identity", "QMP", "Fleet",
+                "Agent", "Attempts", "Hypervisor", "Copying", "Measuring", "Sharing", "Guarding", "AgentAPI", "AgentHTTP", "Identity",
+                "QMP", "Fleet",
                 subprocess,
                 logging, serviceLifecycle,
             ]),

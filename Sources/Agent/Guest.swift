@@ -280,11 +280,7 @@ actor Guest {
                 unlink(try paths.nvram(of: guest))
                 if guest.tpm != nil { try DiskImages.removeFolder(try paths.tpm(of: guest)) }
             }
-            for path in [
-                paths.console, paths.log, paths.pid, paths.monitor, paths.rescue, paths.tpmSocket, paths.tpmPID, paths.tpmLog, paths.mark, paths.ended,
-            ] {
-                unlink(path)
-            }
+            for path in paths.remains { unlink(path) }
             try DurableFile.syncFolder(of: paths.record)
         }
     }

@@ -1,4 +1,4 @@
-package import AgentAPI
+import AgentAPI
 import Attempts
 package import Fleet
 import Foundation
@@ -53,7 +53,8 @@ extension HostAgent {
     }
 
     private static func endForgotten(_ files: GuardFiles) throws -> Set<ServerID> {
-        guard case .over(let sinceMS) = try files.readBook().standing(at: BootClock.now()), sinceMS ?? .max >= GuardTiming.secondLineMS else {
+        guard case .over(let sinceMS) = try files.readBook().standing(at: BootClock.now()), sinceMS ?? .max >= GuardTiming.secondLineMS
+        else {
             return []
         }
         return try MarkedGuests.end(files, withinMS: 2000).ended

@@ -195,8 +195,12 @@ package final class HostAgent: AgentOrders {
         facts.warnings += troubles
         if host.guardFiles.isShuttingDown {
             facts.isShuttingDown = true
-            // The one before has been written down, or its controller is gone.
-            if shutdownsTold.withLock({ $0 += 1; return $0 }) > 2 { try host.guardFiles.noteShutdownTold() }
+            let times = shutdownsTold.withLock { times in
+                times += 1
+                return times
+            }
+            // Those before have been written down, or their controllers are gone.
+            if times > 2 { try host.guardFiles.noteShutdownTold() }
         }
         facts.hasUEFI = host.rules.firmwareFiles != nil
         facts.hasTPM = host.rules.hasTPMEmulator

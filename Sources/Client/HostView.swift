@@ -87,7 +87,8 @@ package struct HostView: Hashable, Sendable, Codable {
     package init(
         id: String, name: String, condition: Condition, status: Status, enabled: Bool, maintenance: Bool = false,
         autoMigrateOnHostDown: Bool = false, autoMigrateOnHostShutdown: Bool = false, guardian: Guard = .absent, hasWatchdog: Bool = false,
-        downNote: String? = nil, vcpusOvercommit: Double = 8, memoryOvercommit: Double = 1, inboundSlots: Int = 2, outboundSlots: Int = 2, agentURL: String,
+        downNote: String? = nil, vcpusOvercommit: Double = 8, memoryOvercommit: Double = 1, inboundSlots: Int = 2, outboundSlots: Int = 2,
+        agentURL: String,
         architecture: String? = nil, cpuModel: String? = nil, microcode: String? = nil, kernel: String? = nil, qemuVersion: String? = nil,
         machineTypes: [String]? = nil, accelerator: Accelerator? = nil, cpus: Int? = nil, vcpusTaken: Int = 0,
         memoryTotalMB: Int64? = nil, memoryTakenMB: Int64 = 0, storages: [StorageView] = [], networks: [NetworkView] = [],

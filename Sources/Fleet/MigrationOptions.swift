@@ -41,7 +41,8 @@ package struct MigrationOptions: Hashable, Sendable, Codable {
 
     package init(
         preferHost: HostID? = nil, maxBandwidthMB: Int64? = nil, autoStart: Bool = false, confirmHostDown: Bool = false,
-        provenByLease: Int64? = nil, cpuCheck: CPUCheck = .exact, skipCPUCheck: Bool = false, skipKernelCheck: Bool = false, enableTLS: Bool = false,
+        provenByLease: Int64? = nil, cpuCheck: CPUCheck = .exact, skipCPUCheck: Bool = false, skipKernelCheck: Bool = false,
+        enableTLS: Bool = false,
         downtimeLimitMS: Int64 = 300, quicklyFinish: Bool = false, maxDowntimeMS: Int64 = 5000, autoConverge: Bool = true,
         postCopy: Bool = false, multifd: Int? = nil, keepDestGuestOnFailed: Bool = false, ejectCDROM: Bool = false,
         stallTimeoutS: Int64 = 60, timeoutS: Int64? = nil

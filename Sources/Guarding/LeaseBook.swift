@@ -65,6 +65,7 @@ package struct LeaseBook: Hashable, Sendable, Codable {
 
     package func report(_ state: GuardReport.State, at now: BootTime, hasWatchdog: Bool = false, refusal: String? = nil) -> GuardReport {
         GuardReport(
-            state: state, number: number, isArmed: lease != nil, isOver: standing(at: now).isOver, hasWatchdog: hasWatchdog, refusal: refusal)
+            state: state, number: number, isArmed: lease != nil, isOver: standing(at: now).isOver, hasWatchdog: hasWatchdog,
+            refusal: refusal)
     }
 }

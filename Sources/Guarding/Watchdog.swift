@@ -25,7 +25,8 @@ package final class Watchdog {
             close(descriptor)
             throw AgentProblem(
                 .failed, .agentError,
-                "the watchdog \(path) cannot be set to \(Self.timeoutSeconds) s (\(problem ?? "it takes \(seconds) s")): name another, or none")
+                "the watchdog \(path) cannot be set to \(Self.timeoutSeconds) s (\(problem ?? "it takes \(seconds) s")): name another, or none"
+            )
         }
     }
 

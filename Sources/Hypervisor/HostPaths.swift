@@ -74,6 +74,8 @@ package struct GuestPaths: Hashable, Sendable {
     package static let markSuffix = ".marked"
     /// That it was.
     package var ended: String { folder + "/ended" }
+    /// Files of a guest that go with it, but for its disks and its record.
+    package var remains: [String] { [console, log, pid, monitor, rescue, tpmSocket, tpmPID, tpmLog, mark, ended] }
     /// QEMU's monitor.
     package var monitor: String { sockets + ".qmp" }
     /// The control channel of its TPM.

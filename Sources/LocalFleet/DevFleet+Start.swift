@@ -68,7 +68,8 @@ extension DevFleet {
         let own = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         guard let own else { throw CommandFailure.failed("Cannot tell where this program lies, for /proc is not mounted.") }
         let folder = URL(fileURLWithPath: own).deletingLastPathComponent().path
-        for program in ["godwit-controller", "godwit-worker", "godwit-agent", "godwit-guard"] where access("\(folder)/\(program)", X_OK) != 0 {
+        for program in ["godwit-controller", "godwit-worker", "godwit-agent", "godwit-guard"]
+        where access("\(folder)/\(program)", X_OK) != 0 {
             throw CommandFailure.failed("\(folder)/\(program) is missing; build the whole package (swift build) and try again.")
         }
         return folder

@@ -32,7 +32,8 @@ extension Store {
             guard wish.onHostDown || !wish.onHostShutdown else {
                 throw StoreError(
                     .wrongStatus,
-                    "auto_migrate_on_host_shutdown needs auto_migrate_on_host_down: enable that too, or disable auto_migrate_on_host_shutdown.")
+                    "auto_migrate_on_host_shutdown needs auto_migrate_on_host_down: enable that too, or disable auto_migrate_on_host_shutdown."
+                )
             }
             return try Host(
                 only(
@@ -94,7 +95,8 @@ extension Store {
     package func confirmGuard(of host: HostID, number: Int64) async throws {
         _ = try await write { transaction in
             try await transaction.execute(
-                "UPDATE hosts SET guard_confirmed = 1 WHERE id = \(host.value) AND guard_number >= \(number) AND guard_released < \(number)")
+                "UPDATE hosts SET guard_confirmed = 1 WHERE id = \(host.value) AND guard_number >= \(number) AND guard_released < \(number)"
+            )
         }
     }
 

@@ -35,7 +35,8 @@ struct Godwit: AsyncParsableCommand {
                 name: "Hosts",
                 subcommands: [
                     HostList.self, HostShow.self, HostRegister.self, HostEnable.self, HostDisable.self, HostMaintenance.self,
-                    HostUnmaintenance.self, HostAutoMigrateOnHostDown.self, HostSetOvercommit.self, HostSetSlots.self, KeptList.self, KeptDelete.self,
+                    HostUnmaintenance.self, HostAutoMigrateOnHostDown.self, HostSetOvercommit.self, HostSetSlots.self, KeptList.self,
+                    KeptDelete.self,
                 ]),
             CommandGroup(
                 name: "Migrations",

@@ -10,7 +10,8 @@ import Testing
 /// A host whose lease is over, and no guard there.
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct LeaseTests {
-    @Test func `the agent ends what a guard that died did not, starts it no more, and leaves servers with local disks alone`() async throws {
+    @Test func `the agent ends what a guard that died did not, starts it no more, and leaves servers with local disks alone`() async throws
+    {
         try await withHosts("a") { hosts in
             let host = hosts[0]
             let files = GuardFiles(HostPaths(host.configuration))
@@ -19,7 +20,9 @@ struct LeaseTests {
                 _ = try await host.orders.define(
                     server, DefineOrder(epoch: Epoch(1), description: TestGuest.description(server, storages: [storage])))
             }
-            let pids = try await [shared, local].asyncMap { try #require(try await host.orders.start($0, StartOrder(epoch: Epoch(2))).summary.pid) }
+            let pids = try await [shared, local].asyncMap {
+                try #require(try await host.orders.start($0, StartOrder(epoch: Epoch(2))).summary.pid)
+            }
             let facts = try await host.orders.host()
             #expect(facts.guardian == GuardReport(state: .absent))
             let boot = try #require(facts.boot)

@@ -13,7 +13,7 @@ import Testing
                 for shut in [true, false] {
                     for confirmed in [true, false] {
                         for silent in [true, false] {
-                            for unchanged in [0, Self.certain - 1, Self.certain, .max / 2] {
+                            for unchanged: Int64 in [0, Self.certain - 1, Self.certain, Int64.max / 2] {
                                 let sight = Decision.Sighting(
                                     isWanted: wanted, isOnline: online, wasShutDown: shut, isConfirmed: confirmed, unchangedMS: unchanged,
                                     isSilent: silent)

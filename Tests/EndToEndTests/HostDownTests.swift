@@ -18,14 +18,18 @@ extension EndToEnd {
             }
         }
 
+        private final class Looks: Sendable {
+            let seen = Mutex((count: 0, last: [String: UInt64](), most: 0))
+        }
+
         /// Looks at the machine's processes again and again while the body runs: never two guests of the server.
         private func never(two server: String, _ fleet: NetFleet, _ body: () async throws -> Void) async throws {
-            let looks = Mutex((count: 0, last: [String: UInt64](), most: 0))
+            let looks = Looks()
             try await withThrowingTaskGroup { group in
                 group.addTask {
                     while !Task.isCancelled {
                         let guests = try fleet.guests(of: server)
-                        looks.withLock { looks in
+                        looks.seen.withLock { looks in
                             looks.count += 1
                             looks.most = max(looks.most, guests.count)
                             for host in guests.keys { looks.last[host] = Sight.now }
@@ -37,9 +41,11 @@ extension EndToEnd {
                 group.cancelAll()
                 try await group.waitForAll()
             }
-            let seen = looks.withLock { $0 }
+            let seen = looks.seen.withLock { $0 }
             #expect(seen.most == 1, "guests of the server at one time")
-            print("outside: host-down: looked \(seen.count) times; last seen, ms before the end: \(seen.last.mapValues { (Sight.now - $0) / 1_000_000 })")
+            print(
+                "outside: host-down: looked \(seen.count) times; last seen, ms before the end: \(seen.last.mapValues { (Sight.now - $0) / 1_000_000 })"
+            )
         }
 
         private func moves(of server: ServerView, _ fleet: NetFleet) async throws -> [MigrationView] {

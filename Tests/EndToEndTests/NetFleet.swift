@@ -362,9 +362,9 @@ final class NetFleet: TestFleet {
             daemon.hasPrefix("guard-")
             ? ("godwit-guard", path("\(daemon.dropFirst("guard-".count))/agent.yaml"))
             : hostNames.contains(daemon)
-            ? ("godwit-agent", path("\(daemon)/agent.yaml"))
-            : daemon == "controller"
-                ? ("godwit-controller", path("control/tokens")) : ("godwit-worker", path("control/worker-\(daemon).pem"))
+                ? ("godwit-agent", path("\(daemon)/agent.yaml"))
+                : daemon == "controller"
+                    ? ("godwit-controller", path("control/tokens")) : ("godwit-worker", path("control/worker-\(daemon).pem"))
         return (programs.appending(path: program).path, word)
     }
 
@@ -405,7 +405,8 @@ final class NetFleet: TestFleet {
         try await online(hostNames)
         for host in try await hosts() where host.autoMigrateOnHostDown {
             _ = try await godwit(
-                "host-auto-migrate-on-host-down", "--auto-migrate-on-host-down", "disable", "--auto-migrate-on-host-shutdown", "disable", host.id)
+                "host-auto-migrate-on-host-down", "--auto-migrate-on-host-down", "disable", "--auto-migrate-on-host-shutdown", "disable",
+                host.id)
         }
         try await eventually("no host's guard is counted on", within: .seconds(60)) {
             try await hosts().allSatisfy { $0.guardian == .serving }

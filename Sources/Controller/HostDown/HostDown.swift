@@ -75,8 +75,9 @@ package final class HostDown: Service {
                 })
             return seen
         }
-        let sightings = hosts.map { host in
-            (host, HostDownDecision.Sighting(host, at: now, since: records[host.id]?.since ?? instant, instant, isSilent: watch.isSilent(host.id)))
+        let sightings = hosts.map { host -> (Host, HostDownDecision.Sighting) in
+            let since = records[host.id]?.since ?? instant
+            return (host, HostDownDecision.Sighting(host, at: now, since: since, instant, isSilent: watch.isSilent(host.id)))
         }
         let down = sightings.count { host, sight in
             !sight.isOnline && sight.isWanted && sight.isConfirmed && !sight.wasShutDown && records[host.id]?.isDealtWith != true
@@ -93,7 +94,9 @@ package final class HostDown: Service {
             if note != host.downNote { try await store.noteDown(host.id, note) }
         }
         let isDue = seen.withLock { $0[host.id]?.next.map { $0 <= .now } ?? true }
-        guard verdict == .dead, isDue, let rescue = try await store.rescueServers(of: host.id, provenByLease: host.guardian.number) else { return }
+        guard verdict == .dead, isDue, let rescue = try await store.rescueServers(of: host.id, provenByLease: host.guardian.number) else {
+            return
+        }
         seen.withLock { seen in
             seen[host.id]?.isDealtWith = true
             seen[host.id]?.next = .now + Self.again
