@@ -11,9 +11,14 @@ static const char sqlite_0002[] = {
 #embed "sqlite/0002_modes.sql"
 };
 
+static const char sqlite_0003[] = {
+#embed "sqlite/0003_batches.sql"
+};
+
 static const struct schema_step sqlite_steps[] = {
     {1, "first", sqlite_0001, sizeof sqlite_0001},
     {2, "modes", sqlite_0002, sizeof sqlite_0002},
+    {3, "batches", sqlite_0003, sizeof sqlite_0003},
 };
 
 const struct schema_step *schema_sqlite(size_t *count) {

@@ -191,6 +191,8 @@ package struct MigrationQuery: Hashable, Sendable {
     package var server: String?
     /// Id or name, as source or target.
     package var host: String?
+    /// Id or name.
+    package var batch: String?
     package var states: [MigrationState]
     package var modes: [Mode]
     /// 20 when its limit is nil, at most ``ListQuery/most``; ordered by the time of submit only.
@@ -199,11 +201,12 @@ package struct MigrationQuery: Hashable, Sendable {
     package var before: String?
 
     package init(
-        server: String? = nil, host: String? = nil, states: [MigrationState] = [], modes: [Mode] = [], limit: Int? = nil,
+        server: String? = nil, host: String? = nil, batch: String? = nil, states: [MigrationState] = [], modes: [Mode] = [], limit: Int? = nil,
         list: ListQuery = ListQuery(), before: String? = nil
     ) {
         self.server = server
         self.host = host
+        self.batch = batch
         self.states = states
         self.modes = modes
         self.list = list
@@ -218,7 +221,7 @@ extension GodwitClient {
         return try await get(
             "/v1/migrations",
             query.list.parameters + [
-                ("server", query.server), ("host", query.host), ("state", words(query.states.map(\.rawValue))),
+                ("server", query.server), ("host", query.host), ("batch", query.batch), ("state", words(query.states.map(\.rawValue))),
                 ("mode", words(query.modes.map(\.rawValue))), ("before", query.before),
             ])
     }

@@ -12,10 +12,16 @@ package struct WireTime: Hashable, Comparable, Sendable, Codable, CustomStringCo
     package init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
         let text = try container.decode(String.self)
-        let styles = [Date.ISO8601FormatStyle(includingFractionalSeconds: true), Date.ISO8601FormatStyle()]
-        guard let date = styles.lazy.compactMap({ try? Date(text, strategy: $0) }).first else {
+        guard let time = WireTime(text) else {
             throw DecodingError.dataCorruptedError(in: container, debugDescription: "“\(text)” is no RFC 3339 time")
         }
+        self = time
+    }
+
+    /// Nil for what is no RFC 3339 time.
+    package init?(_ text: String) {
+        let styles = [Date.ISO8601FormatStyle(includingFractionalSeconds: true), Date.ISO8601FormatStyle()]
+        guard let date = styles.lazy.compactMap({ try? Date(text, strategy: $0) }).first else { return nil }
         self.timestamp = Timestamp(milliseconds: Int64((date.timeIntervalSince1970 * 1000).rounded()))
     }
 

@@ -4,6 +4,7 @@ import SQL
 
 /// All that differs between the two engines. Everything else in this room is SQL that both understand.
 struct Dialect: Sendable {
+    private let engine: SQLDialect
     /// The store's clock: milliseconds since 1970, as an integer expression.
     let now: SQLStatement
     /// Whether the database has any table: one row with a column `found`, 0 or 1.
@@ -14,10 +15,13 @@ struct Dialect: Sendable {
     let lock: SQLStatement
     /// The same, leaving out rows that another transaction holds.
     let lockFree: SQLStatement
+    /// As ``lock``, where a statement is made for nothing else; nil where none is needed.
+    let lockAll: SQLStatement?
     /// The schema's steps, from number 1 on.
     let schema: [SchemaStep]
 
     init(_ engine: SQLDialect) {
+        self.engine = engine
         switch engine {
         case .sqlite:
             // `unixepoch('subsec')` would give NULL before SQLite 3.42.
@@ -26,6 +30,7 @@ struct Dialect: Sendable {
             hasVersions = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'schema_versions') AS found"
             lock = ""
             lockFree = ""
+            lockAll = nil
             schema = SchemaStep.embedded(schema_sqlite)
         case .postgres:
             now = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
@@ -36,7 +41,30 @@ struct Dialect: Sendable {
             hasVersions = "SELECT CASE WHEN to_regclass('schema_versions') IS NULL THEN 0 ELSE 1 END AS found"
             lock = "FOR UPDATE"
             lockFree = "FOR UPDATE SKIP LOCKED"
+            lockAll = lock
             schema = []
+        }
+    }
+}
+
+extension Dialect {
+    /// A table of the texts of a JSON list: `position` from 0 on, `reference`.
+    func elements(_ json: String) -> SQLStatement {
+        switch engine {
+        case .sqlite: "(SELECT key AS position, value AS reference FROM json_each(\(json)))"
+        case .postgres:
+            """
+            (SELECT e.number - 1 AS position, e.reference
+                FROM jsonb_array_elements_text(CAST(\(json) AS jsonb)) WITH ORDINALITY AS e(reference, number))
+            """
+        }
+    }
+
+    /// Twelve hexadecimal digits of an integer expression.
+    func hexadecimal(_ expression: SQLStatement) -> SQLStatement {
+        switch engine {
+        case .sqlite: "printf('%012x', \(expression))"
+        case .postgres: "lpad(to_hex(\(expression)), 12, '0')"
         }
     }
 }

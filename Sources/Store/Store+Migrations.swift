@@ -6,6 +6,7 @@ package struct MigrationFilter: Sendable {
     package var server: ServerID?
     /// As source or target.
     package var host: HostID?
+    package var batch: BatchID?
     package var states: Set<MigrationState>?
     package var modes: Set<Mode>?
     package var limit: Int
@@ -14,11 +15,12 @@ package struct MigrationFilter: Sendable {
     /// Newest first, or oldest.
     package var newestFirst: Bool
     package init(
-        server: ServerID? = nil, host: HostID? = nil, states: Set<MigrationState>? = nil, modes: Set<Mode>? = nil, limit: Int = 20,
+        server: ServerID? = nil, host: HostID? = nil, batch: BatchID? = nil, states: Set<MigrationState>? = nil, modes: Set<Mode>? = nil, limit: Int = 20,
         before: MigrationID? = nil, newestFirst: Bool = true
     ) {
         self.server = server
         self.host = host
+        self.batch = batch
         self.states = states
         self.modes = modes
         self.limit = limit
@@ -126,6 +128,21 @@ extension Store {
             """)
     }
 
+    /// As ``record(_:of:in:)`` for all migrations of a batch that meet a condition, in the order of their ids.
+    func recordAll(
+        ofBatch batch: BatchID, _ condition: SQLStatement, _ note: MigrationChange.HistoryNote, in transaction: any SQLTransaction
+    ) async throws {
+        try await transaction.execute(
+            """
+            INSERT INTO transitions (migration_id, server_id, at, from_state, to_state, direction, attempt, epoch, source_id, target_id,
+                actor, step, reason_code, reason_message, numbers)
+            SELECT id, server_id, \(dialect.now), \(note.from?.rawValue), state, direction, attempt, epoch, source_id, target_id,
+                \(note.actor), \(note.step), \(note.reason?.code.value), \(note.reason?.message),
+                \(note.numbers.isEmpty ? "{}" : try JSON.text(note.numbers))
+            FROM migrations WHERE batch_id = \(batch.value) AND \(condition) ORDER BY id
+            """)
+    }
+
     private static func require(_ status: ServerStatus, allows mode: Mode, of name: String) throws {
         if status.isOperation, mode != .rescue || !status.isStartOrStop {
             throw StoreError(.busy, "Server \(name) is \(status.rawValue). Wait until that is over.")
@@ -148,6 +165,7 @@ extension MigrationFilter {
     fileprivate func page(_ columns: SQLStatement, inOrder: Bool) -> SQLStatement {
         var conditions: [SQLStatement] = []
         if let server { conditions.append("server_id = \(server.value)") }
+        if let batch { conditions.append("batch_id = \(batch.value)") }
         if let states {
             conditions.append("state IN (\(list: states.map(\.rawValue).sorted()))")
             // Leads to the index of the unfinished.

@@ -40,6 +40,12 @@ struct Godwit: AsyncParsableCommand {
             CommandGroup(
                 name: "Migrations",
                 subcommands: [MigrationList.self, MigrationShow.self, MigrationWatch.self, MigrationCancel.self, CleanupList.self]),
+            CommandGroup(
+                name: "Batches",
+                subcommands: [
+                    BatchMigrate.self, BatchList.self, BatchShow.self, BatchWatch.self, BatchPause.self, BatchResume.self, BatchCancel.self,
+                    BatchRetry.self,
+                ]),
             CommandGroup(name: "Certificates", subcommands: [CACreate.self, CAIssue.self]),
             CommandGroup(name: "Shell", subcommands: [Completion.self, CompletionNames.self]),
         ])

@@ -13,7 +13,7 @@ package enum OpenAPI {
           "security": [ { "bearer": [] } ],
           "paths": {
         \#(placementPaths)
-        \#([controllerPaths, serversPaths, movesPaths, hostsPaths, migrationsPaths, keptPaths].joined(separator: ",\n"))
+        \#([controllerPaths, serversPaths, movesPaths, hostsPaths, migrationsPaths, batchesPaths, keptPaths].joined(separator: ",\n"))
           },
           "components": {
             "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
@@ -22,7 +22,8 @@ package enum OpenAPI {
               "Host": { "name": "host", "in": "path", "required": true, "description": "Id, name, or unique beginning of the id", "schema": { "type": "string" } },
               "Group": { "name": "group", "in": "path", "required": true, "description": "Id or name", "schema": { "type": "string" } },
               "Migration": { "name": "migration", "in": "path", "required": true, "description": "Id or its unique beginning", "schema": { "type": "string" } },
-              "Limit": { "name": "limit", "in": "query", "schema": { "type": "integer", "minimum": 1, "maximum": 1000 } },
+              "Batch": { "name": "batch", "in": "path", "required": true, "description": "Id, its unique beginning (8 characters or more), or unique name", "schema": { "type": "string" } },
+          "Limit": { "name": "limit", "in": "query", "schema": { "type": "integer", "minimum": 1, "maximum": 1000 } },
               "Offset": { "name": "offset", "in": "query", "description": "Passed over first", "schema": { "type": "integer", "minimum": 0, "default": 0 } },
               "OrderBy": { "name": "order_by", "in": "query", "description": "Fields with commas between them; an unknown one is refused with the list of all", "schema": { "type": "string" } },
               "Order": { "name": "order", "in": "query", "schema": { "type": "string", "enum": [ "asc", "desc" ] } },
@@ -35,7 +36,7 @@ package enum OpenAPI {
             },
             "schemas": {
         \#(placementSchemas)
-        \#([controllerSchemas, serversSchemas, movesSchemas, hostsSchemas, migrationsSchemas, keptSchemas].joined(separator: ",\n"))
+        \#([controllerSchemas, serversSchemas, movesSchemas, hostsSchemas, migrationsSchemas, batchesSchemas, keptSchemas].joined(separator: ",\n"))
             }
           }
         }

@@ -7,7 +7,7 @@ struct MigrationList: ControllerCommand {
     static let configuration = CommandConfiguration(
         abstract: "List migrations, newest first.",
         usage: Usage.line(
-            "migration-list", ["--server SERVER", "--host HOST", "--state STATE", "--mode MODE", "--before ID"] + Usage.list),
+            "migration-list", ["--server SERVER", "--host HOST", "--batch BATCH", "--state STATE", "--mode MODE", "--before ID"] + Usage.list),
         discussion: """
             There may be very many: they are ordered by the time of their submit only, and where more are left the line below the table \
             says how to go on.
@@ -18,6 +18,9 @@ struct MigrationList: ControllerCommand {
 
     @Option(help: "Only those from or to this host (id or name).", completion: Completions.hosts)
     var host: String?
+
+    @Option(help: "Only those of this batch (id or name).", completion: Completions.batches)
+    var batch: String?
 
     @Option(
         name: [.customLong("state"), .customLong("status")],
@@ -47,7 +50,7 @@ struct MigrationList: ControllerCommand {
     }
 
     func run(_ client: GodwitClient) async throws {
-        let query = MigrationQuery(server: server, host: host, states: states, modes: modes, list: list.query, before: before)
+        let query = MigrationQuery(server: server, host: host, batch: batch, states: states, modes: modes, list: list.query, before: before)
         let page = try await client.migrations(query)
         try MigrationTables.columns.print(page, list, as: output.output, after: page.next.map { "More: --before \($0)\n" } ?? "")
     }

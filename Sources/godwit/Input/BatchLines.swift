@@ -1,0 +1,40 @@
+import Foundation
+import Output
+
+/// The servers of a batch as a file lists them: an id or a name a line; blank lines and what follows a `#` say nothing.
+struct BatchLines: Equatable {
+    let servers: [String]
+    /// The line of each, from 1 on.
+    let numbers: [Int]
+
+    init(_ text: String) {
+        var (servers, numbers): ([String], [Int]) = ([], [])
+        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+            let word = line.prefix { $0 != "#" }.trimmingCharacters(in: .whitespaces.union(.newlines))
+            guard !word.isEmpty else { continue }
+            servers.append(word)
+            numbers.append(index + 1)
+        }
+        self.servers = servers
+        self.numbers = numbers
+    }
+
+    /// - Parameter path: `-` is standard input.
+    /// - Throws: ``CommandFailure`` for a file that cannot be read, or lists nobody.
+    static func read(_ path: String) throws(CommandFailure) -> BatchLines {
+        let data: Data
+        do {
+            data = path == "-" ? try FileHandle.standardInput.readToEnd() ?? Data() : try Data(contentsOf: URL(fileURLWithPath: path))
+        } catch {
+            throw CommandFailure.usage("The file \(path) cannot be read: give one that lists an id or a name of a server a line, or -.")
+        }
+        guard let text = String(data: data, encoding: .utf8) else {
+            throw CommandFailure.usage("The file \(path) is no text in UTF-8; it must list an id or a name of a server a line.")
+        }
+        let lines = BatchLines(text)
+        guard !lines.servers.isEmpty else {
+            throw CommandFailure.usage("\(path == "-" ? "Standard input" : "The file \(path)") lists no server; write an id or a name a line.")
+        }
+        return lines
+    }
+}

@@ -1,0 +1,63 @@
+-- Batches: many migrations submitted at once. The counts are those of their migrations, changed in the transactions that change these.
+CREATE TABLE batches (
+    id TEXT PRIMARY KEY NOT NULL,
+    name TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    -- What the submitter called the submit, and what was asked for under it.
+    token TEXT UNIQUE,
+    digest TEXT NOT NULL,
+    mode TEXT CHECK (mode IS NULL OR mode IN ('cold', 'live')),
+    live_options TEXT NOT NULL CHECK (json_valid(live_options)),
+    cold_options TEXT NOT NULL CHECK (json_valid(cold_options)),
+    max_attempts INTEGER NOT NULL CHECK (max_attempts >= 1),
+    priority INTEGER NOT NULL,
+    max_parallel INTEGER CHECK (max_parallel >= 1),
+    -- As it was asked for (3, or 5%), and the number of failures at which the rest is held.
+    max_failures TEXT,
+    hold_at INTEGER,
+    start_at INTEGER,
+    -- Who paused it; null while it is not.
+    paused_by TEXT,
+    held_code TEXT,
+    held_message TEXT,
+    cancel_requested INTEGER NOT NULL DEFAULT 0 CHECK (cancel_requested IN (0, 1)),
+    retry_of TEXT REFERENCES batches (id),
+    skipped INTEGER NOT NULL DEFAULT 0,
+    flaws TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(flaws)),
+    total INTEGER NOT NULL DEFAULT 0,
+    -- Admitted and not finished; see the column of migrations.
+    running INTEGER NOT NULL DEFAULT 0 CHECK (running >= 0),
+    ready INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0,
+    cancelled INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER NOT NULL,
+    finished_at INTEGER,
+    CONSTRAINT batches_parallel CHECK (max_parallel IS NULL OR running <= max_parallel),
+    CONSTRAINT batches_held_whole CHECK ((held_code IS NULL) = (held_message IS NULL)),
+    CONSTRAINT batches_counted CHECK (running + ready + failed + cancelled <= total)
+) STRICT;
+
+-- Those that the queue must look at: few, however many there were.
+CREATE INDEX batches_open ON batches (priority DESC, id) WHERE finished_at IS NULL;
+
+ALTER TABLE migrations ADD COLUMN batch_id TEXT REFERENCES batches (id);
+-- Its batch let it begin and it is not over, or holds something on hosts: it counts against its batch's limit, and whoever claims it again
+-- does not ask the batch again.
+ALTER TABLE migrations ADD COLUMN admitted INTEGER NOT NULL DEFAULT 0 CHECK (admitted IN (0, 1));
+
+-- The queue again, split into what stands for itself, what its batch let begin or what must be ended, and what waits in its batch.
+DROP INDEX migrations_claimable;
+DROP INDEX migrations_due;
+CREATE INDEX migrations_claimable ON migrations (priority DESC, due_at, id) WHERE claimable = 1 AND batch_id IS NULL;
+CREATE INDEX migrations_due ON migrations (due_at) WHERE claimable = 1 AND batch_id IS NULL;
+CREATE INDEX migrations_again ON migrations (due_at, id)
+    WHERE claimable = 1 AND batch_id IS NOT NULL AND (admitted = 1 OR cancel_requested = 1);
+CREATE INDEX migrations_batch_waiting ON migrations (batch_id, due_at, id)
+    WHERE claimable = 1 AND admitted = 0 AND cancel_requested = 0;
+CREATE INDEX migrations_batch_admitted ON migrations (batch_id, id) WHERE admitted = 1;
+-- Single ones under way, for their share.
+CREATE INDEX migrations_active_single ON migrations (priority) WHERE active = 1 AND batch_id IS NULL;
+CREATE INDEX migrations_by_batch ON migrations (batch_id, id) WHERE batch_id IS NOT NULL;
+-- How fast a batch goes, and of what its migrations failed.
+CREATE INDEX migrations_batch_finished ON migrations (batch_id, finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX migrations_batch_reasons ON migrations (batch_id, reason_code) WHERE finished_at IS NOT NULL AND reason_code IS NOT NULL;
