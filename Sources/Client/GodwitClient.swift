@@ -262,7 +262,7 @@ extension GodwitClient {
 
 extension ListQuery {
     /// As the API takes it.
-    fileprivate var parameters: [(name: String, value: String?)] {
+    var parameters: [(name: String, value: String?)] {
         let filters = filters.map { (name: "filter", value: Optional($0)) }
         return [
             ("limit", limit.map(String.init)), ("offset", offset.map(String.init)),

@@ -25,11 +25,11 @@ package struct BatchPlan: Sendable {
         self.now = now
     }
 
-    package enum Outcome: Hashable, Sendable {
+    package enum Outcome: Sendable {
         /// - wave: those of one could be under way at the same time by the hosts' slots and the batch's limit; from 1 on.
         case goes(to: HostID, wave: Int)
         /// With one rejection for every host.
-        case stays([Rejection])
+        case stays(Rejections)
     }
 
     /// The next server in the batch's order; what it takes is no more there for those after it.

@@ -22,16 +22,23 @@ extension Store {
         }
     }
 
-    /// Running servers `s1` to `sN`, without any that can be asked for a description.
-    func addManyServers(_ count: Int, on host: Host) async throws {
+    /// Running servers `s1` to `sN`, without any that can be asked for a description, a hundred to a host: what is promised of a host is added
+    /// up for each of its servers.
+    func addManyServers(_ count: Int) async throws {
+        @Sendable func numbers(_ last: Int) -> SQLStatement {
+            "WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < \(last - 1))"
+        }
         try await database.write { transaction in
-            let numbers: SQLStatement = """
-                WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < \(count))
+            try await transaction.execute(
                 """
+                INSERT INTO hosts (id, name, agent_url, enabled, healthy_until, vcpus_capacity, memory_capacity, facts, created_at)
+                \(numbers((count + 99) / 100)) SELECT 'host-' || n, 'host' || n, 'https://h', 1, 0, 1000, 1000, '{}', 0 FROM numbers
+                """)
             try await transaction.execute(
                 """
                 INSERT INTO servers (id, name, status, host_id, epoch, vcpus, memory, description, created_at)
-                \(numbers) SELECT 'server-' || n, 's' || n, 'running', \(host.id.value), 1, 1, 1, '{"disks":[]}', 0 FROM numbers
+                \(numbers(count)) SELECT 'server-' || (n + 1), 's' || (n + 1), 'running', 'host-' || (n / 100), 1, 1, 1, '{"disks":[]}', 0
+                FROM numbers
                 """)
         }
     }

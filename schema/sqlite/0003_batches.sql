@@ -54,7 +54,8 @@ CREATE INDEX migrations_again ON migrations (due_at, id)
     WHERE claimable = 1 AND batch_id IS NOT NULL AND (admitted = 1 OR cancel_requested = 1);
 CREATE INDEX migrations_batch_waiting ON migrations (batch_id, due_at, id)
     WHERE claimable = 1 AND admitted = 0 AND cancel_requested = 0;
-CREATE INDEX migrations_batch_admitted ON migrations (batch_id, id) WHERE admitted = 1;
+CREATE INDEX migrations_batch_admitted ON migrations (admitted, batch_id) WHERE admitted = 1;
+CREATE INDEX migrations_batch_ending ON migrations (cancel_requested, batch_id) WHERE cancel_requested = 1 AND finished_at IS NULL;
 -- Single ones under way, for their share.
 CREATE INDEX migrations_active_single ON migrations (priority) WHERE active = 1 AND batch_id IS NULL;
 CREATE INDEX migrations_by_batch ON migrations (batch_id, id) WHERE batch_id IS NOT NULL;

@@ -71,11 +71,11 @@ extension Store {
             INSERT INTO migrations (id, server_id, mode, options, state, direction, priority, epoch, attempt, max_attempts, source_id,
                 excluded, actor, status_before, claimable, active, created_at, due_at, batch_id)
             \(judged)
-            SELECT \(String(stem.value.prefix(24))) || \(dialect.hexadecimal("position + \(first)")), server_id, mode,
-                CASE mode WHEN \(Mode.live.rawValue) THEN b.live_options ELSE b.cold_options END, \(MigrationState.pending.rawValue),
-                \(Direction.forward.rawValue), b.priority, epoch, 0, b.max_attempts, host_id, '{}', b.actor, status, 1, 0,
+            SELECT \(String(stem.value.prefix(24))) || \(dialect.hexadecimal("judged.position + \(first)")), server_id, judged.mode,
+                CASE judged.mode WHEN \(Mode.live.rawValue) THEN b.live_options ELSE b.cold_options END, \(MigrationState.pending.rawValue),
+                \(Direction.forward.rawValue), b.priority, judged.epoch, 0, b.max_attempts, host_id, '{}', b.actor, judged.status, 1, 0,
                 \(now.milliseconds), \(now.milliseconds), b.id
-            FROM judged JOIN batches b ON b.id = \(id.value) WHERE flaw IS NULL ORDER BY position
+            FROM judged JOIN batches b ON b.id = \(id.value) WHERE flaw IS NULL ORDER BY judged.position
             """)
         guard total == draft.servers.count - flaws.count else {
             throw SQLError(.conflict, "servers changed while they were submitted")
