@@ -201,7 +201,8 @@ package struct MigrationQuery: Hashable, Sendable {
     package var before: String?
 
     package init(
-        server: String? = nil, host: String? = nil, batch: String? = nil, states: [MigrationState] = [], modes: [Mode] = [], limit: Int? = nil,
+        server: String? = nil, host: String? = nil, batch: String? = nil, states: [MigrationState] = [], modes: [Mode] = [],
+        limit: Int? = nil,
         list: ListQuery = ListQuery(), before: String? = nil
     ) {
         self.server = server

@@ -15,7 +15,8 @@ package struct MigrationFilter: Sendable {
     /// Newest first, or oldest.
     package var newestFirst: Bool
     package init(
-        server: ServerID? = nil, host: HostID? = nil, batch: BatchID? = nil, states: Set<MigrationState>? = nil, modes: Set<Mode>? = nil, limit: Int = 20,
+        server: ServerID? = nil, host: HostID? = nil, batch: BatchID? = nil, states: Set<MigrationState>? = nil, modes: Set<Mode>? = nil,
+        limit: Int = 20,
         before: MigrationID? = nil, newestFirst: Bool = true
     ) {
         self.server = server

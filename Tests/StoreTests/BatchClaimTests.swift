@@ -107,7 +107,8 @@ import Testing
             #expect(try await store.resumeBatch(batch.id).pausedBy == nil)
             #expect(try await store.names(store.claims(9)) == ["b"])
 
-            _ = try await store.submitBatch(.sample(["c"], name: "later", startAt: Timestamp(milliseconds: Timestamp.now.milliseconds + 300)))
+            _ = try await store.submitBatch(
+                .sample(["c"], name: "later", startAt: Timestamp(milliseconds: Timestamp.now.milliseconds + 300)))
             #expect(try await store.claims(9).isEmpty)
             let due = try #require(try await store.nextDueInMS())
             #expect(due > 0 && due <= 300)

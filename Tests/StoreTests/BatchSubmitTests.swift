@@ -21,7 +21,10 @@ import Testing
             let migrations = try await store.migrations(filter)
             #expect(try await store.names(migrations) == ["off", "web", "third"])
             #expect(migrations.map(\.mode) == [.cold, .live, .live])
-            #expect(migrations.allSatisfy { $0.batch == receipt.batch.id && $0.state == .pending && $0.actor == "ada" && $0.id.value.count == 36 })
+            #expect(
+                migrations.allSatisfy {
+                    $0.batch == receipt.batch.id && $0.state == .pending && $0.actor == "ada" && $0.id.value.count == 36
+                })
             #expect(migrations.map(\.statusBefore) == [.ready, .running, .running])
             for migration in migrations {
                 #expect(try await store.history(of: migration.id).map(\.to) == [.pending])

@@ -37,7 +37,8 @@ struct BatchOrder {
         startAt = try fields.time("start_at")
         skipsInvalid = try fields.boolean("skip_invalid") ?? false
         token = try fields.string("token")
-        live = try fields.object("live", MigrationRequest.live) ?? MigrationRequest(mode: .live, options: MigrationOptions(), preferHost: nil)
+        live =
+            try fields.object("live", MigrationRequest.live) ?? MigrationRequest(mode: .live, options: MigrationOptions(), preferHost: nil)
         cold =
             try fields.object("cold", MigrationRequest.coldOrRescue)
             ?? MigrationRequest(mode: .cold, options: MigrationOptions(), preferHost: nil)

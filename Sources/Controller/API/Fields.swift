@@ -145,7 +145,8 @@ struct Fields {
         return try items.enumerated().map { index, item in
             guard case .string(let text) = item else { throw mismatch("\(name)[\(index)]", "a text", item) }
             guard !text.isEmpty, !text.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7f }) else {
-                throw Problem.invalid(path("\(name)[\(index)]"), "\(path("\(name)[\(index)]")) must not be empty or hold control characters.")
+                throw Problem.invalid(
+                    path("\(name)[\(index)]"), "\(path("\(name)[\(index)]")) must not be empty or hold control characters.")
             }
             return text
         }

@@ -80,7 +80,8 @@ extension Store {
         let older = try await read { transaction in
             try only(
                 await transaction.query(
-                    "SELECT COUNT(*) AS n FROM batches WHERE name >= \(beginning) AND name < \(beginning + "~")")).integer("n")
+                    "SELECT COUNT(*) AS n FROM batches WHERE name >= \(beginning) AND name < \(beginning + "~")")
+            ).integer("n")
         }
         return BatchDraft(
             name: "\(beginning)\(older + 1)", actor: actor, token: token, digest: "retry of \(batch.id)",

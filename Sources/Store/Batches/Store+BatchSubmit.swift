@@ -51,7 +51,9 @@ extension Store {
     }
 
     /// Adds the migrations to a batch whose row stands.
-    private func fill(_ id: BatchID, _ draft: BatchDraft, at now: Timestamp, in transaction: any SQLTransaction) async throws -> BatchReceipt {
+    private func fill(_ id: BatchID, _ draft: BatchDraft, at now: Timestamp, in transaction: any SQLTransaction) async throws
+        -> BatchReceipt
+    {
         let (references, ambiguous) = try await wholeIDs(draft.servers, in: transaction)
         let judged = try judged(references, draft)
         if let lock = dialect.lockAll {

@@ -33,7 +33,8 @@ struct BatchLines: Equatable {
         }
         let lines = BatchLines(text)
         guard !lines.servers.isEmpty else {
-            throw CommandFailure.usage("\(path == "-" ? "Standard input" : "The file \(path)") lists no server; write an id or a name a line.")
+            throw CommandFailure.usage(
+                "\(path == "-" ? "Standard input" : "The file \(path)") lists no server; write an id or a name a line.")
         }
         return lines
     }

@@ -26,7 +26,8 @@ struct BatchMigrate: ControllerCommand {
             also if one failed.
             """)
 
-    @Argument(help: ArgumentHelp("File with an id or a name of a server a line; - is standard input.", valueName: "FILE"), completion: .file())
+    @Argument(
+        help: ArgumentHelp("File with an id or a name of a server a line; - is standard input.", valueName: "FILE"), completion: .file())
     var file: String?
 
     @Option(help: ArgumentHelp("Servers that are on this host (id or name).", valueName: "HOST"), completion: Completions.hosts)
@@ -41,12 +42,14 @@ struct BatchMigrate: ControllerCommand {
     var search: String?
 
     @Option(
-        help: ArgumentHelp("auto: live those that run, cold those that are off; or live or cold for all. auto when left out.", valueName: "mode"),
+        help: ArgumentHelp(
+            "auto: live those that run, cold those that are off; or live or cold for all. auto when left out.", valueName: "mode"),
         completion: .list(BatchMode.allCases.map(\.rawValue)),
         transform: { try Choices.parse($0, as: BatchMode.self, field: "mode") })
     var mode: BatchMode?
 
-    @Option(help: ArgumentHelp("What the batch is called: letters, digits, -, _ and . (batch- and the time when left out).", valueName: "NAME"))
+    @Option(
+        help: ArgumentHelp("What the batch is called: letters, digits, -, _ and . (batch- and the time when left out).", valueName: "NAME"))
     var name: String?
 
     @Option(
@@ -61,7 +64,8 @@ struct BatchMigrate: ControllerCommand {
     var maxParallel: Int64?
 
     @Option(
-        help: ArgumentHelp("Hold the rest at so many failures (3), or at such a share of all (5%). Never when left out.", valueName: "N|N%"),
+        help: ArgumentHelp(
+            "Hold the rest at so many failures (3), or at such a share of all (5%). Never when left out.", valueName: "N|N%"),
         transform: { text in
             guard let limit = FailureLimit(text) else {
                 throw ValidationError("write a number from 1 to 1000000, or a share from 1% to 100%.")
@@ -84,7 +88,9 @@ struct BatchMigrate: ControllerCommand {
     @Flag(help: "Leave lines out that cannot be taken, and take the rest.")
     var skipInvalid = false
 
-    @Option(help: ArgumentHelp("Names this submit: given again, it brings the same batch back. One of its own when left out.", valueName: "TOKEN"))
+    @Option(
+        help: ArgumentHelp(
+            "Names this submit: given again, it brings the same batch back. One of its own when left out.", valueName: "TOKEN"))
     var token: String?
 
     @Option(help: ArgumentHelp("The only target host to be considered, by id or name.", valueName: "HOST"), completion: Completions.hosts)
@@ -132,7 +138,8 @@ struct BatchMigrate: ControllerCommand {
             token: token ?? "cli-\(UUID().uuidString.lowercased())",
             live: LiveMigrateRequest(preferHost: preferHost, maxBandwidthMB: maxBandwidthMB, enableTLS: enableTLS ? true : nil),
             cold: MigrateRequest(
-                preferHost: preferHost, autoStart: autoStart ? true : nil, maxBandwidthMB: maxBandwidthMB, enableTLS: enableTLS ? true : nil))
+                preferHost: preferHost, autoStart: autoStart ? true : nil, maxBandwidthMB: maxBandwidthMB, enableTLS: enableTLS ? true : nil
+            ))
     }
 
     /// What the file and the filters say is looked at before anybody is asked.

@@ -17,7 +17,9 @@ struct BatchRetry: ControllerCommand {
     @Flag(help: "Leave servers out that cannot be taken now, and take the rest.")
     var skipInvalid = false
 
-    @Option(help: ArgumentHelp("Names this submit: given again, it brings the same batch back. One of its own when left out.", valueName: "TOKEN"))
+    @Option(
+        help: ArgumentHelp(
+            "Names this submit: given again, it brings the same batch back. One of its own when left out.", valueName: "TOKEN"))
     var token: String?
 
     @OptionGroup var waiting: WaitOptions

@@ -7,7 +7,8 @@ enum BatchTables {
     static let columns = Columns<BatchView>(
         usual: ["ID", "Name", "Status", "Total", "Running", "Ready", "Failed", "Cancelled", "Priority", "Created_at"],
         details: [
-            "Mode", "max_parallel", "max_failures", "Skipped", "Actor", "Start_at", "Finished_at", "Paused_by", "Retry_of", "Token", "Message",
+            "Mode", "max_parallel", "max_failures", "Skipped", "Actor", "Start_at", "Finished_at", "Paused_by", "Retry_of", "Token",
+            "Message",
         ],
         cells: ["Message": { $0.held?.message.wrapped(60) }])
 

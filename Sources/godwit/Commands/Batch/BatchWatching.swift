@@ -46,7 +46,8 @@ struct BatchWatching {
             if isOver { return view }
             if let patience, .now - start >= patience {
                 if case .bar(let terminal) = display { terminal.write("\n") }
-                throw CommandFailure.failed("Batch \(view.name) is \(view.status.rawValue) and goes on; follow it with batch-watch \(view.id).")
+                throw CommandFailure.failed(
+                    "Batch \(view.name) is \(view.status.rawValue) and goes on; follow it with batch-watch \(view.id).")
             }
             try await Task.sleep(for: Self.interval)
         }

@@ -7,7 +7,8 @@ struct MigrationList: ControllerCommand {
     static let configuration = CommandConfiguration(
         abstract: "List migrations, newest first.",
         usage: Usage.line(
-            "migration-list", ["--server SERVER", "--host HOST", "--batch BATCH", "--state STATE", "--mode MODE", "--before ID"] + Usage.list),
+            "migration-list",
+            ["--server SERVER", "--host HOST", "--batch BATCH", "--state STATE", "--mode MODE", "--before ID"] + Usage.list),
         discussion: """
             There may be very many: they are ordered by the time of their submit only, and where more are left the line below the table \
             says how to go on.
