@@ -105,7 +105,6 @@ struct BatchTests {
             #expect(try await fixture.store.claimMigrations(worker: "w", leaseMS: 1000, limit: 9).isEmpty)
             let resumed: BatchView = try await fixture.ask(.post, "/v1/batches/n/resume").decode()
             #expect(resumed.status == .pending && resumed.pausedBy == nil)
-            try await fixture.work { ($0.state, $0.attempt) = (.scheduling, 1) }
             try await fixture.work { migration in
                 migration.state = .failed
                 migration.reason = Reason(.noHost, "no host is left")
