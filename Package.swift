@@ -74,8 +74,12 @@ let package = Package(
         room("QMP", [logging]),
         room("SQL", path: "Sources/SQL/Interface"),
         room("SQLite", path: "Sources/SQL/SQLite", ["SQL", grdb]),
-        .target(name: "CSchema", path: "schema", exclude: ["sqlite"]),
+        .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        room("PostgreSQL", path: "Sources/SQL/PostgreSQL", ["SQL", "CLibPQ"]),
+        room("Databases", path: "Sources/SQL/Databases", ["SQL", "SQLite", "PostgreSQL"]),
+        .target(name: "CSchema", path: "schema", exclude: ["sqlite", "postgres"]),
         room("Store", ["Fleet", "SQL", "CSchema", logging]),
+        room("StoreCopy", ["SQL", "Store", crypto]),
         room("Identity", [x509, crypto, swiftASN1]),
         room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioPosix, nioFoundation, nioHTTP1, nioSSL, logging]),
         .systemLibrary(name: "CLibNBD", pkgConfig: "libnbd", providers: [.apt(["libnbd-dev"])]),
@@ -108,11 +112,15 @@ let package = Package(
         room("Rescue", path: "workers/Rescue", ["Fleet", "Store", "AgentAPI", "Engine", "Steps", logging]),
         room("Output", ["Fleet", "Client", argumentParser, yams]),
         room("LocalFleet", ["Fleet", "Client", "Identity", "Output", subprocess, systemPackage, unixSignals]),
-        program("godwit", ["Fleet", "Client", "Identity", "Output", "LocalFleet", argumentParser, yams]),
+        program(
+            "godwit",
+            [
+                "Fleet", "Client", "Identity", "Output", "LocalFleet", "SQL", "Databases", "Store", "StoreCopy", argumentParser, yams,
+            ]),
         program(
             "godwit-controller",
             [
-                "Controller", "Client", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, nioCore, nioSSL, serviceLifecycle,
+                "Controller", "Client", "SQL", "Databases", "Store", "AgentAPI", argumentParser, nioCore, nioSSL, serviceLifecycle,
                 unixSignals, logging,
             ]),
         program(
@@ -121,12 +129,13 @@ let package = Package(
         program(
             "godwit-worker", path: "workers/godwit-worker",
             [
-                "Engine", "Live", "Cold", "Rescue", "SQL", "SQLite", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals,
+                "Engine", "Live", "Cold", "Rescue", "SQL", "Databases", "Store", "AgentAPI", argumentParser, serviceLifecycle, unixSignals,
                 logging,
             ]),
         program("placement-bench", ["Fleet", "Placement"]),
 
         // What several rooms of tests stand on.
+        room("Backends", path: "Tests/Backends", ["SQL", "SQLite", "PostgreSQL"]),
         room("AgentFakes", path: "Tests/AgentFakes", ["AgentAPI", "Fleet"]),
         room("Staging", path: "Tests/Staging", ["AgentFakes", "AgentAPI", "Engine", "Steps", "Store", "SQL", "SQLite", "Fleet", logging]),
 
@@ -134,8 +143,8 @@ let package = Package(
         tests("PlacementTests", ["Placement", "Fleet"]),
         tests("ConvergenceTests", ["Convergence", "Fleet"]),
         tests("QMPTests", ["QMP", subprocess]),
-        tests("SQLTests", ["SQL", "SQLite"]),
-        tests("StoreTests", ["Store", "SQLite", "SQL", "Fleet"]),
+        tests("SQLTests", ["Backends", "Databases", "SQL", "SQLite", "PostgreSQL"]),
+        tests("StoreTests", ["Backends", "Store", "StoreCopy", "SQL", "Fleet"]),
         tests("IdentityTests", ["Identity", x509, crypto, swiftASN1, nioCore, nioSSL, subprocess]),
         tests("CopyingTests", ["Copying", "Hypervisor", "AgentAPI", "Fleet", subprocess]),
         tests("CommandTests", ["godwit", "Output", "LocalFleet", "Client", "Fleet", argumentParser]),
@@ -157,7 +166,7 @@ let package = Package(
                 nioCore, nioPosix,
                 nioFoundation, nioSSL, serviceLifecycle, subprocess, logging,
             ]),
-        tests("EndToEndTests", ["Client", "Fleet", subprocess, nioCore, nioPosix]),
+        tests("EndToEndTests", ["Backends", "Client", "Fleet", subprocess, nioCore, nioPosix]),
     ],
     swiftLanguageModes: [.v6]
 )

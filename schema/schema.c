@@ -15,6 +15,18 @@ static const char sqlite_0003[] = {
 #embed "sqlite/0003_batches.sql"
 };
 
+static const char postgres_0001[] = {
+#embed "postgres/0001_first.sql"
+};
+
+static const char postgres_0002[] = {
+#embed "postgres/0002_modes.sql"
+};
+
+static const char postgres_0003[] = {
+#embed "postgres/0003_batches.sql"
+};
+
 static const struct schema_step sqlite_steps[] = {
     {1, "first", sqlite_0001, sizeof sqlite_0001},
     {2, "modes", sqlite_0002, sizeof sqlite_0002},
@@ -24,4 +36,15 @@ static const struct schema_step sqlite_steps[] = {
 const struct schema_step *schema_sqlite(size_t *count) {
     *count = sizeof sqlite_steps / sizeof *sqlite_steps;
     return sqlite_steps;
+}
+
+static const struct schema_step postgres_steps[] = {
+    {1, "first", postgres_0001, sizeof postgres_0001},
+    {2, "modes", postgres_0002, sizeof postgres_0002},
+    {3, "batches", postgres_0003, sizeof postgres_0003},
+};
+
+const struct schema_step *schema_postgres(size_t *count) {
+    *count = sizeof postgres_steps / sizeof *postgres_steps;
+    return postgres_steps;
 }

@@ -17,6 +17,10 @@ struct Dialect: Sendable {
     let lockFree: SQLStatement
     /// As ``lock``, where a statement is made for nothing else; nil where none is needed.
     let lockAll: SQLStatement?
+    /// Makes whoever is about to add up what is promised, and to promise more, alone in that until the transaction's end.
+    let lockPlacement: SQLStatement?
+    /// Makes whoever is about to change the schema alone in that.
+    let lockSchema: SQLStatement?
     /// The schema's steps, from number 1 on.
     let schema: [SchemaStep]
 
@@ -31,18 +35,25 @@ struct Dialect: Sendable {
             lock = ""
             lockFree = ""
             lockAll = nil
+            lockPlacement = nil
+            lockSchema = nil
             schema = SchemaStep.embedded(schema_sqlite)
         case .postgres:
-            now = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+            // Stable within a statement, so that indexes may be asked by it; `clock_timestamp()` is not.
+            now = "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)"
+            // The driver keeps one of its own there.
             hasTables = """
-                SELECT CASE WHEN EXISTS (SELECT 1 FROM information_schema.tables WHERE table_schema = current_schema())
-                    THEN 1 ELSE 0 END AS found
+                SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = current_schema() AND tablename <> 'write_receipts')
+                    AS found
                 """
             hasVersions = "SELECT CASE WHEN to_regclass('schema_versions') IS NULL THEN 0 ELSE 1 END AS found"
-            lock = "FOR UPDATE"
-            lockFree = "FOR UPDATE SKIP LOCKED"
+            // Rows that refer to a locked one may be written meanwhile: `FOR UPDATE` would hold them up.
+            lock = "FOR NO KEY UPDATE"
+            lockFree = "FOR NO KEY UPDATE SKIP LOCKED"
             lockAll = lock
-            schema = []
+            lockPlacement = "SELECT placement_lock()"
+            lockSchema = "SELECT pg_advisory_xact_lock(1198482551, hashtext(current_schema() || '.schema'))"
+            schema = SchemaStep.embedded(schema_postgres)
         }
     }
 }

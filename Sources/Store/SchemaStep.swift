@@ -29,6 +29,7 @@ struct SchemaUpgrade: Sendable {
         }
         if try await database.read({ try await version(of: $0) }) == newest.number { return }
         try await database.write { transaction in
+            if let lock = dialect.lockSchema { _ = try await transaction.query(lock) }
             // Another process may have been quicker.
             let version = try await version(of: transaction)
             for step in steps where step.number > version {
@@ -40,7 +41,7 @@ struct SchemaUpgrade: Sendable {
     }
 
     /// The number of the last step that the database has seen; 0 for an empty one.
-    private func version(of transaction: any SQLTransaction) async throws -> Int {
+    func version(of transaction: any SQLTransaction) async throws -> Int {
         guard try await transaction.query(dialect.hasVersions).first?.flag("found") == true else {
             guard try await transaction.query(dialect.hasTables).first?.flag("found") != true else {
                 throw StoreError(
@@ -74,5 +75,22 @@ struct SchemaUpgrade: Sendable {
             }
         }
         return version
+    }
+}
+
+/// Which version of the schema a database has, and which one this Godwit brings it to.
+package struct SchemaVersion: Hashable, Sendable {
+    /// 0 in an empty database.
+    package let present: Int
+    package let newest: Int
+
+    /// Looks, and changes nothing.
+    ///
+    /// - Throws: ``StoreError`` `incompatible`, `unavailable`.
+    package static func look(at database: any SQLDatabase) async throws -> SchemaVersion {
+        let dialect = Dialect(database.dialect)
+        let upgrade = SchemaUpgrade(steps: dialect.schema, dialect: dialect)
+        let present = try await Store.telling { try await database.read { try await upgrade.version(of: $0) } }
+        return SchemaVersion(present: present, newest: dialect.schema.last?.number ?? 0)
     }
 }

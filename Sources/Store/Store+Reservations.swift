@@ -8,6 +8,7 @@ extension Store {
         guard reservation.migration == migration.id else {
             throw StoreError(.invalid, "Migration \(migration.id) cannot reserve for migration \(reservation.migration).")
         }
+        try await lockPlacement(in: transaction)
         try await requireRoom(on: reservation.host, vcpus: reservation.vcpus, memoryBytes: reservation.memoryBytes, in: transaction)
         try await requireSlots(for: migration, on: reservation.host, in: transaction)
         try await requireCompanions(of: migration.server, allow: reservation.host, in: transaction)

@@ -25,6 +25,7 @@ extension Store {
     package func createServer(_ server: Server, owner: String, leaseMS: Int64, group: GroupID? = nil) async throws -> Server {
         let description = try JSON.text(server.description)
         return try await write { transaction in
+            try await lockPlacement(in: transaction)
             try await requireRoom(
                 on: server.host, vcpus: server.description.vcpus, memoryBytes: server.description.memoryBytes, in: transaction)
             do {
@@ -141,6 +142,7 @@ extension Store {
                 WHERE id = \(server.value) AND epoch = \(epoch.value) AND operation_owner IS NOT NULL \(dialect.lock)
                 """)
             guard let row = rows.first else { throw try await operationOver(server, epoch, in: transaction) }
+            try await lockPlacement(in: transaction)
             try await requireRoom(
                 on: HostID(try row.text("host_id")), vcpus: max(0, description.vcpus - Int(try row.integer("vcpus"))),
                 memoryBytes: max(0, description.memoryBytes - (try row.integer("memory"))), in: transaction)

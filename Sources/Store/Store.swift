@@ -48,8 +48,13 @@ package struct Store: Sendable {
         try await Self.telling { try await database.write(body) }
     }
 
+    /// To be called before anything is added up of which the transaction will promise a part.
+    func lockPlacement(in transaction: any SQLTransaction) async throws {
+        if let lock = dialect.lockPlacement { _ = try await transaction.query(lock) }
+    }
+
     /// Says in the store's words what went wrong in the database.
-    private static func telling<T>(_ body: () async throws -> T) async throws -> T {
+    static func telling<T>(_ body: () async throws -> T) async throws -> T {
         do {
             return try await body()
         } catch let error as SQLError {

@@ -2,12 +2,12 @@ import AgentAPI
 import ArgumentParser
 import Client
 import Controller
+import Databases
 import Foundation
 import Logging
 import NIOCore
 import NIOSSL
 import SQL
-import SQLite
 import ServiceLifecycle
 import Store
 import UnixSignals
@@ -19,7 +19,7 @@ struct ControllerCommand: AsyncParsableCommand {
         commandName: "godwit-controller",
         abstract: "Serves Godwit's API and watches over its hosts. Keeps nothing: all state is in the store.")
 
-    @Option(help: "The database: a path, or sqlite:// and a path.")
+    @Option(help: ArgumentHelp(DatabaseLocation.help))
     var store: String
 
     @Option(help: "Address and port to listen on; port 0 has the kernel choose one.")
@@ -48,7 +48,7 @@ struct ControllerCommand: AsyncParsableCommand {
 
     mutating func validate() throws {
         _ = try address()
-        _ = try path()
+        _ = try location()
     }
 
     func run() async throws {
@@ -65,14 +65,14 @@ struct ControllerCommand: AsyncParsableCommand {
     private func serve() async throws {
         let log = Logger(label: "controller")
         let (host, port) = try address()
-        let path = try path()
+        let location = try location()
         let tokens = try BearerTokens(text: try text(of: tokenFile))
         let tls = try certificate()
         try readable(ca, "authority")
         try readable(cert, "agent certificate")
         let pool = try AgentPool(tls: MutualTLS(authorityPath: ca, certificatePath: cert, keyPath: key))
         do {
-            let store = try await Store.open { try await SQLiteDatabase.open(path: path) }
+            let store = try await Store.open { try await location.open() }
             do {
                 let controller = Controller(
                     store: store, agents: pool,
@@ -106,12 +106,20 @@ struct ControllerCommand: AsyncParsableCommand {
         return (String(host), port)
     }
 
-    private func path() throws -> String {
-        guard let end = store.firstRange(of: "://") else { return store }
-        guard store[..<end.lowerBound] == "sqlite" else {
-            throw ValidationError("--store is “\(store)”; the only database known yet is SQLite: give a path, or sqlite:// and a path.")
+    private func location() throws -> DatabaseLocation {
+        do {
+            return try DatabaseLocation(store)
+        } catch {
+            throw ValidationError("--store \(error.message).")
         }
-        return String(store[end.upperBound...])
+    }
+
+    /// Without a password that its string may hold.
+    private var shownStore: String { (try? DatabaseLocation(store))?.description ?? store }
+
+    /// What the database itself said.
+    private static func cause(_ error: StoreError) -> String {
+        (error.cause as? SQLError).map { " (\($0.message))" } ?? ""
     }
 
     private func text(of file: String) throws -> String {
@@ -145,7 +153,7 @@ struct ControllerCommand: AsyncParsableCommand {
 
     private func sentence(_ error: any Error) -> String {
         switch error {
-        case let error as StoreError: "The store \(store) cannot be used. \(error.message)"
+        case let error as StoreError: "The store \(shownStore) cannot be used. \(error.message)\(Self.cause(error))"
         case let error as ValidationError: error.message
         case let error as Problem: error.detail
         case let error as IOError:

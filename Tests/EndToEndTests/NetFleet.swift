@@ -39,6 +39,8 @@ final class NetFleet: TestFleet {
 
     let hostNames: [String]
     let environment: [String: String]
+    /// What `--store` says.
+    let store: FleetStore
     var commandPrefix: [String] { control.command() }
 
     private init(work: URL, hosts: Int) async throws {
@@ -49,6 +51,7 @@ final class NetFleet: TestFleet {
         environment = [
             "GODWIT_URL": Self.url, "GODWIT_TOKEN": UUID().uuidString, "GODWIT_CACERT": work.appending(path: "ca/ca.pem").path,
         ]
+        store = try await FleetStore(in: work.appending(path: "control").path)
         control = try await Namespace("control")
         do {
             observer = try await Namespace("observer")
@@ -143,6 +146,7 @@ final class NetFleet: TestFleet {
         for host in state.withLock({ Array($0.hosts.values) }) { host.end() }
         observer.end()
         control.end()
+        try await store.remove()
         try await eventually("every process of \(work.path) is gone", within: .seconds(20)) {
             try Processes.mentioning(work.path).isEmpty
         }
@@ -302,7 +306,7 @@ final class NetFleet: TestFleet {
         try await start(
             "controller", in: control, "godwit-controller",
             [
-                "--store", path("control/store.sqlite"), "--listen", "10.77.0.1:7000", "--token-file", path("control/tokens"),
+                "--store", store.location, "--listen", "10.77.0.1:7000", "--token-file", path("control/tokens"),
                 "--tls-cert", pem, "--tls-key", key, "--ca", path("ca/ca.pem"), "--cert", pem, "--key", key, "--name", "c1",
             ], sign: "listening ")
     }
@@ -311,7 +315,7 @@ final class NetFleet: TestFleet {
         try await start(
             name, in: control, "godwit-worker",
             [
-                "--store", path("control/store.sqlite"), "--name", name, "--ca", path("ca/ca.pem"), "--cert",
+                "--store", store.location, "--name", name, "--ca", path("ca/ca.pem"), "--cert",
                 path("control/worker-\(name).pem"), "--key", path("control/worker-\(name)-key.pem"),
             ], sign: "ready ")
     }
@@ -342,7 +346,7 @@ final class NetFleet: TestFleet {
             hostNames.contains(daemon)
             ? ("godwit-agent", path("\(daemon)/agent.yaml"))
             : daemon == "controller"
-                ? ("godwit-controller", path("control/store.sqlite")) : ("godwit-worker", path("control/worker-\(daemon).pem"))
+                ? ("godwit-controller", path("control/tokens")) : ("godwit-worker", path("control/worker-\(daemon).pem"))
         return (programs.appending(path: program).path, word)
     }
 

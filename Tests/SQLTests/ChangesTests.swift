@@ -1,5 +1,5 @@
+import Backends
 import SQL
-import SQLite
 import Testing
 
 @Suite struct ChangesTests {
@@ -10,7 +10,7 @@ import Testing
     }
 
     /// Runs the body beside a listener that looks at the database at every signal and at no other time.
-    private func withListener(_ database: SQLiteDatabase, _ body: (Seen) async throws -> Void) async throws {
+    private func withListener(_ database: any SQLDatabase, _ body: (Seen) async throws -> Void) async throws {
         let seen = Seen()
         let signals = database.changes()
         let listening = Task {
@@ -37,8 +37,9 @@ import Testing
         return ContinuousClock.now - start
     }
 
-    @Test func `a listener misses no commit of another connection and hears of it within a second`() async throws {
-        try await withDatabases(2) { databases in
+    @Test(arguments: Backend.available)
+    func `a listener misses no commit of another connection and hears of it within a second`(_ backend: Backend) async throws {
+        try await withDatabases(backend, 2) { databases in
             try await withListener(databases[0]) { seen in
                 #expect(try await delay(until: 0, seen) != nil)
                 // The median: a crowded machine may hold up one or the other.
@@ -54,8 +55,9 @@ import Testing
         }
     }
 
-    @Test func `a listener hears of a commit of its own process`() async throws {
-        try await withDatabase { database in
+    @Test(arguments: Backend.available)
+    func `a listener hears of a commit of its own process`(_ backend: Backend) async throws {
+        try await withDatabase(backend) { database in
             try await withListener(database) { seen in
                 var delays: [Duration] = []
                 for count in 1...20 {
@@ -67,8 +69,9 @@ import Testing
         }
     }
 
-    @Test func `a commit between the call to listen and the first wait is not missed`() async throws {
-        try await withDatabases(2) { databases in
+    @Test(arguments: Backend.available)
+    func `a commit between the call to listen and the first wait is not missed`(_ backend: Backend) async throws {
+        try await withDatabases(backend, 2) { databases in
             let signals = databases[0].changes()
             try await databases[1].write { try await $0.execute("INSERT INTO t VALUES (1, 1)") }
             for await _ in signals where try await databases[0].integer("SELECT count(*) FROM t") == 1 { break }
@@ -76,7 +79,7 @@ import Testing
     }
 
     @Test func `a write that changes nothing wakes nobody`() async throws {
-        try await withDatabases(2) { databases in
+        try await withDatabases(.sqlite, 2) { databases in
             // One reader's own counter of others' commits: the pool lends the one that came back last.
             let before = try await databases[1].integer("PRAGMA data_version")
             try await databases[0].write { try await $0.execute("UPDATE t SET n = 2 WHERE id = 9") }
@@ -86,8 +89,9 @@ import Testing
         }
     }
 
-    @Test func `closing ends every listener's stream`() async throws {
-        try await withDatabases(2) { databases in
+    @Test(arguments: Backend.available)
+    func `closing ends every listener's stream`(_ backend: Backend) async throws {
+        try await withDatabases(backend, 2) { databases in
             let streams = [databases[0].changes(), databases[0].changes()]
             let ends = streams.map { stream in Task { for await _ in stream {} } }
             await databases[0].close()
@@ -96,8 +100,9 @@ import Testing
         }
     }
 
-    @Test func `listeners may come and go`() async throws {
-        try await withDatabases(2) { databases in
+    @Test(arguments: Backend.available)
+    func `listeners may come and go`(_ backend: Backend) async throws {
+        try await withDatabases(backend, 2) { databases in
             for count in 1...10 {
                 try await withListener(databases[0]) { seen in
                     try await databases[1].write { try await $0.execute("INSERT INTO t VALUES (\(count), 1)") }

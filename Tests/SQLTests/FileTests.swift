@@ -1,3 +1,4 @@
+import Backends
 import Foundation
 import SQL
 import SQLite
@@ -5,7 +6,7 @@ import Testing
 
 @Suite struct FileTests {
     @Test func `commits are synced, the log is a write-ahead log, foreign keys hold`() async throws {
-        try await withDatabase { database in
+        try await withDatabase(.sqlite) { database in
             let settings = try await database.write { transaction in
                 var settings: [SQLValue] = []
                 for name in ["synchronous", "journal_mode", "foreign_keys"] {

@@ -1,34 +1,27 @@
-import Foundation
+import Backends
 import SQL
-import SQLite
 import Testing
 
 /// Runs the body with the path of a database that is not there yet, and removes whatever comes to be.
 func withPath(_ body: (String) async throws -> Void) async throws {
-    let folder = NSTemporaryDirectory() + "godwit-" + UUID().uuidString
-    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    let outcome: Result<Void, any Error>
-    do { outcome = .success(try await body(folder + "/test.db")) } catch { outcome = .failure(error) }
-    try FileManager.default.removeItem(atPath: folder)
-    try outcome.get()
+    try await withFolder { try await body($0 + "/test.db") }
 }
 
-/// Runs the body with so many databases over one new file, each with its own connections, as processes have them. The file has a table
-/// `t (id INTEGER PRIMARY KEY, n INTEGER NOT NULL)`.
-func withDatabases(_ count: Int, _ body: ([SQLiteDatabase]) async throws -> Void) async throws {
-    try await withPath { path in
-        var databases: [SQLiteDatabase] = []
-        for _ in 0..<count { databases.append(try await SQLiteDatabase.open(path: path)) }
-        try await databases[0].write { try await $0.script("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER NOT NULL) STRICT") }
-        let outcome: Result<Void, any Error>
-        do { outcome = .success(try await body(databases)) } catch { outcome = .failure(error) }
-        for database in databases { await database.close() }
-        try outcome.get()
+/// Runs the body with so many databases over one new one, each with its own connections, as processes have them. It has a table `t` of
+/// two integers, `id` (its key) and `n` (never null).
+func withDatabases(_ backend: Backend, _ count: Int, _ body: ([any SQLDatabase]) async throws -> Void) async throws {
+    try await backend.withDatabases(count) { databases in
+        let script =
+            backend.dialect == .sqlite
+            ? "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER NOT NULL) STRICT"
+            : "CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT NOT NULL)"
+        try await databases[0].write { try await $0.script(script) }
+        try await body(databases)
     }
 }
 
-func withDatabase(_ body: (SQLiteDatabase) async throws -> Void) async throws {
-    try await withDatabases(1) { try await body($0[0]) }
+func withDatabase(_ backend: Backend, _ body: (any SQLDatabase) async throws -> Void) async throws {
+    try await withDatabases(backend, 1) { try await body($0[0]) }
 }
 
 extension SQLDatabase {

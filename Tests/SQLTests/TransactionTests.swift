@@ -1,11 +1,13 @@
+import Backends
 import Foundation
 import SQL
 import SQLite
 import Testing
 
 @Suite struct TransactionTests {
-    @Test func `a body that throws leaves nothing`() async throws {
-        try await withDatabase { database in
+    @Test(arguments: Backend.available)
+    func `a body that throws leaves nothing`(_ backend: Backend) async throws {
+        try await withDatabase(backend) { database in
             await #expect(throws: Deliberate.self) {
                 try await database.write { transaction in
                     try await transaction.execute("INSERT INTO t VALUES (1, 1)")
@@ -18,8 +20,9 @@ import Testing
         }
     }
 
-    @Test func `a body that is cancelled leaves nothing and lets the next one write`() async throws {
-        try await withDatabase { database in
+    @Test(arguments: Backend.available)
+    func `a body that is cancelled leaves nothing and lets the next one write`(_ backend: Backend) async throws {
+        try await withDatabase(backend) { database in
             let inside = Door()
             let task = Task {
                 try await database.write { transaction in
@@ -37,7 +40,7 @@ import Testing
     }
 
     @Test func `who is cancelled while waiting for the lock leaves the queue`() async throws {
-        try await withDatabase { database in
+        try await withDatabase(.sqlite) { database in
             let (inside, release) = (Door(), Door())
             let holder = Task {
                 try await database.write { transaction in
@@ -56,8 +59,11 @@ import Testing
         }
     }
 
-    @Test func `fifty writers at once lose nothing, and those that fail take back only their own`() async throws {
-        try await withDatabases(2) { databases in
+    @Test(arguments: Backend.available)
+    func `fifty writers at once lose nothing, and those that fail take back only their own`(_ backend: Backend) async throws {
+        // Writers run side by side there: what one reads and then changes it must hold.
+        let lock: SQLStatement = backend.dialect == .postgres ? "FOR UPDATE" : ""
+        try await withDatabases(backend, 2) { databases in
             try await databases[0].write { try await $0.execute("INSERT INTO t VALUES (0, 0)") }
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for writer in 1...50 {
@@ -66,7 +72,7 @@ import Testing
                             let fails = (writer + round) % 3 == 0
                             do {
                                 try await databases[writer % 2].write { transaction in
-                                    let n = try await transaction.query("SELECT n FROM t WHERE id = 0")[0].integer("n")
+                                    let n = try await transaction.query("SELECT n FROM t WHERE id = 0 \(lock)")[0].integer("n")
                                     try await transaction.execute("UPDATE t SET n = \(n + 1) WHERE id = 0")
                                     try await transaction.execute("INSERT INTO t VALUES (\(writer * 100 + round), 1)")
                                     if fails { throw Deliberate() }
@@ -125,8 +131,9 @@ import Testing
         }
     }
 
-    @Test func `a reader keeps its view while others write`() async throws {
-        try await withDatabase { database in
+    @Test(arguments: Backend.available)
+    func `a reader keeps its view while others write`(_ backend: Backend) async throws {
+        try await withDatabase(backend) { database in
             try await database.write { try await $0.execute("INSERT INTO t VALUES (1, 1)") }
             try await database.read { transaction in
                 #expect(try await transaction.query("SELECT n FROM t")[0].integer("n") == 1)
@@ -137,8 +144,9 @@ import Testing
         }
     }
 
-    @Test func `readers see nothing of a write that is not committed`() async throws {
-        try await withDatabase { database in
+    @Test(arguments: Backend.available)
+    func `readers see nothing of a write that is not committed`(_ backend: Backend) async throws {
+        try await withDatabase(backend) { database in
             try await database.write { transaction in
                 try await transaction.execute("INSERT INTO t VALUES (1, 1)")
                 #expect(try await database.integer("SELECT count(*) FROM t") == 0)
@@ -147,16 +155,18 @@ import Testing
         }
     }
 
-    @Test func `a reader cannot write`() async throws {
-        try await withDatabase { database in
+    @Test(arguments: Backend.available)
+    func `a reader cannot write`(_ backend: Backend) async throws {
+        try await withDatabase(backend) { database in
             await refusal(.storage) { try await database.read { try await $0.execute("INSERT INTO t VALUES (1, 1)") } }
             let count = try await database.integer("SELECT count(*) FROM t")
             #expect(count == 0)
         }
     }
 
-    @Test func `more readers than connections take turns`() async throws {
-        try await withDatabase { database in
+    @Test(arguments: Backend.available)
+    func `more readers than connections take turns`(_ backend: Backend) async throws {
+        try await withDatabase(backend) { database in
             try await withThrowingTaskGroup(of: Int64?.self) { group in
                 for number in 0..<40 { group.addTask { try await database.integer("SELECT \(number)") } }
                 var sum: Int64 = 0
@@ -166,16 +176,18 @@ import Testing
         }
     }
 
-    @Test func `a transaction that has ended takes no more statements`() async throws {
-        try await withDatabase { database in
+    @Test(arguments: Backend.available)
+    func `a transaction that has ended takes no more statements`(_ backend: Backend) async throws {
+        try await withDatabase(backend) { database in
             let leaked = try await database.write { $0 }
             await refusal(.statement) { try await leaked.execute("INSERT INTO t VALUES (1, 1)") }
             #expect(try await database.integer("SELECT count(*) FROM t") == 0)
         }
     }
 
-    @Test func `a write within a write is refused instead of waiting for itself`() async throws {
-        try await withDatabase { database in
+    @Test(arguments: Backend.available)
+    func `a write within a write is refused instead of waiting for itself`(_ backend: Backend) async throws {
+        try await withDatabase(backend) { database in
             await refusal(.statement) {
                 try await database.write { _ in
                     try await database.write { try await $0.execute("INSERT INTO t VALUES (1, 1)") }
@@ -209,7 +221,7 @@ import Testing
     }
 
     @Test func `a full disk fails the transaction and leaves what was there`() async throws {
-        try await withDatabase { database in
+        try await withDatabase(.sqlite) { database in
             try await database.write { try await $0.execute("INSERT INTO t VALUES (1, 1)") }
             await refusal(.storage) {
                 try await database.write { transaction in

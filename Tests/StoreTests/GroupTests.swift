@@ -1,3 +1,4 @@
+import Backends
 import Fleet
 import SQL
 import Store
@@ -180,7 +181,9 @@ import Testing
             #expect(try await store.hostLoads().map(\.recentFailures) == [0, 1])
             // Beyond an hour nobody remembers it.
             _ = try await store.database.write { transaction in
-                try await transaction.execute("DROP TRIGGER IF EXISTS transitions_not_updated")
+                try await transaction.execute(
+                    backend.dialect == .postgres
+                        ? "DROP TRIGGER transitions_not_updated ON transitions" : "DROP TRIGGER transitions_not_updated")
                 return try await transaction.execute("UPDATE transitions SET at = at - 3700000")
             }
             #expect(try await store.hostLoads().map(\.recentFailures) == [0, 0])

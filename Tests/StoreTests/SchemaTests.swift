@@ -1,3 +1,4 @@
+import Backends
 import Foundation
 import SQL
 import Store
@@ -8,7 +9,7 @@ import Testing
         SchemaStep(
             number: 1, name: "one",
             text: """
-                CREATE TABLE schema_versions (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL);
+                CREATE TABLE schema_versions (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL);
                 CREATE TABLE things (name TEXT NOT NULL);
                 INSERT INTO things (name) VALUES ('kept');
                 """)
@@ -131,15 +132,20 @@ import Testing
         }
     }
 
-    @Test func `the program carries every schema file, under its own number and name`() throws {
-        let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../schema/sqlite")
+    @Test(arguments: [(SQLDialect.sqlite, "sqlite"), (.postgres, "postgres")])
+    func `the program carries every schema file, under its own number and name`(_ dialect: SQLDialect, _ name: String) throws {
+        let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../schema/\(name)")
         let files = try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
-        let steps = SchemaStep.all(for: .sqlite)
+        let steps = SchemaStep.all(for: dialect)
         #expect(files == steps.map { "\(String(repeating: "0", count: 4 - "\($0.number)".count))\($0.number)_\($0.name).sql" })
         #expect(steps.map(\.number) == Array(1...steps.count))
         for (file, step) in zip(files, steps) {
             #expect(try String(contentsOf: folder.appending(path: file), encoding: .utf8) == step.text)
         }
+    }
+
+    @Test func `both engines are brought through the same steps`() {
+        #expect(SchemaStep.all(for: .sqlite).map(\.name) == SchemaStep.all(for: .postgres).map(\.name))
     }
 
     @Test func `a database that does not open is unavailable, with its path in the cause`() async throws {

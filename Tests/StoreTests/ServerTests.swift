@@ -1,3 +1,4 @@
+import Backends
 import Fleet
 import Store
 import Testing

@@ -19,4 +19,9 @@ struct schema_step {
 /// - Parameter count: set to how many there are.
 const struct schema_step *schema_sqlite(size_t *count);
 
+/// PostgreSQL's steps in the order of their numbers: the same ones.
+///
+/// - Parameter count: set to how many there are.
+const struct schema_step *schema_postgres(size_t *count);
+
 #endif

@@ -21,7 +21,7 @@ CREATE TABLE batches (
     held_code TEXT,
     held_message TEXT,
     cancel_requested INTEGER NOT NULL DEFAULT 0 CHECK (cancel_requested IN (0, 1)),
-    retry_of TEXT REFERENCES batches (id),
+    retry_of TEXT,
     skipped INTEGER NOT NULL DEFAULT 0,
     flaws TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(flaws)),
     total INTEGER NOT NULL DEFAULT 0,

@@ -1,13 +1,13 @@
 import AgentAPI
 import ArgumentParser
 import Cold
+import Databases
 import Engine
 import Foundation
 import Live
 import Logging
 import Rescue
 import SQL
-import SQLite
 import ServiceLifecycle
 import Store
 import UnixSignals
@@ -21,7 +21,7 @@ struct WorkerCommand: AsyncParsableCommand {
         discussion:
             "Any number of workers share one store. One that is stopped or dies leaves no migration behind: the next goes on with it.")
 
-    @Option(help: "The database: a path, or sqlite:// and a path.")
+    @Option(help: ArgumentHelp(DatabaseLocation.help))
     var store: String
 
     @Option(help: "The worker's name, by which the history knows it. No two workers of a store may have the same.")
@@ -46,7 +46,7 @@ struct WorkerCommand: AsyncParsableCommand {
     var logLevel = "info"
 
     mutating func validate() throws {
-        _ = try path()
+        _ = try location()
         _ = try level()
         if concurrency < 1 { throw ValidationError("--concurrency is \(concurrency); give 1 or more.") }
         if leaseMs < 500 { throw ValidationError("--lease-ms is \(leaseMs); give 500 or more, for a renewal must have time to arrive.") }
@@ -59,7 +59,7 @@ struct WorkerCommand: AsyncParsableCommand {
             try await work()
         } catch {
             // One sentence; what led to it belongs to the log of whoever looks closer.
-            let sentence = (error as? StoreError)?.message ?? "\(error)"
+            let sentence = (error as? StoreError).map { $0.message + Self.cause($0) } ?? "\(error)"
             FileHandle.standardError.write(Data("godwit-worker: \(sentence)\n".utf8))
             throw ExitCode(1)
         }
@@ -69,10 +69,10 @@ struct WorkerCommand: AsyncParsableCommand {
         var log = Logger(label: "worker")
         log.logLevel = try level()
         log[metadataKey: "worker"] = "\(name)"
-        let path = try path()
+        let location = try location()
         let pool = try AgentPool(tls: MutualTLS(authorityPath: ca, certificatePath: cert, keyPath: key))
         do {
-            let store = try await Store.open { try await SQLiteDatabase.open(path: path) }
+            let store = try await Store.open { try await location.open() }
             do {
                 try await serve(store, pool, log)
             } catch {
@@ -106,12 +106,17 @@ struct WorkerCommand: AsyncParsableCommand {
         try await ServiceGroup(configuration: configuration).run()
     }
 
-    private func path() throws -> String {
-        guard let end = store.firstRange(of: "://") else { return store }
-        guard store[..<end.lowerBound] == "sqlite" else {
-            throw ValidationError("--store is “\(store)”; the only database known yet is SQLite: give a path, or sqlite:// and a path.")
+    private func location() throws -> DatabaseLocation {
+        do {
+            return try DatabaseLocation(store)
+        } catch {
+            throw ValidationError("--store \(error.message).")
         }
-        return String(store[end.upperBound...])
+    }
+
+    /// What the database itself said.
+    private static func cause(_ error: StoreError) -> String {
+        (error.cause as? SQLError).map { " (\($0.message))" } ?? ""
     }
 
     private func level() throws -> Logger.Level {

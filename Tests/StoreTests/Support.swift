@@ -1,34 +1,7 @@
-import Fleet
-import Foundation
+import Backends
 import SQL
-import SQLite
 import Store
 import Testing
-
-/// An engine that the whole suite runs against.
-struct Backend: Sendable, CustomTestStringConvertible {
-    let testDescription: String
-    /// Runs the body with a way to open one and the same new, empty database any number of times, and removes it afterwards.
-    let withDatabase:
-        @Sendable (_ body: (_ open: @escaping @Sendable () async throws -> any SQLDatabase) async throws -> Void) async throws -> Void
-
-    static let available: [Backend] = [
-        Backend(testDescription: "SQLite") { body in
-            try await withFolder { folder in
-                try await body { try await SQLiteDatabase.open(path: folder + "/store.db") }
-            }
-        }
-    ]
-}
-
-func withFolder(_ body: (String) async throws -> Void) async throws {
-    let folder = NSTemporaryDirectory() + "godwit-" + UUID().uuidString
-    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    let outcome: Result<Void, any Error>
-    do { outcome = .success(try await body(folder)) } catch { outcome = .failure(error) }
-    try FileManager.default.removeItem(atPath: folder)
-    try outcome.get()
-}
 
 /// Runs the body with a store in an empty database.
 func withStore(_ backend: Backend, _ body: (Store) async throws -> Void) async throws {
@@ -37,13 +10,10 @@ func withStore(_ backend: Backend, _ body: (Store) async throws -> Void) async t
 
 /// Runs the body with several stores over the same database, each with its own connections, as processes have them.
 func withStores(_ backend: Backend, _ count: Int, _ body: ([Store]) async throws -> Void) async throws {
-    try await backend.withDatabase { open in
+    try await backend.withDatabases(count) { databases in
         var stores: [Store] = []
-        for _ in 0..<count { stores.append(try await Store(open())) }
-        let outcome: Result<Void, any Error>
-        do { outcome = .success(try await body(stores)) } catch { outcome = .failure(error) }
-        for store in stores { await store.database.close() }
-        try outcome.get()
+        for database in databases { stores.append(try await Store(database)) }
+        try await body(stores)
     }
 }
 

@@ -1,0 +1,64 @@
+-- Batches: many migrations submitted at once. The counts are those of their migrations, changed in the transactions that change these.
+CREATE TABLE batches (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    name TEXT COLLATE "C" NOT NULL,
+    actor TEXT NOT NULL,
+    -- What the submitter called the submit, and what was asked for under it.
+    token TEXT COLLATE "C" UNIQUE,
+    digest TEXT NOT NULL,
+    mode TEXT CHECK (mode IS NULL OR mode IN ('cold', 'live')),
+    live_options TEXT NOT NULL CHECK (live_options::json IS NOT NULL),
+    cold_options TEXT NOT NULL CHECK (cold_options::json IS NOT NULL),
+    max_attempts BIGINT NOT NULL CHECK (max_attempts >= 1),
+    priority BIGINT NOT NULL,
+    max_parallel BIGINT CHECK (max_parallel >= 1),
+    -- As it was asked for (3, or 5%), and the number of failures at which the rest is held.
+    max_failures TEXT,
+    hold_at BIGINT,
+    start_at BIGINT,
+    -- Who paused it; null while it is not.
+    paused_by TEXT,
+    held_code TEXT,
+    held_message TEXT,
+    cancel_requested SMALLINT NOT NULL DEFAULT 0 CHECK (cancel_requested IN (0, 1)),
+    retry_of TEXT COLLATE "C",
+    skipped BIGINT NOT NULL DEFAULT 0,
+    flaws TEXT NOT NULL DEFAULT '[]' CHECK (flaws::json IS NOT NULL),
+    total BIGINT NOT NULL DEFAULT 0,
+    -- Admitted and not finished; see the column of migrations.
+    running BIGINT NOT NULL DEFAULT 0 CHECK (running >= 0),
+    ready BIGINT NOT NULL DEFAULT 0,
+    failed BIGINT NOT NULL DEFAULT 0,
+    cancelled BIGINT NOT NULL DEFAULT 0,
+    created_at BIGINT NOT NULL,
+    finished_at BIGINT,
+    CONSTRAINT batches_parallel CHECK (max_parallel IS NULL OR running <= max_parallel),
+    CONSTRAINT batches_held_whole CHECK ((held_code IS NULL) = (held_message IS NULL)),
+    CONSTRAINT batches_counted CHECK (running + ready + failed + cancelled <= total)
+) WITH (fillfactor = 70);
+
+-- Those that the queue must look at: few, however many there were.
+CREATE INDEX batches_open ON batches (priority DESC, id) WHERE finished_at IS NULL;
+
+ALTER TABLE migrations ADD COLUMN batch_id TEXT COLLATE "C" REFERENCES batches (id);
+-- Its batch let it begin and it is not over, or holds something on hosts: it counts against its batch's limit, and whoever claims it again
+-- does not ask the batch again.
+ALTER TABLE migrations ADD COLUMN admitted SMALLINT NOT NULL DEFAULT 0 CHECK (admitted IN (0, 1));
+
+-- The queue again, split into what stands for itself, what its batch let begin or what must be ended, and what waits in its batch.
+DROP INDEX migrations_claimable;
+DROP INDEX migrations_due;
+CREATE INDEX migrations_claimable ON migrations (priority DESC, due_at, id) WHERE claimable = 1 AND batch_id IS NULL;
+CREATE INDEX migrations_due ON migrations (due_at) WHERE claimable = 1 AND batch_id IS NULL;
+CREATE INDEX migrations_again ON migrations (due_at, id)
+    WHERE claimable = 1 AND batch_id IS NOT NULL AND (admitted = 1 OR cancel_requested = 1);
+CREATE INDEX migrations_batch_waiting ON migrations (batch_id, due_at, id)
+    WHERE claimable = 1 AND admitted = 0 AND cancel_requested = 0;
+CREATE INDEX migrations_batch_admitted ON migrations (admitted, batch_id) WHERE admitted = 1;
+CREATE INDEX migrations_batch_ending ON migrations (cancel_requested, batch_id) WHERE cancel_requested = 1 AND finished_at IS NULL;
+-- Single ones under way, for their share.
+CREATE INDEX migrations_active_single ON migrations (priority) WHERE active = 1 AND batch_id IS NULL;
+CREATE INDEX migrations_by_batch ON migrations (batch_id, id) WHERE batch_id IS NOT NULL;
+-- How fast a batch goes, and of what its migrations failed.
+CREATE INDEX migrations_batch_finished ON migrations (batch_id, finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX migrations_batch_reasons ON migrations (batch_id, reason_code) WHERE finished_at IS NOT NULL AND reason_code IS NOT NULL;
