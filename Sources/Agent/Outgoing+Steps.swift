@@ -63,8 +63,11 @@ extension Outgoing {
         case .proceed:
             show(.switching)
             guard self.record?.unwinding == nil else { return .again }
+            // QEMU shows pre-switchover until its migration's thread has woken up; told twice it would not stop in the next one.
+            guard !hasContinued else { return .pause(.milliseconds(20)) }
             timeline.continued = Timestamp.microseconds
             try await monitor.migrateContinue()
+            hasContinued = true
             return .pause(.milliseconds(20))
         case .handOver: try await handOver(isPostCopy: hasArrived)
         case .turnBack(let unwinding): try await turnBack(unwinding)

@@ -47,6 +47,8 @@ actor Outgoing {
     var troubles = 0
     var hasCredentials = false
     var isPostCopyOrdered = false
+    /// `migrate-continue` was taken.
+    var hasContinued = false
     /// As QEMU was told last, in bytes a second; 0 is unlimited.
     var postCopyBandwidth: Int64?
     var hasArrived = false

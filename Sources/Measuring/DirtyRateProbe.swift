@@ -91,6 +91,7 @@ package struct DirtyRateProbe: Sendable {
         while true {
             let info = try await monitor.queryDirtyRate()
             guard info.status == "measuring", ContinuousClock.now < end else { return info }
+            // QEMU has no event for the end of a measurement.
             try await Task.sleep(for: .milliseconds(20))
         }
     }

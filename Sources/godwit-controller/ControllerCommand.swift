@@ -115,7 +115,7 @@ struct ControllerCommand: AsyncParsableCommand {
     }
 
     /// Without a password that its string may hold.
-    private var shownStore: String { (try? DatabaseLocation(store))?.description ?? store }
+    private var shownStore: String { (try? DatabaseLocation(store))?.description ?? "the store" }
 
     /// What the database itself said.
     private static func cause(_ error: StoreError) -> String {

@@ -85,7 +85,9 @@ import Testing
             stage.fleet.world.withLock { $0.nodes["host2"]?.copyFails = Reason(.diskFull, "storage local has 1 MiB free") }
             let row = try await stage.runToEnd()
             #expect(row.state == .ready && row.attempt == 2)
-            #expect(row.excluded[stage.hosts[1].id]?.message == "host2: storage local has 1 MiB free")
+            #expect(
+                row.excluded[stage.hosts[1].id]?.message
+                    == "host2: storage local has 1 MiB free. Free some room on host2, or choose another host with --prefer-host.")
             #expect(try await stage.isWhole(on: "host3"))
             #expect(!Self.holds("host2", stage) && !Self.isLent(stage))
         }

@@ -41,6 +41,7 @@ final class PostgresWriter: Sendable {
             case .lost(let error):
                 losses += 1
                 guard losses < Self.tries else { throw error }
+                // At random, so that those that lost against each other do not meet again.
                 try await Task.sleep(for: .milliseconds(Int.random(in: 1...10) * losses))
             case .undone(let error):
                 guard .now < deadline else { throw error }
@@ -179,6 +180,7 @@ final class PostgresWriter: Sendable {
             } catch let error as SQLError where error.code == .connection {
                 last = error
             }
+            // The server that has the answer may be on its way up again, which nothing tells.
             try await Task.sleep(for: .milliseconds(100))
         }
         throw SQLError(
