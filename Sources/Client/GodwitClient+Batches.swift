@@ -43,4 +43,13 @@ extension GodwitClient {
     package func retryBatch(_ reference: String, _ request: RetryBatchRequest = RetryBatchRequest()) async throws -> BatchView {
         try await send(.POST, "/v1/batches/\(escaped(reference))/retry", body: request, deadline: Self.batchDeadline)
     }
+
+    /// How many migrations may be under way at once in the whole cluster, and how many are.
+    package func queueLimits() async throws -> QueueView {
+        try await get("/v1/queue-limits")
+    }
+
+    package func setQueueLimits(_ request: QueueLimitsRequest) async throws -> QueueView {
+        try await send(.PUT, "/v1/queue-limits", body: request)
+    }
 }

@@ -76,7 +76,7 @@ extension Store {
         let isReleased = change.releaseLease || migration.state.isFinished
         let due: SQLStatement = if let delay = change.dueInMS { "\(dialect.now) + \(delay)" } else { "\(migration.dueAt.milliseconds)" }
         let deadline: SQLStatement = if let left = change.deadlineInMS { "\(dialect.now) + \(left)" } else { "NULL" }
-        // Of its batch's places it gives back its own when it is over, or waits and holds nothing on any host.
+        // It gives back its place in its batch and in the cluster when it is over, or waits and holds nothing on any host.
         let isLeft: SQLStatement =
             if migration.state.isFinished {
                 "1 = 1"

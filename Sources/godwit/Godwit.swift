@@ -44,7 +44,7 @@ struct Godwit: AsyncParsableCommand {
                 name: "Batches",
                 subcommands: [
                     BatchMigrate.self, BatchList.self, BatchShow.self, BatchWatch.self, BatchPause.self, BatchResume.self, BatchCancel.self,
-                    BatchRetry.self,
+                    BatchRetry.self, QueueLimits.self,
                 ]),
             CommandGroup(name: "Store", subcommands: [StoreInit.self, StoreUpgrade.self, StoreCopyCommand.self]),
             CommandGroup(name: "Certificates", subcommands: [CACreate.self, CAIssue.self]),

@@ -43,6 +43,8 @@ import Testing
         ("batch-show", "ID"), ("batch-watch", "ID"), ("batch-pause", "ID"), ("batch-resume", "ID"), ("batch-cancel", "ID"),
         ("batch-retry", "ID"), ("batch-retry a --wait-timeout 5", "--wait"),
         ("batch-pause a b", "b"),
+        ("queue-limits --cluster -1", "0 to 100000"), ("queue-limits --cluster", "--cluster"), ("queue-limits --cluster all", "none"),
+        ("queue-limits 5", "5"),
     ]) func `wrong usage exits 2 with one line that names what is wrong`(line: String, says: String) throws {
         let refusal = try #require(self.refusal(line))
         #expect(refusal.code == 2, "\(refusal.message)")
@@ -65,6 +67,9 @@ import Testing
         let lines = BatchLines("# tonight\nweb1\n\n  web2  # the big one\r\n\tdb1\n#db2\n")
         #expect(lines.servers == ["web1", "web2", "db1"])
         #expect(lines.numbers == [2, 4, 5])
+        // As other systems write files.
+        #expect(BatchLines("\u{FEFF}web1\r\n\r\nweb2\r\n") == BatchLines("web1\n\nweb2\n"))
+        #expect(BatchLines("web1\r\nweb2").numbers == [1, 2])
     }
 
     @Test func `the flags become the request`() throws {
@@ -88,16 +93,16 @@ import Testing
     @Test func `a refusal is a table with the lines of the file`() {
         let flaws = [
             BatchFlaw(line: 1, id: "nosuch", reason: Reason("not-found", "There is no server nosuch.")),
-            BatchFlaw(line: 2, id: "web1", reason: Reason("duplicate", "Server web1 stands on line 1 already.")),
+            BatchFlaw(line: 2, id: "web1", reason: Reason("duplicate", "Server web1 is listed before, as “web1”.")),
         ]
         #expect(
             BatchTables.lines(flaws, [3, 7]) == """
-                +------+--------+-----------+---------------------------------------+
-                | Line |   ID   |  Reason   |                Message                |
-                +------+--------+-----------+---------------------------------------+
-                | 3    | nosuch | not-found | There is no server nosuch.            |
-                | 7    | web1   | duplicate | Server web1 stands on line 1 already. |
-                +------+--------+-----------+---------------------------------------+
+                +------+--------+-----------+-----------------------------------------+
+                | Line |   ID   |  Reason   |                 Message                 |
+                +------+--------+-----------+-----------------------------------------+
+                | 3    | nosuch | not-found | There is no server nosuch.              |
+                | 7    | web1   | duplicate | Server web1 is listed before, as “web1”. |
+                +------+--------+-----------+-----------------------------------------+
                 ***  Total: 2  ***
 
                 """)

@@ -56,7 +56,7 @@ struct OpenAPITests {
         }
         visit(document)
         #expect(Set(operations).count == operations.count)
-        #expect(operations.count == 45)
+        #expect(operations.count == 47)
     }
 
     private func keys<Key: CodingKey & CaseIterable>(_: Key.Type) -> Set<String> { Set(Key.allCases.map(\.stringValue)) }
@@ -80,6 +80,8 @@ struct OpenAPITests {
         #expect(try properties("RetryBatch") == keys(RetryBatchRequest.CodingKeys.self))
         #expect(try properties("BatchPlan") == keys(BatchPlanView.CodingKeys.self))
         #expect(try properties("BatchMove") == keys(BatchPlanView.Move.CodingKeys.self))
+        #expect(try properties("Queue") == keys(QueueView.CodingKeys.self))
+        #expect(try properties("SetQueueLimits") == keys(QueueLimitsRequest.CodingKeys.self))
         #expect(try schema("BatchStatus")["enum"] as? [String] == BatchStatus.allCases.map(\.rawValue))
         #expect(try properties("CreateServer") == keys(CreateServerRequest.CodingKeys.self))
         #expect(try properties("CreateDisk") == keys(DiskRequest.CodingKeys.self))

@@ -1,3 +1,4 @@
+import Backends
 import Fleet
 import SQL
 import Store

@@ -1,3 +1,4 @@
+import Backends
 import Fleet
 import SQL
 import Store
@@ -56,7 +57,7 @@ import Testing
                 #expect(
                     refusal.flaws.map(\.reason.code)
                         == ["not-found", "duplicate", "busy", "wrong-status", "same-host", "not-found"])
-                #expect(refusal.flaws[1].reason.message.contains("line 1"))
+                #expect(refusal.flaws[1].reason.message.contains("before, as “a”"))
                 #expect(refusal.flaws[2].reason.message.contains(moving.id.value))
             }
             #expect(try await store.migrations(MigrationFilter(limit: 100)) == before)

@@ -41,20 +41,29 @@ CREATE TABLE batches (
 CREATE INDEX batches_open ON batches (priority DESC, id) WHERE finished_at IS NULL;
 
 ALTER TABLE migrations ADD COLUMN batch_id TEXT COLLATE "C" REFERENCES batches (id);
--- Its batch let it begin and it is not over, or holds something on hosts: it counts against its batch's limit, and whoever claims it again
--- does not ask the batch again.
-ALTER TABLE migrations ADD COLUMN admitted SMALLINT NOT NULL DEFAULT 0 CHECK (admitted IN (0, 1));
+-- It was let begin and is not over, or holds something on hosts: it counts against the limits of its batch and of the cluster, and whoever
+-- claims it again does not ask these again.
+ALTER TABLE migrations ADD COLUMN admitted SMALLINT NOT NULL DEFAULT 0
+    CHECK (admitted IN (0, 1) AND (admitted = 0 OR finished_at IS NULL));
 
--- The queue again, split into what stands for itself, what its batch let begin or what must be ended, and what waits in its batch.
+-- What all migrations together may have under way; no row, or null, is no limit. Who lets one begin holds the row.
+CREATE TABLE queue_limits (
+    name TEXT COLLATE "C" PRIMARY KEY CHECK (name IN ('cluster')),
+    maximum BIGINT CHECK (maximum >= 0),
+    changed_by TEXT NOT NULL,
+    changed_at BIGINT NOT NULL
+);
+
+-- The queue again, split into single ones that wait, what was let begin before or must be ended, and what waits in its batch.
 DROP INDEX migrations_claimable;
 DROP INDEX migrations_due;
-CREATE INDEX migrations_claimable ON migrations (priority DESC, due_at, id) WHERE claimable = 1 AND batch_id IS NULL;
-CREATE INDEX migrations_due ON migrations (due_at) WHERE claimable = 1 AND batch_id IS NULL;
-CREATE INDEX migrations_again ON migrations (due_at, id)
-    WHERE claimable = 1 AND batch_id IS NOT NULL AND (admitted = 1 OR cancel_requested = 1);
+CREATE INDEX migrations_claimable ON migrations (priority DESC, due_at, id)
+    WHERE claimable = 1 AND batch_id IS NULL AND admitted = 0 AND cancel_requested = 0;
+CREATE INDEX migrations_due ON migrations (due_at) WHERE claimable = 1 AND batch_id IS NULL AND admitted = 0 AND cancel_requested = 0;
+CREATE INDEX migrations_again ON migrations (due_at, id) WHERE claimable = 1 AND (admitted = 1 OR cancel_requested = 1);
 CREATE INDEX migrations_batch_waiting ON migrations (batch_id, due_at, id)
     WHERE claimable = 1 AND admitted = 0 AND cancel_requested = 0;
-CREATE INDEX migrations_batch_admitted ON migrations (admitted, batch_id) WHERE admitted = 1;
+CREATE INDEX migrations_admitted ON migrations (admitted, batch_id) WHERE admitted = 1;
 CREATE INDEX migrations_batch_ending ON migrations (cancel_requested, batch_id) WHERE cancel_requested = 1 AND finished_at IS NULL;
 -- Single ones under way, for their share.
 CREATE INDEX migrations_active_single ON migrations (priority) WHERE active = 1 AND batch_id IS NULL;
@@ -62,3 +71,6 @@ CREATE INDEX migrations_by_batch ON migrations (batch_id, id) WHERE batch_id IS 
 -- How fast a batch goes, and of what its migrations failed.
 CREATE INDEX migrations_batch_finished ON migrations (batch_id, finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX migrations_batch_reasons ON migrations (batch_id, reason_code) WHERE finished_at IS NOT NULL AND reason_code IS NOT NULL;
+
+UPDATE migrations SET admitted = 1
+WHERE finished_at IS NULL AND (active = 1 OR EXISTS (SELECT 1 FROM reservations r WHERE r.migration_id = migrations.id));

@@ -79,7 +79,7 @@ extension API {
                 "nothing-failed", "Of the batch \(batch.name) nothing failed that was not tried again since; there is nothing to retry.")
         }
         let receipt = try await store.submitBatch(draft)
-        return try .json(try await view(of: receipt.batch), status: .created)
+        return try .json(try await view(of: receipt.batch), status: receipt.isNew ? .created : .ok)
     }
 
     private func draft(_ order: BatchOrder, _ digest: String, _ context: APIContext) async throws -> BatchDraft {

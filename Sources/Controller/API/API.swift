@@ -74,6 +74,8 @@ package struct API: Sendable {
             Route(.post, "/v1/batches/{batch}/resume", resumeBatch),
             Route(.post, "/v1/batches/{batch}/cancel", cancelBatch),
             Route(.post, "/v1/batches/{batch}/retry", retryBatch),
+            Route(.get, "/v1/queue-limits", showQueueLimits),
+            Route(.put, "/v1/queue-limits", setQueueLimits),
             Route(.get, "/v1/migrations", listMigrations),
             Route(.get, "/v1/migrations/{migration}", showMigration),
             Route(.post, "/v1/migrations/{migration}/cancel", cancelMigration),

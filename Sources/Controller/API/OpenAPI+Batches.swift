@@ -86,6 +86,23 @@ extension OpenAPI {
                   "default": { "$ref": "#/components/responses/Problem" }
                 }
               }
+            },
+            "/v1/queue-limits": {
+              "get": {
+                "operationId": "showQueueLimits", "summary": "How many migrations may be under way at once in the whole cluster, and how many are",
+                "responses": {
+                  "200": { "description": "The limits", "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Queue" } } } },
+                  "default": { "$ref": "#/components/responses/Problem" }
+                }
+              },
+              "put": {
+                "operationId": "setQueueLimits", "summary": "Sets the limits, all of them: one left out is taken away. What is under way goes on, also where it is more",
+                "requestBody": { "required": true, "content": { "application/json": { "schema": { "$ref": "#/components/schemas/SetQueueLimits" } } } },
+                "responses": {
+                  "200": { "description": "The limits", "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Queue" } } } },
+                  "default": { "$ref": "#/components/responses/Problem" }
+                }
+              }
             }
         """#
 
@@ -184,6 +201,22 @@ extension OpenAPI {
                   "wave": { "type": "integer", "description": "Those of one wave could be under way at the same time" },
                   "at_most_ms": { "type": "integer", "description": "Where the speed of the way is known" },
                   "reason": { "$ref": "#/components/schemas/Reason", "description": "Why no host could take it" }
+                }
+              },
+              "Queue": {
+                "type": "object", "required": [ "running", "waiting" ],
+                "properties": {
+                  "cluster": { "type": "integer", "description": "At most so many under way at once, single ones and those of batches together; absent: no limit but those of hosts and batches" },
+                  "running": { "type": "integer", "description": "Claimed, or holding something on hosts" },
+                  "waiting": { "type": "integer", "description": "Not begun yet, or waiting for their next attempt" },
+                  "changed_by": { "type": "string", "description": "Who set the limit last" },
+                  "changed_at": { "type": "string", "format": "date-time" }
+                }
+              },
+              "SetQueueLimits": {
+                "type": "object", "additionalProperties": false,
+                "properties": {
+                  "cluster": { "type": "integer", "minimum": 0, "maximum": 100000, "description": "0 lets nothing begin; left out, there is no limit" }
                 }
               }
         """#

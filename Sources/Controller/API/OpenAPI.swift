@@ -23,7 +23,7 @@ package enum OpenAPI {
               "Group": { "name": "group", "in": "path", "required": true, "description": "Id or name", "schema": { "type": "string" } },
               "Migration": { "name": "migration", "in": "path", "required": true, "description": "Id or its unique beginning", "schema": { "type": "string" } },
               "Batch": { "name": "batch", "in": "path", "required": true, "description": "Id, its unique beginning (8 characters or more), or unique name", "schema": { "type": "string" } },
-          "Limit": { "name": "limit", "in": "query", "schema": { "type": "integer", "minimum": 1, "maximum": 1000 } },
+              "Limit": { "name": "limit", "in": "query", "schema": { "type": "integer", "minimum": 1, "maximum": 1000 } },
               "Offset": { "name": "offset", "in": "query", "description": "Passed over first", "schema": { "type": "integer", "minimum": 0, "default": 0 } },
               "OrderBy": { "name": "order_by", "in": "query", "description": "Fields with commas between them; an unknown one is refused with the list of all", "schema": { "type": "string" } },
               "Order": { "name": "order", "in": "query", "schema": { "type": "string", "enum": [ "asc", "desc" ] } },

@@ -39,6 +39,14 @@ extension Store {
     /// ``requestCancel(_:actor:)``. Again it changes nothing. Throws `notFound`, `wrongStatus`.
     package func cancelBatch(_ batch: BatchID, actor: String) async throws -> Batch {
         try await write { transaction in
+            if let lock = dialect.lockAll {
+                // Before the batch's row, as all others take them who write both.
+                _ = try await transaction.query(
+                    """
+                    SELECT COUNT(*) AS n FROM (
+                        SELECT id FROM migrations WHERE batch_id = \(batch.value) AND finished_at IS NULL ORDER BY id \(lock)) AS held
+                    """)
+            }
             let before = try await lockedBatch(batch, in: transaction)
             if before.cancelRequested { return before }
             try Self.requireOpen(before, to: "be cancelled")

@@ -58,8 +58,11 @@ extension Store {
         let judged = try judged(references, draft)
         if let lock = dialect.lockAll {
             // What is judged must still be so when the migrations are there.
-            try await transaction.execute(
-                "\(judged) SELECT id FROM servers WHERE id IN (SELECT server_id FROM judged) ORDER BY id \(lock)")
+            _ = try await transaction.query(
+                """
+                \(judged) SELECT COUNT(*) AS n FROM (
+                    SELECT id FROM servers WHERE id IN (SELECT server_id FROM judged) ORDER BY id \(lock)) AS held
+                """)
         }
         let flaws = try await flaws(judged, draft.servers, ambiguous, in: transaction)
         guard flaws.isEmpty || draft.skipsInvalid, flaws.count < draft.servers.count else {
@@ -175,7 +178,7 @@ extension Store {
                 case "not-found" where ambiguous.contains(position):
                     Reason("ambiguous", "“\(references[position])” is the beginning of more than one server's id; give the whole id.")
                 case "not-found": Reason("not-found", "There is no server \(references[position]).")
-                case "duplicate": Reason("duplicate", "Server \(name) stands on line \(try row.integer("first_position") + 1) already.")
+                case "duplicate": Reason("duplicate", "Server \(name) is listed before, as “\(references[Int(try row.integer("first_position"))])”.")
                 case "busy":
                     if let migration = try row.optionalText("migration_id") {
                         Reason("busy", "Server \(name) has an unfinished migration, \(migration). Wait for its end, or cancel it.")

@@ -6,7 +6,7 @@ extension Store {
     ///
     /// First come those that something stands of already: whose lease ended, which their batch let begin before, which are to be ended.
     /// The places left go to those that wait, by priority; of the same priority by ``Shares`` between the batches, and within one in the
-    /// order of its submit. What a batch may have under way is asked in this transaction, with its row held.
+    /// order of its submit. What a batch and the cluster may have under way is asked in this transaction, with their rows held.
     package func claimMigrations(worker: String, leaseMS: Int64, limit: Int) async throws -> [Migration] {
         let limit = max(0, limit)
         let now = dialect.now
@@ -23,13 +23,15 @@ extension Store {
             if ids.count < limit {
                 ids += try await transaction.query(
                     """
-                    SELECT id FROM migrations WHERE claimable = 1 AND batch_id IS NOT NULL AND (admitted = 1 OR cancel_requested = 1)
-                        AND due_at <= \(now)
+                    SELECT id FROM migrations WHERE claimable = 1 AND (admitted = 1 OR cancel_requested = 1) AND due_at <= \(now)
                     ORDER BY due_at, id LIMIT \(limit - ids.count) \(dialect.lockFree)
                     """
                 ).map { try $0.text("id") }
             }
-            if ids.count < limit { ids += try await admit(limit - ids.count, in: transaction) }
+            if ids.count < limit {
+                let places = min(limit - ids.count, try await freePlaces(in: transaction) ?? .max)
+                if places > 0 { ids += try await admit(places, in: transaction) }
+            }
             guard !ids.isEmpty else { return [] }
             try await transaction.execute(
                 "UPDATE servers SET epoch = epoch + 1 WHERE id IN (SELECT server_id FROM migrations WHERE id IN (\(list: ids)))")
@@ -53,24 +55,42 @@ extension Store {
         }
     }
 
-    /// What waits in a batch that is paused, held or has all under way that it may is not due. A value of each index, not more.
+    /// What waits in a batch that is paused, held or has all under way that it may is not due, nor is anything that waits while the cluster has
+    /// all that it may. A value of each index, not more.
     /// - Parameter more: a further `UNION ALL SELECT …`.
     private func nextDue(_ more: SQLStatement) -> SQLStatement {
         """
         SELECT MIN(waiting.at) - \(dialect.now) AS due FROM (
-            SELECT MIN(due_at) AS at FROM migrations WHERE claimable = 1 AND batch_id IS NULL
-            UNION ALL SELECT MIN(lease_until) FROM migrations WHERE active = 1
-            UNION ALL SELECT MIN(due_at) FROM migrations
-                WHERE claimable = 1 AND batch_id IS NOT NULL AND (admitted = 1 OR cancel_requested = 1)
-            UNION ALL SELECT MIN(CASE WHEN b.start_at > b.first_due THEN b.start_at ELSE b.first_due END) FROM (
-                SELECT start_at, (
-                    SELECT m.due_at FROM migrations m
-                    WHERE m.batch_id = batches.id AND m.claimable = 1 AND m.admitted = 0 AND m.cancel_requested = 0
-                    ORDER BY m.due_at LIMIT 1) AS first_due
-                FROM batches WHERE \(Self.takesMore)) AS b
+            SELECT MIN(lease_until) AS at FROM migrations WHERE active = 1
+            UNION ALL SELECT MIN(due_at) FROM migrations WHERE claimable = 1 AND (admitted = 1 OR cancel_requested = 1)
+            UNION ALL SELECT CASE WHEN \(Self.clusterTakesMore) THEN (
+                SELECT MIN(due_at) FROM migrations WHERE claimable = 1 AND batch_id IS NULL AND admitted = 0 AND cancel_requested = 0) END
+            UNION ALL SELECT CASE WHEN \(Self.clusterTakesMore) THEN (
+                SELECT MIN(CASE WHEN b.start_at > b.first_due THEN b.start_at ELSE b.first_due END) FROM (
+                    SELECT start_at, (
+                        SELECT m.due_at FROM migrations m
+                        WHERE m.batch_id = batches.id AND m.claimable = 1 AND m.admitted = 0 AND m.cancel_requested = 0
+                        ORDER BY m.due_at LIMIT 1) AS first_due
+                    FROM batches WHERE \(Self.takesMore)) AS b) END
             \(more)
         ) AS waiting
         """
+    }
+
+    private static let clusterTakesMore: SQLStatement = """
+        NOT EXISTS (SELECT 1 FROM queue_limits q WHERE q.name = 'cluster'
+            AND q.maximum <= (SELECT COUNT(*) FROM migrations a WHERE a.admitted = 1))
+        """
+
+    /// How many more may begin in the whole cluster; nil is as many as there are. Until the transaction's end nobody else lets one begin, and
+    /// what ends meanwhile only makes room.
+    private func freePlaces(in transaction: any SQLTransaction) async throws -> Int? {
+        let rows = try await transaction.query(
+            "SELECT maximum FROM queue_limits WHERE name = 'cluster' AND maximum IS NOT NULL \(dialect.lock)")
+        guard let maximum = try rows.first?.integer("maximum") else { return nil }
+        // Counted by a statement of its own: one that waited for the row still sees the moment in which it began to wait.
+        let begun = try only(await transaction.query("SELECT COUNT(*) AS n FROM migrations WHERE admitted = 1")).integer("n")
+        return max(0, Int(maximum - begun))
     }
 
     /// Of a batch's row: something of it may begin, once its time has come.
@@ -84,7 +104,8 @@ extension Store {
         // The plus keeps the engine to the index that has the order: of the other one it would read and sort all that is due.
         let single = try await transaction.query(
             """
-            SELECT id, priority FROM migrations WHERE claimable = 1 AND batch_id IS NULL AND +due_at <= \(dialect.now)
+            SELECT id, priority FROM migrations
+            WHERE claimable = 1 AND batch_id IS NULL AND admitted = 0 AND cancel_requested = 0 AND +due_at <= \(dialect.now)
             ORDER BY priority DESC, due_at, id LIMIT \(places) \(dialect.lockFree)
             """
         ).map { (id: try $0.text("id"), priority: try $0.integer("priority")) }
@@ -118,10 +139,10 @@ extension Store {
                 streams.append(Shares.Stream(batch: batch, running: running, waiting: waiting))
             }
             for (batch, ids) in Shares.divide(left, among: streams) {
+                guard !ids.isEmpty else { continue }
                 admitted += ids
-                guard let batch, !ids.isEmpty else { continue }
-                try await transaction.execute(
-                    "UPDATE migrations SET admitted = 1 WHERE id IN (\(list: ids)) AND batch_id = \(batch)")
+                try await transaction.execute("UPDATE migrations SET admitted = 1 WHERE id IN (\(list: ids))")
+                guard let batch else { continue }
                 try await transaction.execute("UPDATE batches SET running = running + \(ids.count) WHERE id = \(batch)")
             }
         }

@@ -9,7 +9,9 @@ struct BatchLines: Equatable {
 
     init(_ text: String) {
         var (servers, numbers): ([String], [Int]) = ([], [])
-        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        // A mark of the byte order, which some editors put first, is no part of a name.
+        let text = text.unicodeScalars.first == "\u{FEFF}" ? String(text.unicodeScalars.dropFirst()) : text
+        for (index, line) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
             let word = line.prefix { $0 != "#" }.trimmingCharacters(in: .whitespaces.union(.newlines))
             guard !word.isEmpty else { continue }
             servers.append(word)
