@@ -78,7 +78,7 @@ let package = Package(
         room("PostgreSQL", path: "Sources/SQL/PostgreSQL", ["SQL", "CLibPQ"]),
         room("Databases", path: "Sources/SQL/Databases", ["SQL", "SQLite", "PostgreSQL"]),
         .target(name: "CSchema", path: "schema", exclude: ["sqlite", "postgres"]),
-        room("Store", ["Fleet", "SQL", "CSchema", logging]),
+        room("Store", ["Fleet", "SQL", "CSchema", crypto, logging]),
         room("StoreCopy", ["SQL", "Store", crypto]),
         room("Identity", [x509, crypto, swiftASN1]),
         room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioPosix, nioFoundation, nioHTTP1, nioSSL, logging]),

@@ -4,6 +4,7 @@ package import Fleet
 import Foundation
 import Glibc
 import Hypervisor
+import Logging
 import Measuring
 import QMP
 import Sharing
@@ -71,7 +72,16 @@ extension HostAgent {
             }
             file = "\(path)/.rehearsal-\(fingerprint(order.id))"
         }
-        return try Rehearsal.await(order.id, on: host.migrationAddress, into: file)
+        let receiver = try Rehearsal.Receiver(order.id, on: host.migrationAddress, into: file)
+        rehearsals.begin { [logger = host.logger] in
+            do {
+                try await receiver.run()
+            } catch {
+                // The source tells who asked; here it is told why.
+                logger.info("a rehearsal was not taken", metadata: ["rehearsal": "\(order.id)", "problem": "\(error)"])
+            }
+        }
+        return receiver.place
     }
 
     package func rehearse(_ server: ServerID, _ order: RehearseOrder) async throws -> RehearsalReport {

@@ -16,6 +16,7 @@ package final class HostAgent: AgentOrders {
     private let lock: ProcessLock
     private let guests: Mutex<[ServerID: Guest]>
     private let patrol = Mutex<Task<Void, Never>?>(nil)
+    let rehearsals = Errands()
     /// Rung when a server has become this host's.
     private let arrivals = Bell()
     /// How often owner records are read.
@@ -91,6 +92,7 @@ package final class HostAgent: AgentOrders {
         }
         patrol?.cancel()
         await patrol?.value
+        await rehearsals.end()
         let all = guests.withLock { guests in
             defer { guests = [:] }
             return Array(guests.values)

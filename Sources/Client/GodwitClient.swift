@@ -195,14 +195,21 @@ package struct MigrationQuery: Hashable, Sendable {
     package var batch: String?
     package var states: [MigrationState]
     package var modes: [Mode]
-    /// 20 when its limit is nil, at most ``ListQuery/most``; ordered by the time of submit only.
+    /// Codes of the reasons that they have.
+    package var reasons: [String]
+    /// Who submitted them.
+    package var actor: String?
+    /// Submitted from then on, and before then.
+    package var since: WireTime?
+    package var until: WireTime?
+    /// 20 when its limit is nil, at most ``ListQuery/most``; ordered by `created_at`, or by `finished_at` those that have ended.
     package var list: ListQuery
     /// ``Page/next`` of the page before.
     package var before: String?
 
     package init(
         server: String? = nil, host: String? = nil, batch: String? = nil, states: [MigrationState] = [], modes: [Mode] = [],
-        limit: Int? = nil,
+        reasons: [String] = [], actor: String? = nil, since: WireTime? = nil, until: WireTime? = nil, limit: Int? = nil,
         list: ListQuery = ListQuery(), before: String? = nil
     ) {
         self.server = server
@@ -210,6 +217,10 @@ package struct MigrationQuery: Hashable, Sendable {
         self.batch = batch
         self.states = states
         self.modes = modes
+        self.reasons = reasons
+        self.actor = actor
+        self.since = since
+        self.until = until
         self.list = list
         if let limit { self.list.limit = limit }
         self.before = before
@@ -223,7 +234,8 @@ extension GodwitClient {
             "/v1/migrations",
             query.list.parameters + [
                 ("server", query.server), ("host", query.host), ("batch", query.batch), ("state", words(query.states.map(\.rawValue))),
-                ("mode", words(query.modes.map(\.rawValue))), ("before", query.before),
+                ("mode", words(query.modes.map(\.rawValue))), ("reason", words(query.reasons)), ("actor", query.actor),
+                ("since", query.since?.description), ("until", query.until?.description), ("before", query.before),
             ])
     }
 
@@ -277,10 +289,12 @@ extension ListQuery {
 struct Nothing: Encodable {}
 
 extension GodwitClient {
-    func get<Answer: Decodable>(_ path: String, _ query: [(name: String, value: String?)] = []) async throws -> Answer {
+    func get<Answer: Decodable>(
+        _ path: String, _ query: [(name: String, value: String?)] = [], deadline: Duration = GodwitClient.ordinaryDeadline
+    ) async throws -> Answer {
         let pairs = query.compactMap { name, value in value.map { "\(name)=\(escaped($0))" } }
         let target = pairs.isEmpty ? path : "\(path)?\(pairs.joined(separator: "&"))"
-        return try decode(try await perform(.GET, target, body: nil, deadline: Self.ordinaryDeadline), of: target)
+        return try decode(try await perform(.GET, target, body: nil, deadline: deadline), of: target)
     }
 
     func send<Answer: Decodable>(

@@ -159,6 +159,10 @@ package struct BlackoutView: Hashable, Sendable, Codable {
 /// One row of a migration's history.
 package struct TransitionView: Hashable, Sendable, Codable {
     package var sequence: Int64
+    /// Id of the migration.
+    package var migration: String
+    package var server: Named
+    package var mode: Mode
     package var at: WireTime
     package var from: MigrationState?
     package var to: MigrationState
@@ -173,13 +177,19 @@ package struct TransitionView: Hashable, Sendable, Codable {
     package var reason: Reason?
     /// Numbers that belong to it, with their units in their names.
     package var numbers: [String: Int64]
+    /// SHA-256 in hexadecimal over the row and the one before it of its migration; nil in rows from before there were hashes.
+    package var hash: String?
 
     package init(
-        sequence: Int64, at: WireTime, from: MigrationState?, to: MigrationState, direction: Direction, attempt: Int, epoch: Int64,
+        sequence: Int64, migration: String, server: Named, mode: Mode, at: WireTime, from: MigrationState?, to: MigrationState,
+        direction: Direction, attempt: Int, epoch: Int64,
         sourceHost: Named, targetHost: Named? = nil, actor: String, step: String? = nil, reason: Reason? = nil,
-        numbers: [String: Int64] = [:]
+        numbers: [String: Int64] = [:], hash: String? = nil
     ) {
         self.sequence = sequence
+        self.migration = migration
+        self.server = server
+        self.mode = mode
         self.at = at
         self.from = from
         self.to = to
@@ -192,13 +202,14 @@ package struct TransitionView: Hashable, Sendable, Codable {
         self.step = step
         self.reason = reason
         self.numbers = numbers
+        self.hash = hash
     }
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
-        case sequence, at, from, to, direction, attempt, epoch
+        case sequence, migration, server, mode, at, from, to, direction, attempt, epoch
         case sourceHost = "source_host"
         case targetHost = "target_host"
-        case actor, step, reason, numbers
+        case actor, step, reason, numbers, hash
     }
 }
 

@@ -133,6 +133,11 @@ struct Forecaster {
                 input.dirtied = report.dirtied
                 let rehearsed = await rate(server, disk: nil, options, source, target, &notes)
                 input.memoryRate = Forecast.rate(rehearsed: rehearsed, seen: experience.memoryRate) ?? Self.unknownRate
+                if experience.memoryRate == nil, options.maxBandwidthMB == nil {
+                    notes.append(
+                        "No live migration has told yet what goes between \(source.name) and \(target.name): the times rest on a rehearsal of one second, and the first one takes longer beside a busy guest."
+                    )
+                }
                 if !report.isRunning { notes.append("The guest does not run now, so that nothing is known of how it dirties memory.") }
             }
         }

@@ -84,6 +84,9 @@ package enum CPUCheck: String, Sendable, Codable, CaseIterable {
 
 /// How far a migration is. Bytes; rates in bytes a second.
 package struct Progress: Hashable, Sendable, Codable {
+    /// Bytes a second at which pages of zeroes go, which are told of and not sent (measured with QEMU 7.2 at both ends: 0.47 ms a MiB).
+    package static let zeroRate = 2e9
+
     package var diskTotal: Int64
     package var diskDone: Int64
     package var memoryTotal: Int64
@@ -148,6 +151,7 @@ package struct Transition: Hashable, Sendable, Codable {
     package var sequence: Int64
     package var migration: MigrationID
     package var server: ServerID
+    package var mode: Mode
     package var at: Timestamp
     package var from: MigrationState?
     package var to: MigrationState
@@ -162,15 +166,18 @@ package struct Transition: Hashable, Sendable, Codable {
     package var reason: Reason?
     /// Numbers that belong to it: bytes, milliseconds, as JSON-ready names and values.
     package var numbers: [String: Int64]
+    /// SHA-256 in hexadecimal over this row and the one before it of its migration; nil in rows from before there were hashes.
+    package var hash: String?
 
     package init(
-        sequence: Int64, migration: MigrationID, server: ServerID, at: Timestamp, from: MigrationState?, to: MigrationState,
+        sequence: Int64, migration: MigrationID, server: ServerID, mode: Mode, at: Timestamp, from: MigrationState?, to: MigrationState,
         direction: Direction, attempt: Int, epoch: Epoch, source: HostID, target: HostID?, actor: String, step: String?,
-        reason: Reason?, numbers: [String: Int64]
+        reason: Reason?, numbers: [String: Int64], hash: String? = nil
     ) {
         self.sequence = sequence
         self.migration = migration
         self.server = server
+        self.mode = mode
         self.at = at
         self.from = from
         self.to = to
@@ -183,5 +190,6 @@ package struct Transition: Hashable, Sendable, Codable {
         self.step = step
         self.reason = reason
         self.numbers = numbers
+        self.hash = hash
     }
 }

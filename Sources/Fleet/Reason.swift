@@ -31,6 +31,8 @@ package struct Reason: Hashable, Sendable, Codable, CustomStringConvertible {
         package static let tooLate: Code = "too-late"
         /// Somebody changed the parameters of a migration under way.
         package static let parametersSet: Code = "parameters-set"
+        /// The rows of a finished migration's history that were there before were taken away by somebody's order.
+        package static let historyPruned: Code = "history-pruned"
         /// The downtime limit was set or raised.
         package static let downtimeLimit: Code = "downtime-limit"
         /// Auto-converge takes more of the guest's time, or less.

@@ -21,30 +21,41 @@ package enum Rehearsal {
 
     // MARK: the target
 
-    /// Listens, and takes one connection in the background.
-    ///
-    /// - Parameter file: what is received is written there past the page cache, and removed at the end; into fresh memory when nil.
-    package static func await(_ id: String, on address: String, into file: String?) throws -> RehearsalPlace {
-        let listener = try StreamSocket.listen(address, port: 0)
-        let place = RehearsalPlace(address: address, port: listener.port)
-        Task {
-            await withTaskGroup(of: Void.self) { group in
-                group.addTask { await take(id, listener, into: file) }
-                group.addTask { do { try await Task.sleep(for: patience * 3) } catch { return } }
-                await group.next()
+    /// The target's end: it listens from its making on.
+    package struct Receiver: Sendable {
+        package let place: RehearsalPlace
+        private let id: String
+        private let listener: StreamSocket
+        private let file: String?
+
+        /// - Parameter file: what is received is written there past the page cache, and removed at the end; into fresh memory when nil.
+        package init(_ id: String, on address: String, into file: String?) throws {
+            listener = try StreamSocket.listen(address, port: 0)
+            place = RehearsalPlace(address: address, port: listener.port)
+            self.id = id
+            self.file = file
+        }
+
+        /// Takes one connection that names the rehearsal, and turns every other away.
+        /// - Throws: `timed-out` when none has come and ended in time; ``AgentProblem`` when what came could not be taken.
+        package func run() async throws {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    var isKnown = false
+                    while !isKnown {
+                        let connection = try await listener.accept()
+                        // Whoever breaks off says no more than whoever names another.
+                        isKnown = (try? await connection.receives(preamble(id), within: .seconds(2))) == true
+                        if isKnown { try await offloaded { try receive(connection, into: file) } }
+                    }
+                }
+                group.addTask {
+                    try await Task.sleep(for: patience * 3)
+                    throw AgentProblem(.failed, .timedOut, "no rehearsal ended within \(patience * 3)")
+                }
+                try await group.next()
                 group.cancelAll()
             }
-        }
-        return place
-    }
-
-    /// Whoever does not name the rehearsal is turned away; one that does ends it.
-    private static func take(_ id: String, _ listener: StreamSocket, into file: String?) async {
-        while !Task.isCancelled {
-            guard let connection = try? await listener.accept() else { return }
-            guard (try? await connection.receives(preamble(id), within: .seconds(2))) == true else { continue }
-            _ = try? await offloaded { try receive(connection, into: file) }
-            return
         }
     }
 

@@ -1,10 +1,11 @@
 import Foundation
 import Glibc
 
-/// Standard output or standard error, with what is known of the terminal behind it.
+/// A standard stream, with what is known of the terminal behind it.
 package struct Terminal: Sendable {
     private let descriptor: Int32
 
+    package static let input = Terminal(descriptor: STDIN_FILENO)
     package static let output = Terminal(descriptor: STDOUT_FILENO)
     package static let error = Terminal(descriptor: STDERR_FILENO)
 
@@ -25,6 +26,14 @@ package struct Terminal: Sendable {
             if written < 0 && errno == EINTR { continue }
             guard written > 0 else { return }
             rest = rest.dropFirst(written)
+        }
+    }
+
+    /// What the person at the terminal answers, a line of standard input; nil at its end. The question goes to standard error.
+    package static func ask(_ question: String) async -> String? {
+        error.write(question)
+        return await withCheckedContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(returning: readLine()) }
         }
     }
 

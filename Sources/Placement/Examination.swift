@@ -56,11 +56,15 @@ struct Examination {
     typealias Candidate = UnsafePointer<HostLoad>
 
     /// The first filter that each host does not pass, in the hosts' order; nil for one that can take the server.
-    func filters(_ loads: [HostLoad], _ rows: [FleetSnapshot.Row], kinds: [Int]) -> [PlacementFilter?] {
+    /// - Parameter known: of hosts that were found to pass every filter before it, the one that each does not pass; empty when of none.
+    func filters(
+        _ loads: [HostLoad], _ rows: [FleetSnapshot.Row], kinds: [Int], known: [PlacementFilter?] = []
+    ) -> [PlacementFilter?] {
         loads.withUnsafeBufferPointer { loads in
             guard let first = loads.baseAddress else { return [] }
             let ofKinds = kinds.map { kindRefusal(first + $0) }
             return rows.indices.map { place in
+                if !known.isEmpty, let filter = known[place] { return filter }
                 let row = rows[place]
                 return refusal(first + place, row, isSource: place == sourcePlace) {
                     row.kind < 0 ? nil : ofKinds[Int(row.kind)]

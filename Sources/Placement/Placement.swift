@@ -23,8 +23,9 @@ package enum Placement {
         now: Timestamp
     ) -> PlacementOutcome {
         let examination = Examination(request, among: loads, source: source, now: now)
-        if let place = best(examination, loads, rows, kinds: kinds, preferred: preferred) { return .chosen(loads[place].host.id) }
-        return .rejected(Rejections(examination, loads, filters: examination.filters(loads, rows, kinds: kinds)))
+        var refused: [PlacementFilter?] = []
+        if let place = best(examination, loads, rows, kinds: kinds, preferred: preferred, &refused) { return .chosen(loads[place].host.id) }
+        return .rejected(Rejections(examination, loads, filters: examination.filters(loads, rows, kinds: kinds, known: refused)))
     }
 
     /// Every host that could take the server, best first, and for each of the others why it cannot.
@@ -40,8 +41,10 @@ package enum Placement {
 
     /// The place of the best host that passes every filter. Filters that read more than numbers are asked only of a host that would win, and
     /// what they say about a kind of host once for all of that kind.
+    /// - Parameter refused: what such a filter said of each host that came so far; left empty when none was refused by one.
     private static func best(
-        _ examination: Examination, _ loads: [HostLoad], _ rows: [FleetSnapshot.Row], kinds: [Int], preferred: Int??
+        _ examination: Examination, _ loads: [HostLoad], _ rows: [FleetSnapshot.Row], kinds: [Int], preferred: Int??,
+        _ refused: inout [PlacementFilter?]
     ) -> Int? {
         let request = examination.request
         if examination.outbound != nil || (request.mode == .rescue && !examination.localDisks.isEmpty) { return nil }
@@ -73,7 +76,12 @@ package enum Placement {
                     if let best, !(rank.isBetter(than: best.rank) ?? (first[place].host.name < first[best.place].host.name)) { continue }
                     guard isFit(Int(row.kind)) else { continue }
                     if !request.excluded.isEmpty, request.excluded[first[place].host.id] != nil { continue }
-                    if examination.ownRefusal(first + place) == nil { best = (rank, place) }
+                    guard let refusal = examination.ownRefusal(first + place) else {
+                        best = (rank, place)
+                        continue
+                    }
+                    if refused.isEmpty { refused = Array(repeating: nil, count: rows.count) }
+                    refused[place] = refusal.filter
                 }
             }
         }

@@ -7,6 +7,8 @@ struct Dialect: Sendable {
     private let engine: SQLDialect
     /// The store's clock: milliseconds since 1970, as an integer expression.
     let now: SQLStatement
+    /// The same for whoever is about to write to the history: PostgreSQL keeps it by months, and has a place for the row then.
+    let historyTime: SQLStatement
     /// Whether the database has any table: one row with a column `found`, 0 or 1.
     let hasTables: SQLStatement
     /// Whether it has the table of schema versions: likewise.
@@ -19,6 +21,8 @@ struct Dialect: Sendable {
     let lockAll: SQLStatement?
     /// Makes whoever is about to add up what is promised, and to promise more, alone in that until the transaction's end.
     let lockPlacement: SQLStatement?
+    /// Takes away what is kept for past months of which nothing is left.
+    let dropEmptyMonths: SQLStatement?
     /// Makes whoever is about to change the schema alone in that.
     let lockSchema: SQLStatement?
     /// The schema's steps, from number 1 on.
@@ -30,17 +34,20 @@ struct Dialect: Sendable {
         case .sqlite:
             // `unixepoch('subsec')` would give NULL before SQLite 3.42.
             now = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
+            historyTime = now
             hasTables = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~') AS found"
             hasVersions = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'schema_versions') AS found"
             lock = ""
             lockFree = ""
             lockAll = nil
             lockPlacement = nil
+            dropEmptyMonths = nil
             lockSchema = nil
             schema = SchemaStep.embedded(schema_sqlite)
         case .postgres:
             // Stable within a statement, so that indexes may be asked by it; `clock_timestamp()` is not.
             now = "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)"
+            historyTime = "history_time()"
             // The driver keeps one of its own there.
             hasTables = """
                 SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = current_schema() AND tablename <> 'write_receipts')
@@ -52,6 +59,7 @@ struct Dialect: Sendable {
             lockFree = "FOR NO KEY UPDATE SKIP LOCKED"
             lockAll = lock
             lockPlacement = "SELECT placement_lock()"
+            dropEmptyMonths = "SELECT transitions_drop_empty()"
             lockSchema = "SELECT pg_advisory_xact_lock(1198482551, hashtext(current_schema() || '.schema'))"
             schema = SchemaStep.embedded(schema_postgres)
         }

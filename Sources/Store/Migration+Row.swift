@@ -42,19 +42,20 @@ extension Migration {
 
 extension Transition {
     static let columns: SQLStatement = """
-        seq, migration_id, server_id, at, from_state, to_state, direction, attempt, epoch, source_id, target_id, actor, step,
-        reason_code, reason_message, numbers
+        seq, migration_id, server_id, mode, at, from_state, to_state, direction, attempt, epoch, source_id, target_id, actor, step,
+        reason_code, reason_message, numbers, hash
         """
 
     init(_ row: SQLRow) throws {
         self.init(
             sequence: try row.integer("seq"), migration: MigrationID(try row.text("migration_id")),
-            server: ServerID(try row.text("server_id")), at: try row.time("at"), from: try row.optionalWord("from_state"),
-            to: try row.word("to_state"), direction: try row.word("direction"), attempt: Int(try row.integer("attempt")),
+            server: ServerID(try row.text("server_id")), mode: try row.word("mode"), at: try row.time("at"),
+            from: try row.optionalWord("from_state"), to: try row.word("to_state"), direction: try row.word("direction"),
+            attempt: Int(try row.integer("attempt")),
             epoch: Epoch(try row.integer("epoch")), source: HostID(try row.text("source_id")),
             target: try row.optionalText("target_id").map { HostID($0) }, actor: try row.text("actor"),
             step: try row.optionalText("step"), reason: try row.reason("reason_code", "reason_message"),
-            numbers: try JSON.value([String: Int64].self, try row.text("numbers")))
+            numbers: try JSON.value([String: Int64].self, try row.text("numbers")), hash: try row.optionalText("hash"))
     }
 }
 

@@ -32,7 +32,7 @@ extension Store {
                 """)
             guard let note, let row = done.first else { return }
             let migration = try await transaction.query(
-                "SELECT \(Migration.columns) FROM migrations WHERE id = \(try row.text("migration_id"))"
+                "SELECT \(Migration.columns) FROM migrations WHERE id = \(try row.text("migration_id")) \(dialect.lock)"
             ).first.map(Migration.init)
             if let migration { try await record(note, of: migration, in: transaction) }
         }

@@ -9,6 +9,7 @@ package struct Experience: Hashable, Sendable {
     package var switchMS: Int64?
     /// Bytes a second between the two hosts where no bandwidth was asked for, beginnings and ends of the streams included.
     package var diskRate: Int64?
+    /// The same of memory that was sent; what its pages of zeroes took is left out.
     package var memoryRate: Int64?
 
     package init(overheadMS: Int64? = nil, switchMS: Int64? = nil, diskRate: Int64? = nil, memoryRate: Int64? = nil) {
@@ -82,9 +83,10 @@ extension Store {
             if let mirrored, mirrored > prepared, progress.diskDone >= Experience.telling {
                 disks.append(progress.diskDone * 1000 / (mirrored - prepared))
             }
-            let begun = mirrored ?? prepared
-            if sent > begun, progress.memoryTransferred >= Experience.telling {
-                memories.append(progress.memoryTransferred * 1000 / (sent - begun))
+            let zeroes = Double(max(0, progress.memoryTotal - progress.memoryTransferred))
+            let milliseconds = sent - (mirrored ?? prepared) - Int64(zeroes / Progress.zeroRate * 1000)
+            if milliseconds > 0, progress.memoryTransferred >= Experience.telling {
+                memories.append(progress.memoryTransferred * 1000 / milliseconds)
             }
         }
         experience.diskRate = Array(disks.prefix(5)).median

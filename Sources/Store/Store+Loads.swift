@@ -40,7 +40,7 @@ extension Store {
     /// Reasons for which no host that should have been the target can be blamed.
     private static let notTheTargets: [Reason.Code] = [
         .cancelled, .guestStopped, .didNotConverge, .sourceLost, .localDisk, .hostNotDown, .invalidRequest, .noHost, .baseMissing,
-        .timedOut,
+        .timedOut, .historyPruned,
     ]
 
     /// Of each attempt the row that turned it counts, and none of those that tell of the way back.

@@ -9,24 +9,38 @@ package struct MigrationFilter: Sendable {
     package var batch: BatchID?
     package var states: Set<MigrationState>?
     package var modes: Set<Mode>?
+    /// Codes of the reasons that they have.
+    package var reasons: Set<Reason.Code>?
+    /// Who submitted them.
+    package var actor: String?
+    /// Submitted from then on, and before then.
+    package var since: Timestamp?
+    package var until: Timestamp?
     package var limit: Int
     /// Only those that come after this one in the list's order (keyset page).
     package var before: MigrationID?
     /// Newest first, or oldest.
     package var newestFirst: Bool
+    /// By the time of their end, and only those that have come to it; by that of their submit else.
+    package var byEnd: Bool
     package init(
         server: ServerID? = nil, host: HostID? = nil, batch: BatchID? = nil, states: Set<MigrationState>? = nil, modes: Set<Mode>? = nil,
-        limit: Int = 20,
-        before: MigrationID? = nil, newestFirst: Bool = true
+        reasons: Set<Reason.Code>? = nil, actor: String? = nil, since: Timestamp? = nil, until: Timestamp? = nil, limit: Int = 20,
+        before: MigrationID? = nil, newestFirst: Bool = true, byEnd: Bool = false
     ) {
         self.server = server
         self.host = host
         self.batch = batch
         self.states = states
         self.modes = modes
+        self.reasons = reasons
+        self.actor = actor
+        self.since = since
+        self.until = until
         self.limit = limit
         self.before = before
         self.newestFirst = newestFirst
+        self.byEnd = byEnd
     }
 }
 
@@ -116,34 +130,6 @@ extension Store {
         StoreError(.notFound, "There is no migration \(reference).")
     }
 
-    /// Writes the history row of what a migration has just become.
-    func record(_ note: MigrationChange.HistoryNote, of migration: Migration, in transaction: any SQLTransaction) async throws {
-        try await transaction.execute(
-            """
-            INSERT INTO transitions (migration_id, server_id, at, from_state, to_state, direction, attempt, epoch, source_id, target_id,
-                actor, step, reason_code, reason_message, numbers)
-            VALUES (\(migration.id.value), \(migration.server.value), \(dialect.now), \(note.from?.rawValue), \(migration.state.rawValue),
-                \(migration.direction.rawValue), \(migration.attempt), \(migration.epoch.value), \(migration.source.value),
-                \(migration.target?.value), \(note.actor), \(note.step), \(note.reason?.code.value), \(note.reason?.message),
-                \(note.numbers.isEmpty ? "{}" : try JSON.text(note.numbers)))
-            """)
-    }
-
-    /// As ``record(_:of:in:)`` for all migrations of a batch that meet a condition, in the order of their ids.
-    func recordAll(
-        ofBatch batch: BatchID, _ condition: SQLStatement, _ note: MigrationChange.HistoryNote, in transaction: any SQLTransaction
-    ) async throws {
-        try await transaction.execute(
-            """
-            INSERT INTO transitions (migration_id, server_id, at, from_state, to_state, direction, attempt, epoch, source_id, target_id,
-                actor, step, reason_code, reason_message, numbers)
-            SELECT id, server_id, \(dialect.now), \(note.from?.rawValue), state, direction, attempt, epoch, source_id, target_id,
-                \(note.actor), \(note.step), \(note.reason?.code.value), \(note.reason?.message),
-                \(note.numbers.isEmpty ? "{}" : try JSON.text(note.numbers))
-            FROM migrations WHERE batch_id = \(batch.value) AND \(condition) ORDER BY id
-            """)
-    }
-
     private static func require(_ status: ServerStatus, allows mode: Mode, of name: String) throws {
         if status.isOperation, mode != .rescue || !status.isStartOrStop {
             throw StoreError(.busy, "Server \(name) is \(status.rawValue). Wait until that is over.")
@@ -162,6 +148,9 @@ extension Store {
 }
 
 extension MigrationFilter {
+    /// No transaction of a submit lasts longer.
+    private static let longestSubmitMS: Int64 = 3_600_000
+
     /// The query of one page.
     fileprivate func page(_ columns: SQLStatement, inOrder: Bool) -> SQLStatement {
         var conditions: [SQLStatement] = []
@@ -173,9 +162,33 @@ extension MigrationFilter {
             if states.allSatisfy({ !$0.isFinished }) { conditions.append("finished_at IS NULL") }
         }
         if let modes { conditions.append("mode IN (\(list: modes.map(\.rawValue).sorted()))") }
-        if let before { conditions.append(newestFirst ? "id < \(before.value)" : "id > \(before.value)") }
+        if let reasons { conditions.append("reason_code IN (\(list: reasons.map(\.value).sorted()))") }
+        if let actor { conditions.append("actor = \(actor)") }
+        // An id is made in the transaction of its submit, before the row: none of those that come after is looked at.
+        if let since {
+            let early = Timestamp(milliseconds: since.milliseconds - Self.longestSubmitMS)
+            conditions.append("id >= \(OrderedID.first(at: early)) AND created_at >= \(since.milliseconds)")
+        }
+        if let until { conditions.append("created_at < \(until.milliseconds)") }
+        if byEnd { conditions.append("finished_at IS NOT NULL") }
+        if let before {
+            let place: SQLStatement = "(SELECT p.finished_at, p.id FROM migrations p WHERE p.id = \(before.value))"
+            switch (byEnd, newestFirst) {
+            case (false, true): conditions.append("id < \(before.value)")
+            case (false, false): conditions.append("id > \(before.value)")
+            case (true, true): conditions.append("(finished_at, id) < \(place)")
+            case (true, false): conditions.append("(finished_at, id) > \(place)")
+            }
+        }
         let limit = max(0, limit)
-        let order: SQLStatement = !inOrder ? "" : newestFirst ? "ORDER BY id DESC" : "ORDER BY id"
+        let keys: SQLStatement =
+            switch (byEnd, newestFirst) {
+            case (false, true): "id DESC"
+            case (false, false): "id"
+            case (true, true): "finished_at DESC, id DESC"
+            case (true, false): "finished_at, id"
+            }
+        let order: SQLStatement = inOrder ? "ORDER BY \(keys)" : ""
         func page(_ more: [SQLStatement]) -> SQLStatement {
             "SELECT \(columns) FROM migrations WHERE \(.all(conditions + more)) \(order) LIMIT \(limit)"
         }

@@ -14,7 +14,12 @@ struct Side {
         let query: SQLStatement =
             switch dialect {
             case .sqlite: "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name"
-            case .postgres: "SELECT CAST(tablename AS TEXT) AS name FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename"
+            // A month's part of the history is no table of its own.
+            case .postgres:
+                """
+                SELECT CAST(c.relname AS TEXT) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.relname
+                """
             }
         return try await transaction.query(query).map { try $0.text("name") }
     }
@@ -70,6 +75,13 @@ struct Side {
 
     func insert(_ rows: [SQLRow], into table: String) async throws {
         guard let columns = rows.first?.columns else { return }
+        if dialect == .postgres, table == "transitions" {
+            let times = try Set(rows.map { try $0.value("at") }).map {
+                SQLStatement(parts: [.text("(CAST("), .value($0), .text(" AS BIGINT))")])
+            }
+            let list = SQLStatement(parts: Array(times.map(\.parts).joined(separator: [.text(", ")])))
+            _ = try await transaction.query("SELECT COUNT(transitions_month(v.at)) AS n FROM (VALUES \(list)) AS v (at)")
+        }
         var statement = Self.sql("INSERT INTO \(table) (\(columns.joined(separator: ", "))) VALUES ")
         for (index, row) in rows.enumerated() {
             statement.parts += [.text(index == 0 ? "(" : ", (")] + Self.list(row.values) + [.text(")")]

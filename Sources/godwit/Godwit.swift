@@ -46,6 +46,9 @@ struct Godwit: AsyncParsableCommand {
                     BatchMigrate.self, BatchList.self, BatchShow.self, BatchWatch.self, BatchPause.self, BatchResume.self, BatchCancel.self,
                     BatchRetry.self, QueueLimits.self,
                 ]),
+            CommandGroup(
+                name: "History",
+                subcommands: [HistoryList.self, HistoryStats.self, HistoryExport.self, HistoryVerify.self, HistoryPrune.self]),
             CommandGroup(name: "Store", subcommands: [StoreInit.self, StoreUpgrade.self, StoreCopyCommand.self]),
             CommandGroup(name: "Certificates", subcommands: [CACreate.self, CAIssue.self]),
             CommandGroup(name: "Shell", subcommands: [Completion.self, CompletionNames.self]),

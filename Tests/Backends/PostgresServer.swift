@@ -133,7 +133,7 @@ package final class PostgresServer: Sendable {
             # After a SIGKILL the last of its processes may still be there, and then it does not start.
             for ((i = 0; i < 300; i++)); do
                 if [ -z "$pid" ] || ! kill -0 "$pid" 2> /dev/null; then
-                    "${as[@]}" "$bin/postgres" -D data -k "$folder" -c listen_addresses= -c fsync=off -c max_connections=200 \
+                    "${as[@]}" "$bin/postgres" -D data -k "$folder" -c listen_addresses= -c fsync=off -c max_connections=800 \
                         -c shared_buffers=32MB -c dynamic_shared_memory_type=mmap >> log 2>&1 < /dev/null &
                     pid=$!
                 fi

@@ -75,7 +75,7 @@ import Testing
     @Test func `the flags become the request`() throws {
         let line = """
             --mode live --name night --priority -5 --max-parallel 4 --max-failures 5% --start-at 2026-03-01T22:00:00Z --skip-invalid \
-            --token t --prefer-host h2 --max-bandwidth-mb 100 --enable-tls list
+            --client-token t --prefer-host h2 --max-bandwidth-mb 100 --enable-tls list
             """
         let command = try BatchMigrate.parse(line.split(separator: " ").map(String.init))
         let request = command.request(BatchLines("a\nb"))
@@ -97,12 +97,12 @@ import Testing
         ]
         #expect(
             BatchTables.lines(flaws, [3, 7]) == """
-                +------+--------+-----------+-----------------------------------------+
-                | Line |   ID   |  Reason   |                 Message                 |
-                +------+--------+-----------+-----------------------------------------+
-                | 3    | nosuch | not-found | There is no server nosuch.              |
+                +------+--------+-----------+------------------------------------------+
+                | Line |   ID   |  Reason   |                 Message                  |
+                +------+--------+-----------+------------------------------------------+
+                | 3    | nosuch | not-found | There is no server nosuch.               |
                 | 7    | web1   | duplicate | Server web1 is listed before, as “web1”. |
-                +------+--------+-----------+-----------------------------------------+
+                +------+--------+-----------+------------------------------------------+
                 ***  Total: 2  ***
 
                 """)

@@ -15,10 +15,12 @@ import Testing
 
     private let history = [
         TransitionView(
-            sequence: 1, at: WireTime(Timestamp(milliseconds: 1000)), from: nil, to: .pending, direction: .forward, attempt: 0, epoch: 1,
+            sequence: 1, migration: "m1", server: Named(id: "s1", name: "vm1"), mode: .live, at: WireTime(Timestamp(milliseconds: 1000)),
+            from: nil, to: .pending, direction: .forward, attempt: 0, epoch: 1,
             sourceHost: Named(id: "h1", name: "host1"), actor: "admin"),
         TransitionView(
-            sequence: 2, at: WireTime(Timestamp(milliseconds: 3500)), from: .pending, to: .scheduling, direction: .rollback, attempt: 1,
+            sequence: 2, migration: "m1", server: Named(id: "s1", name: "vm1"), mode: .live, at: WireTime(Timestamp(milliseconds: 3500)),
+            from: .pending, to: .scheduling, direction: .rollback, attempt: 1,
             epoch: 2, sourceHost: Named(id: "h1", name: "host1"), targetHost: Named(id: "h2", name: "host2"), actor: "w1", step: "mirror",
             numbers: ["disk_bytes": 5, "a_ms": 7]),
     ]

@@ -56,7 +56,7 @@ struct OpenAPITests {
         }
         visit(document)
         #expect(Set(operations).count == operations.count)
-        #expect(operations.count == 47)
+        #expect(operations.count == 52)
     }
 
     private func keys<Key: CodingKey & CaseIterable>(_: Key.Type) -> Set<String> { Set(Key.allCases.map(\.stringValue)) }
@@ -72,6 +72,12 @@ struct OpenAPITests {
         #expect(try properties("Progress") == keys(ProgressView.CodingKeys.self))
         #expect(try properties("Blackout") == keys(BlackoutView.CodingKeys.self))
         #expect(try properties("Transition") == keys(TransitionView.CodingKeys.self))
+        #expect(try properties("Statistics") == keys(StatisticsView.CodingKeys.self))
+        #expect(try properties("Percentiles") == keys(StatisticsView.Percentiles.CodingKeys.self))
+        #expect(try properties("Verification") == keys(VerificationView.CodingKeys.self))
+        #expect(try properties("Prunable") == keys(PrunableView.CodingKeys.self))
+        #expect(try properties("PruneHistory") == keys(PruneHistoryRequest.CodingKeys.self))
+        #expect(try properties("Flaw") == keys(VerificationView.Flaw.CodingKeys.self))
         #expect(try properties("Kept") == keys(KeptView.CodingKeys.self))
         #expect(try properties("Cleanup") == keys(CleanupView.CodingKeys.self))
         #expect(try properties("Batch") == keys(BatchView.CodingKeys.self))
@@ -114,6 +120,7 @@ struct OpenAPITests {
         ("/v1/server-groups", "CreateGroup", #""name": "x", "policy": "apart", "#),
         ("/v1/server-groups/g/servers", "GroupServer", #""server": "x", "#),
         ("/v1/batches", "SubmitBatch", ""), ("/v1/batches/plan", "SubmitBatch", ""), ("/v1/batches/b/retry", "RetryBatch", ""),
+        ("/v1/migrations/m/prune-history", "PruneHistory", "\"archive\": \"x\", "),
         ("/v1/hosts", "RegisterHost", #""name": "x", "agent_url": "https://a:1", "#),
     ])
     func `requests take exactly the documented fields`(path: String, name: String, valid: String) async throws {
@@ -143,7 +150,10 @@ struct OpenAPITests {
     }
 
     /// Every parameter of a list that the document has is taken, and none beside them.
-    @Test(arguments: ["/v1/servers", "/v1/hosts", "/v1/migrations", "/v1/batches"])
+    @Test(arguments: [
+        "/v1/servers", "/v1/hosts", "/v1/migrations", "/v1/batches", "/v1/history", "/v1/history/statistics", "/v1/history/verification",
+        "/v1/history/prunable",
+    ])
     func `lists take exactly the documented parameters`(path: String) async throws {
         try await Fixture.with(hosts: []) { fixture in
             let document = try document()

@@ -232,7 +232,7 @@ struct RefusalTests {
         Case(.get, "/v1/hosts?host_status=gone", nil, 400, "invalid-request", says: "online, offline", field: "host_status"),
         Case(.get, "/v1/hosts?filter=memory%3D5", nil, 400, "invalid-request", says: "its fields are ID, Name", field: "filter"),
         Case(.get, "/v1/migrations?mode=warm", nil, 400, "invalid-request", says: "cold, live, rescue", field: "mode"),
-        Case(.get, "/v1/migrations?order_by=server", nil, 400, "invalid-request", says: "by created_at only", field: "order_by"),
+        Case(.get, "/v1/migrations?order_by=server", nil, 400, "invalid-request", says: "by created_at or finished_at", field: "order_by"),
         Case(.get, "/v1/migrations?offset=10001", nil, 400, "invalid-request", says: "before", field: "offset"),
         Case(.get, "/v1/migrations?state=done", nil, 400, "invalid-request", says: "done", field: "state"),
         Case(.get, "/v1/migrations?limit=0", nil, 400, "invalid-request", says: "between 1 and 1000", field: "limit"),

@@ -116,6 +116,49 @@ extension EndToEnd {
             }
         }
 
+        @Test func `a host of another make is kept out by what it lacks, and a host that is away by that`() async throws {
+            try await NetFleet.test { fleet in
+                let file = fleet.work.appending(path: "host3/agent.yaml")
+                let before = try String(contentsOf: file, encoding: .utf8)
+                // A QEMU that offers no guest SVM, which the usual model of a CPU has.
+                let lacking = fleet.work.appending(path: "host3/qemu-without-svm")
+                try Data("#!/bin/sh\nexec qemu-system-x86_64 -global max-x86_64-cpu.svm=off \"$@\"\n".utf8).write(to: lacking)
+                try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: lacking.path)
+                try Data((before + "qemu: \(lacking.path)\nfirmwareDirectory: /nonexistent\nswtpm: /nonexistent/swtpm\n").utf8).write(
+                    to: file)
+                try await fleet.slay("host3")
+                try await fleet.revive("host3")
+                for (name, options) in [("vm2", ["--firmware", "uefi"]), ("vm3", ["--tpm", "2.0"])] {
+                    try await order(
+                        fleet, ["server-create", name, "--memory-mb", "64", "--disk", "size=64M", "--prefer-host", "host1"] + options)
+                }
+                try await eventually("host3 has no firmware", within: .seconds(60)) {
+                    try await forecast(fleet, "vm2")["host3"] == "firmware"
+                }
+                try await #expect(forecast(fleet, "vm3")["host3"] == "tpm")
+                try await #expect(forecast(fleet, "vm2")["host2"] == "fits")
+
+                _ = try await fleet.startGuest(GuestRecipe(diskDataMB: 1))
+                let features = try await refusal(fleet, "--cpu-check", "features")
+                #expect(features?.contains("cpu-features") == true && features?.contains("svm") == true, "\(features ?? "moved")")
+                try await order(fleet, ["host-set-slots", "host1", "--outbound", "0"])
+                let none = try await forecast(fleet, "vm2")
+                #expect(none["host2"] == "outbound" && none["host3"] == "firmware", "\(none)")
+                try await order(fleet, ["host-set-slots", "host1", "--outbound", "2"])
+
+                try Data(before.utf8).write(to: file)
+                try await fleet.slay("host3")
+                try await eventually("host3 is away", within: .seconds(60)) { try await forecast(fleet, "vm2")["host3"] == "online" }
+                // Its machine calls itself i686 to whatever runs under this personality.
+                try await fleet.startAgent("host3", through: ["setarch", "i686"])
+                try await eventually("host3 is of another architecture", within: .seconds(60)) {
+                    try await forecast(fleet, "vm2")["host3"] == "architecture"
+                }
+                try await fleet.slay("host3")
+                try await fleet.revive("host3")
+            }
+        }
+
         /// What a live migration to host3 is refused with; nil when it went there.
         private func refusal(_ fleet: NetFleet, _ options: String...) async throws -> String? {
             let answer = try await fleet.godwit(["server-live-migrate", "vm1", "--prefer-host", "host3", "--wait"] + options)

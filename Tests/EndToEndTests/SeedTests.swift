@@ -126,10 +126,20 @@ extension EndToEnd {
                 try await eventually("host1 is offline", within: .seconds(60)) {
                     try await fleet.hosts().contains { $0.name == "host1" && $0.status == .offline }
                 }
-                let line = "host_name=host2; vm_name=vm1; climc server-migrate --rescue-mode \\\n--auto-start \\\n--prefer-host $host_name"
+                let line =
+                    "export host_name=host2 vm_name=vm1; climc server-migrate --rescue-mode \\\n--auto-start \\\n--prefer-host $host_name"
                 let unproven = try await type(fleet, "\(line) \\\n$vm_name")
                 #expect(unproven.status == 1 && unproven.error.contains("--confirm-host-down"), "not known to be off")
-                _ = try await done(fleet, "\(line) --confirm-host-down \\\n$vm_name")
+                // At a terminal the line is enough: who types it is asked, and a wrong answer changes nothing.
+                func atTerminal(_ answer: String) async throws -> (status: Int32, said: String) {
+                    let answered = try await type(fleet, "printf '\(answer)\\n' | script -qec '\(line) $vm_name' /dev/null")
+                    return (answered.status, answered.output + answered.error)
+                }
+                let declined = try await atTerminal("yes")
+                #expect(declined.status == 1 && declined.said.contains("nobody vouched for host1"), "\(declined)")
+                try await #expect(fleet.server("vm1").host.name == "host1")
+                let vouched = try await atTerminal("host1")
+                #expect(vouched.status == 0 && vouched.said.contains("Is host1 off?"), "\(vouched)")
                 _ = try await until(fleet, "running")
                 try await #expect(fleet.server("vm1").host.name == "host2")
                 _ = try await fleet.ticking("vm1")

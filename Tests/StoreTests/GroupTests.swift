@@ -218,7 +218,8 @@ import Testing
             let hosts = [try await store.addHost("one"), try await store.addHost("two"), try await store.addHost("three")]
             let server = try await store.addServer("a", on: hosts[0])
             var migration = try await store.bring(store.claim(server), toSwitchingOn: hosts[1])
-            migration.progress = Progress(diskDone: 400 << 20, memoryTransferred: 300 << 20)
+            // The zeroes among its memory took one second of the send's four.
+            migration.progress = Progress(diskDone: 400 << 20, memoryTotal: (300 << 20) + 2_000_000_000, memoryTransferred: 300 << 20)
             try await store.advance(migration, to: .ready) { change in
                 change.placement = hosts[1].id
                 change.release = true
@@ -226,7 +227,7 @@ import Testing
             }
             let id = migration.id
             _ = try await store.database.write { transaction in
-                for (position, step) in [("prepare-target", 1000), ("mirror-disks", 3000), ("send-memory", 6000)].enumerated() {
+                for (position, step) in [("prepare-target", 1000), ("mirror-disks", 3000), ("send-memory", 7000)].enumerated() {
                     _ = try await transaction.execute(
                         """
                         INSERT INTO steps (migration_id, attempt, step, position, status, changed_at)

@@ -125,4 +125,37 @@ import Testing
             #expect(try await store.serverNames([]).isEmpty)
         }
     }
+
+    @Test(arguments: Backend.available)
+    func `lists are filtered by reason, actor and time of submit, and run by the time of the end too`(_ backend: Backend) async throws {
+        try await withStore(backend) { store in
+            let host = try await store.addHost("one")
+            let (first, second) = (try await store.addServer("web", on: host), try await store.addServer("db", on: host))
+            let claimed = [try await store.claim(first), try await store.claim(second)]
+            // The one that began last ends first.
+            let late = try await store.fail(claimed[1])
+            let early = try await store.fail(claimed[0])
+            let open = try await store.submit(first)
+            func ids(_ filter: MigrationFilter) async throws -> [MigrationID] { try await store.migrations(filter).map(\.id) }
+            let all = [open.id, late.id, early.id]
+            #expect(try await ids(MigrationFilter(reasons: [.targetLost])) == [late.id, early.id])
+            #expect(try await ids(MigrationFilter(reasons: [.diskFull])) == [])
+            #expect(try await ids(MigrationFilter(actor: "ada")) == all)
+            #expect(try await ids(MigrationFilter(actor: "nobody")) == [])
+            #expect(
+                try await ids(MigrationFilter(since: late.createdAt)) == all.filter { $0 != early.id || early.createdAt >= late.createdAt })
+            #expect(try await ids(MigrationFilter(until: early.createdAt)) == [])
+            #expect(try await ids(MigrationFilter(since: Timestamp(milliseconds: 0), until: Timestamp(milliseconds: .max))) == all)
+            let ends = [(late.finishedAt, late.id), (early.finishedAt, early.id)].sorted {
+                ($0.0?.milliseconds ?? 0, $0.1.value) > ($1.0?.milliseconds ?? 0, $1.1.value)
+            }.map(\.1)
+            #expect(try await ids(MigrationFilter(byEnd: true)) == ends)
+            #expect(try await ids(MigrationFilter(newestFirst: false, byEnd: true)) == ends.reversed())
+            #expect(try await ids(MigrationFilter(limit: 1, byEnd: true)) == [ends[0]])
+            #expect(try await ids(MigrationFilter(before: ends[0], byEnd: true)) == [ends[1]])
+            #expect(try await ids(MigrationFilter(before: ends[1], newestFirst: false, byEnd: true)) == [ends[0]])
+            #expect(try await ids(MigrationFilter(host: host.id, byEnd: true)) == ends)
+            #expect(try await store.countMigrations(MigrationFilter(byEnd: true)) == 2)
+        }
+    }
 }

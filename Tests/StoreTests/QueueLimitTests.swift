@@ -113,7 +113,15 @@ import Testing
             #expect(try await store.nextDueInMS() == 0)
             #expect(try await store.names(store.claims(9, worker: "w3")) == ["a"])
             // Who waits and holds nothing leaves its place.
-            try await store.advance(try await store.migration(migration.id.value), to: .scheduling, worker: "w3") { change in
+            let back = try await store.advance(try await store.migration(migration.id.value), to: .syncingDisk, worker: "w3") { change in
+                change.migration.direction = .rollback
+                change.migration.reason = Reason(.targetLost, "It is gone.")
+                change.migration.remedy = .otherTarget
+            }
+            #expect(try await store.queueState().running == 1)
+            try await store.advance(back, to: .scheduling, worker: "w3") { change in
+                change.migration.direction = .forward
+                change.migration.remedy = nil
                 change.migration.target = nil
                 change.migration.attempt += 1
                 change.release = true

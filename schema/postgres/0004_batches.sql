@@ -74,3 +74,36 @@ CREATE INDEX migrations_batch_reasons ON migrations (batch_id, reason_code) WHER
 
 UPDATE migrations SET admitted = 1
 WHERE finished_at IS NULL AND (active = 1 OR EXISTS (SELECT 1 FROM reservations r WHERE r.migration_id = migrations.id));
+
+-- Of the migration, for the questions to a batch's history. It repeats what the migration says, and the hash is not over it.
+ALTER TABLE transitions ADD COLUMN batch_id TEXT COLLATE "C";
+CREATE INDEX transitions_by_batch ON transitions (batch_id, at DESC, seq DESC) WHERE batch_id IS NOT NULL;
+
+-- The two views again, with the batch.
+DROP VIEW migration_outcomes;
+DROP VIEW history;
+
+-- Every finished migration with what it took. day is of the end, UTC; total_ms from the submit to the end; bytes of disk and memory.
+CREATE VIEW migration_outcomes AS
+SELECT
+    m.id, m.server_id, (SELECT s.name FROM servers s WHERE s.id = m.server_id) AS server, m.mode, m.state, m.reason_code, m.reason_message,
+    m.source_id, (SELECT h.name FROM hosts h WHERE h.id = m.source_id) AS source,
+    m.target_id, (SELECT h.name FROM hosts h WHERE h.id = m.target_id) AS target,
+    m.actor, m.attempt AS attempts, m.created_at, m.finished_at,
+    to_char(to_timestamp(m.finished_at / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day,
+    m.finished_at - m.created_at AS total_ms, (m.blackout::json ->> 'totalUS')::bigint AS blackout_us,
+    COALESCE((m.progress::json ->> 'diskDone')::bigint, 0) + COALESCE((m.progress::json ->> 'memoryTransferred')::bigint, 0) AS bytes,
+    m.batch_id, (SELECT b.name FROM batches b WHERE b.id = m.batch_id) AS batch
+FROM migrations m WHERE m.finished_at IS NOT NULL;
+
+-- Every row of the history, with names of what still is. time is UTC.
+CREATE VIEW history AS
+SELECT
+    t.seq, t.migration_id, t.server_id, (SELECT s.name FROM servers s WHERE s.id = t.server_id) AS server, t.mode,
+    t.at, to_char(to_timestamp(t.at / 1000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS time,
+    t.from_state, t.to_state, t.direction, t.attempt, t.epoch,
+    t.source_id, (SELECT h.name FROM hosts h WHERE h.id = t.source_id) AS source,
+    t.target_id, (SELECT h.name FROM hosts h WHERE h.id = t.target_id) AS target,
+    t.actor, t.step, t.reason_code, t.reason_message, t.numbers, t.hash,
+    t.batch_id, (SELECT b.name FROM batches b WHERE b.id = t.batch_id) AS batch
+FROM transitions t;

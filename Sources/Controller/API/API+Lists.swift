@@ -55,11 +55,14 @@ struct MigrationListing {
         self.store = store
         var filter = filter
         self.selection = try query.selection(of: MigrationView.self)
-        for name in query.orderBy where !["id", "created_at"].contains(name.lowercased()) {
+        for name in query.orderBy where !["id", "created_at", "finished_at"].contains(name.lowercased()) {
             throw Problem.invalid(
                 "order_by",
-                "Migrations are ordered by created_at only, for there may be very many; leave \(name) out, or narrow the list by filters.")
+                "Migrations are ordered by created_at or finished_at, for there may be very many; leave \(name) out, or narrow the list by filters."
+            )
         }
+        // What comes after it tells no two of them apart.
+        filter.byEnd = query.orderBy.first?.lowercased() == "finished_at"
         filter.newestFirst = query.order.map { $0 == .desc } ?? query.orderBy.isEmpty
         self.filter = filter
         self.search = query.search?.lowercased()

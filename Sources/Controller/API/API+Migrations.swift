@@ -16,13 +16,17 @@ extension API {
         if let reference = query.string("batch") { filter.batch = try await batchID(reference, field: "batch") }
         filter.states = try query.choices("state", MigrationState.self)
         filter.modes = try query.choices("mode", Mode.self)
+        filter.reasons = query.string("reason").map { Set($0.split(separator: ",").map { Reason.Code(String($0)) }) }
+        filter.actor = query.string("actor")
+        filter.since = try time("since", &query)
+        filter.until = try time("until", &query)
         if let reference = query.string("before") { filter.before = try await migrationID(reference, field: "before") }
         try query.finish()
         return try .json(try await MigrationListing(store: store, filter: filter, query: list).page())
     }
 
     /// A server that is gone has its migrations still: then it is named by its id.
-    private func serverID(_ reference: String) async throws -> ServerID {
+    func serverID(_ reference: String) async throws -> ServerID {
         do {
             return try await store.server(reference).id
         } catch let error as StoreError where error.code == .notFound {
@@ -40,7 +44,7 @@ extension API {
         }
     }
 
-    private func migrationID(_ reference: String, field: String) async throws -> MigrationID {
+    func migrationID(_ reference: String, field: String) async throws -> MigrationID {
         do {
             return try await store.migration(reference).id
         } catch let error as StoreError where error.code == .notFound {
@@ -57,7 +61,7 @@ extension API {
         try noQuery(request)
         let migration = try await store.migration(try parameter("migration", context))
         let rows = try await store.history(of: migration.id)
-        let views = Views(hosts: try await store.hosts())
+        let views = Views(hosts: try await store.hosts(), names: try await store.serverNames([migration.server]))
         return try .json(Page(items: rows.map(views.transition), total: rows.count))
     }
 

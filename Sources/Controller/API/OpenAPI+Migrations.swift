@@ -3,13 +3,17 @@ extension OpenAPI {
     static let migrationsPaths = #"""
             "/v1/migrations": {
               "get": {
-                "operationId": "listMigrations", "summary": "Migrations, newest first unless ordered otherwise, by created_at only; page by page with before",
+                "operationId": "listMigrations", "summary": "Migrations, newest first unless ordered otherwise, by created_at or, only those that have ended, finished_at; page by page with before",
                 "parameters": [
                   { "name": "server", "in": "query", "description": "Id or name; the id also of a server that is gone", "schema": { "type": "string" } },
                   { "name": "host", "in": "query", "description": "Id or name, as source or target", "schema": { "type": "string" } },
                   { "name": "batch", "in": "query", "description": "Id or name of a batch", "schema": { "type": "string" } },
                   { "name": "state", "in": "query", "description": "States with commas between them", "style": "form", "explode": false, "schema": { "type": "array", "items": { "$ref": "#/components/schemas/MigrationState" } } },
                   { "name": "mode", "in": "query", "description": "Modes with commas between them", "style": "form", "explode": false, "schema": { "type": "array", "items": { "type": "string", "enum": [ "cold", "live", "rescue" ] } } },
+                  { "name": "reason", "in": "query", "description": "Codes of reasons with commas between them", "style": "form", "explode": false, "schema": { "type": "array", "items": { "type": "string" } } },
+                  { "name": "actor", "in": "query", "description": "Who submitted them", "schema": { "type": "string" } },
+                  { "name": "since", "in": "query", "description": "Submitted from then on", "schema": { "type": "string", "format": "date-time" } },
+                  { "name": "until", "in": "query", "description": "Submitted before then", "schema": { "type": "string", "format": "date-time" } },
                   { "name": "limit", "in": "query", "schema": { "type": "integer", "minimum": 1, "maximum": 1000, "default": 20 } },
                   { "name": "offset", "in": "query", "description": "Passed over first; dearer than before", "schema": { "type": "integer", "minimum": 0, "maximum": 10000, "default": 0 } },
                   { "$ref": "#/components/parameters/OrderBy" }, { "$ref": "#/components/parameters/Order" },
@@ -139,9 +143,12 @@ extension OpenAPI {
                 }
               },
               "Transition": {
-                "type": "object", "required": [ "sequence", "at", "to", "direction", "attempt", "epoch", "source_host", "actor", "numbers" ],
+                "type": "object", "required": [ "sequence", "migration", "server", "mode", "at", "to", "direction", "attempt", "epoch", "source_host", "actor", "numbers" ],
                 "properties": {
                   "sequence": { "type": "integer" },
+                  "migration": { "type": "string" },
+                  "server": { "$ref": "#/components/schemas/Named" },
+                  "mode": { "type": "string", "enum": [ "cold", "live", "rescue" ] },
                   "at": { "type": "string", "format": "date-time" },
                   "from": { "$ref": "#/components/schemas/MigrationState" },
                   "to": { "$ref": "#/components/schemas/MigrationState" },
@@ -153,7 +160,8 @@ extension OpenAPI {
                   "actor": { "type": "string" },
                   "step": { "type": "string" },
                   "reason": { "$ref": "#/components/schemas/Reason" },
-                  "numbers": { "type": "object", "additionalProperties": { "type": "integer" } }
+                  "numbers": { "type": "object", "additionalProperties": { "type": "integer" } },
+                  "hash": { "type": "string", "description": "SHA-256 in hexadecimal over the row and the one before it of its migration; rows from before there were hashes have none" }
                 }
               },
               "MigrationPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Migration" } } } },

@@ -13,7 +13,8 @@ package enum OpenAPI {
           "security": [ { "bearer": [] } ],
           "paths": {
         \#(placementPaths)
-        \#([controllerPaths, serversPaths, movesPaths, hostsPaths, migrationsPaths, batchesPaths, keptPaths].joined(separator: ",\n"))
+        \#([controllerPaths, serversPaths, movesPaths, hostsPaths, migrationsPaths].joined(separator: ",\n"))
+        , \#([batchesPaths, historyPaths, keptPaths].joined(separator: ",\n"))
           },
           "components": {
             "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
@@ -36,7 +37,8 @@ package enum OpenAPI {
             },
             "schemas": {
         \#(placementSchemas)
-        \#([controllerSchemas, serversSchemas, movesSchemas, hostsSchemas, migrationsSchemas, batchesSchemas, keptSchemas].joined(separator: ",\n"))
+        \#([controllerSchemas, serversSchemas, movesSchemas, hostsSchemas, migrationsSchemas].joined(separator: ",\n"))
+        , \#([batchesSchemas, historySchemas, keptSchemas].joined(separator: ",\n"))
             }
           }
         }

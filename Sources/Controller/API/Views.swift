@@ -50,9 +50,10 @@ struct Views {
 
     func transition(_ row: Transition) -> TransitionView {
         TransitionView(
-            sequence: row.sequence, at: WireTime(row.at), from: row.from, to: row.to, direction: row.direction, attempt: row.attempt,
+            sequence: row.sequence, migration: row.migration.value, server: named(row.server), mode: row.mode, at: WireTime(row.at),
+            from: row.from, to: row.to, direction: row.direction, attempt: row.attempt,
             epoch: row.epoch.value, sourceHost: named(row.source), targetHost: row.target.map(named), actor: row.actor, step: row.step,
-            reason: row.reason, numbers: row.numbers)
+            reason: row.reason, numbers: row.numbers, hash: row.hash)
     }
 
     func cleanup(_ cleanup: Cleanup) -> CleanupView {

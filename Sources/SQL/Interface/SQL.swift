@@ -54,6 +54,13 @@ package struct SQLStatement: Sendable, ExpressibleByStringInterpolation {
         package mutating func appendInterpolation(_ value: Bool) { parts.append(.value(.integer(value ? 1 : 0))) }
         /// Another piece of SQL, with its own values.
         package mutating func appendInterpolation(_ statement: SQLStatement) { parts.append(contentsOf: statement.parts) }
+        /// Values with commas between them, for `VALUES (…)`.
+        package mutating func appendInterpolation(values: [SQLValue]) {
+            for (index, value) in values.enumerated() {
+                if index > 0 { appendLiteral(", ") }
+                appendInterpolation(value)
+            }
+        }
         /// Values with commas between them, for `IN (…)`. Never empty in SQL: no value becomes `NULL`, which is in nothing.
         package mutating func appendInterpolation(list values: [String]) {
             guard !values.isEmpty else { return appendLiteral("NULL") }

@@ -132,13 +132,12 @@ extension Store {
             """)
         guard number > 0 else { return }
         // Of this batch nothing else failed without ever having been begun.
-        try await recordAll(
-            ofBatch: batch,
-            """
-            state = \(MigrationState.failed.rawValue) AND attempt = 0 AND reason_code = \(reason.code.value) AND NOT EXISTS (
-                SELECT 1 FROM transitions t WHERE t.migration_id = migrations.id AND t.to_state = \(MigrationState.failed.rawValue))
-            """,
-            MigrationChange.HistoryNote(from: .pending, actor: actor, reason: reason), in: transaction)
+        try await record(
+            MigrationChange.HistoryNote(from: .pending, actor: actor, reason: reason), ofAllIn: batch,
+            where: """
+                state = \(MigrationState.failed.rawValue) AND attempt = 0 AND reason_code = \(reason.code.value) AND NOT EXISTS (
+                    SELECT 1 FROM transitions t WHERE t.migration_id = migrations.id AND t.to_state = \(MigrationState.failed.rawValue))
+                """, in: transaction)
         try await count(batch, cancelled: number, in: transaction)
     }
 

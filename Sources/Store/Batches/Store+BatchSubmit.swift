@@ -85,8 +85,7 @@ extension Store {
         guard total == draft.servers.count - flaws.count else {
             throw SQLError(.conflict, "servers changed while they were submitted")
         }
-        try await recordAll(
-            ofBatch: id, "1 = 1", MigrationChange.HistoryNote(from: nil, actor: draft.actor), in: transaction)
+        try await record(MigrationChange.HistoryNote(from: nil, actor: draft.actor), ofAllIn: id, in: transaction)
         try await transaction.execute(
             """
             UPDATE servers SET status = \(ServerStatus.startMigrate.rawValue), note_code = NULL, note_message = NULL

@@ -26,7 +26,9 @@ struct BatchLines: Equatable {
     static func read(_ path: String) throws(CommandFailure) -> BatchLines {
         let data: Data
         do {
-            data = path == "-" ? try FileHandle.standardInput.readToEnd() ?? Data() : try Data(contentsOf: URL(fileURLWithPath: path))
+            // Read to its end whatever it is: `Data(contentsOf:)` takes no pipe such as that of a shell's `<(…)`.
+            let file = path == "-" ? FileHandle.standardInput : try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
+            data = try file.readToEnd() ?? Data()
         } catch {
             throw CommandFailure.usage("The file \(path) cannot be read: give one that lists an id or a name of a server a line, or -.")
         }

@@ -11,7 +11,7 @@ struct BatchMigrate: ControllerCommand {
             "batch-migrate",
             [
                 "--from-host HOST", "--filter FILTER", "--search TEXT", "--mode auto|live|cold", "--name NAME", "--priority N",
-                "--max-parallel N", "--max-failures N|N%", "--start-at TIME", "--skip-invalid", "--token TOKEN", "--prefer-host HOST",
+                "--max-parallel N", "--max-failures N|N%", "--start-at TIME", "--skip-invalid", "--client-token TOKEN", "--prefer-host HOST",
                 "--max-bandwidth-mb N", "--enable-tls", "--auto-start", "--dry-run", "--wait", "--wait-timeout TIME",
             ], "[FILE|-]"),
         discussion: """
@@ -22,7 +22,7 @@ struct BatchMigrate: ControllerCommand {
             begin in the order of the lines (selected ones by name), batches of a higher priority first; of the same priority each next place \
             goes to the batch that has the fewest under way. At --max-failures the rest is held until batch-resume.
 
-            Under the same --token the same batch is answered again, never a second one. Exit code 1 if anything was refused, with --wait \
+            Under the same --client-token the same batch is answered again, never a second one. Exit code 1 if anything was refused, with --wait \
             also if one failed.
             """)
 
@@ -91,7 +91,7 @@ struct BatchMigrate: ControllerCommand {
     @Option(
         help: ArgumentHelp(
             "Names this submit: given again, it brings the same batch back. One of its own when left out.", valueName: "TOKEN"))
-    var token: String?
+    var clientToken: String?
 
     @Option(help: ArgumentHelp("The only target host to be considered, by id or name.", valueName: "HOST"), completion: Completions.hosts)
     var preferHost: String?
@@ -135,7 +135,7 @@ struct BatchMigrate: ControllerCommand {
             name: name, servers: lines?.servers, selection: lines == nil ? selection : nil, mode: mode, priority: priority.map { Int($0) },
             maxParallel: maxParallel.map { Int($0) }, maxFailures: maxFailures, startAt: startAt, skipInvalid: skipInvalid ? true : nil,
             // An answer that was lost is asked for again under it.
-            token: token ?? "cli-\(UUID().uuidString.lowercased())",
+            token: clientToken ?? "cli-\(UUID().uuidString.lowercased())",
             live: LiveMigrateRequest(preferHost: preferHost, maxBandwidthMB: maxBandwidthMB, enableTLS: enableTLS ? true : nil),
             cold: MigrateRequest(
                 preferHost: preferHost, autoStart: autoStart ? true : nil, maxBandwidthMB: maxBandwidthMB, enableTLS: enableTLS ? true : nil

@@ -20,7 +20,7 @@ struct BatchRetry: ControllerCommand {
     @Option(
         help: ArgumentHelp(
             "Names this submit: given again, it brings the same batch back. One of its own when left out.", valueName: "TOKEN"))
-    var token: String?
+    var clientToken: String?
 
     @OptionGroup var waiting: WaitOptions
     @OptionGroup var output: OutputOptions
@@ -28,7 +28,7 @@ struct BatchRetry: ControllerCommand {
 
     func run(_ client: GodwitClient) async throws {
         let request = RetryBatchRequest(
-            token: token ?? "cli-\(UUID().uuidString.lowercased())", skipInvalid: skipInvalid ? true : nil)
+            token: clientToken ?? "cli-\(UUID().uuidString.lowercased())", skipInvalid: skipInvalid ? true : nil)
         let accepted: BatchView
         do {
             accepted = try await client.retryBatch(batch, request)

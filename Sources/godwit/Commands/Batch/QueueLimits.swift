@@ -12,6 +12,7 @@ struct QueueLimits: ControllerCommand {
             """)
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp("At most so many, 0 to 100000; 0 lets nothing begin, none takes the limit away.", valueName: "N|none"),
         transform: { text in
             text == "none" ? .unlimited : .most(Int(try Numbers.whole(text, in: 0...100_000, unit: "migrations, or none")))

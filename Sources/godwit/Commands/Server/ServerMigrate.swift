@@ -1,5 +1,6 @@
 import ArgumentParser
 import Client
+import Foundation
 import Output
 
 struct ServerMigrate: ControllerCommand {
@@ -16,7 +17,7 @@ struct ServerMigrate: ControllerCommand {
             a shared storage stays where it is. The server cannot be started meanwhile.
 
             Rescue: the host is down and every disk is on a shared storage; only the placement moves. A host that merely does not answer is \
-            not known to be off: --confirm-host-down says that you made sure of it.
+            not known to be off: --confirm-host-down says that you made sure of it; at a terminal you are asked.
 
             Answers when the migration is accepted; follow it with migration-watch, or give --wait.
             """)
@@ -71,7 +72,23 @@ struct ServerMigrate: ControllerCommand {
     }
 
     func run(_ client: GodwitClient) async throws {
+        var request = request
+        if rescueMode, !confirmHostDown, Terminal.input.isInteractive, Terminal.error.isInteractive {
+            try await vouch(client)
+            request.confirmHostDown = true
+        }
         let accepted = try await client.migrate(server, request)
         try await MigrationWatching.show(accepted, client, waiting, output.output)
+    }
+
+    /// Has the person at the terminal vouch for the host's being off: by its name, which nobody types by habit.
+    private func vouch(_ client: GodwitClient) async throws {
+        let host = try await client.server(server).host.name
+        let answer = await Terminal.ask(
+            "Is \(host) off? If it still ran, two guests of one server would write to the same disks.\nType the host's name to vouch for it: "
+        )
+        guard answer?.trimmingCharacters(in: .whitespaces) == host else {
+            throw CommandFailure.failed("Nothing was done: nobody vouched for \(host) being off.")
+        }
     }
 }
