@@ -45,13 +45,11 @@ import Testing
                         }
                     }
                     for round in 0..<4 {
-                        let before = tally.acknowledged.count
-                        try await eventually { tally.acknowledged.count > before + 50 }
+                        try await tally.further(50)
                         if round % 2 == 0 { try await server.stopImmediately() } else { try await server.kill() }
                         try await server.startAgain()
                     }
-                    let before = tally.acknowledged.count
-                    try await eventually { tally.acknowledged.count > before + 50 }
+                    try await tally.further(50)
                     tally.end()
                     try await group.waitForAll()
                 }
@@ -224,34 +222,5 @@ import Testing
         #expect(error?.message.contains("postgres:///nowhere/fleet") == true && error?.message.contains("secret") == false)
         let flaw = await refusal(.connection) { try await PostgresDatabase.open("postgres://one/two?nosuch=3") }
         #expect(flaw?.message.contains("nosuch") == true)
-    }
-
-    /// What writers have begun and what was acknowledged to them, by number.
-    private final class Tally: Sendable {
-        private let state = Mutex((begun: Int64(0), acknowledged: Set<Int64>(), isOver: false))
-
-        var begun: Int64 { state.withLock { $0.begun } }
-        var acknowledged: Set<Int64> { state.withLock { $0.acknowledged } }
-
-        /// Nil once it is over.
-        func next() -> Int64? {
-            state.withLock { state in
-                guard !state.isOver else { return nil }
-                state.begun += 1
-                return state.begun
-            }
-        }
-
-        func acknowledge(_ number: Int64) { state.withLock { _ = $0.acknowledged.insert(number) } }
-        func end() { state.withLock { $0.isOver = true } }
-    }
-
-    /// Waits until it is so, for a minute at most.
-    private func eventually(_ isSo: () -> Bool) async throws {
-        let deadline = ContinuousClock.now + .seconds(60)
-        while !isSo() {
-            try #require(.now < deadline)
-            try await Task.sleep(for: .milliseconds(10))
-        }
     }
 }

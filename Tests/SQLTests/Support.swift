@@ -1,4 +1,5 @@
 import Backends
+import Glibc
 import SQL
 import Testing
 
@@ -68,3 +69,20 @@ actor Door {
 }
 
 struct Deliberate: Error {}
+
+/// A port of loopback that nobody has, from the kernel.
+func freePort() throws -> UInt16 {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(descriptor) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = in_addr_t(0x7f00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let isBound = withUnsafeMutablePointer(to: &address) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
+        }
+    }
+    guard isBound else { throw Deliberate() }
+    return UInt16(bigEndian: address.sin_port)
+}
