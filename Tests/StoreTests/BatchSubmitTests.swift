@@ -137,7 +137,9 @@ import Testing
             #expect(states == [.pending: count - 3])
             let cancelled = try await timed { number = try await store.cancelBatch(batch.id, actor: "ada").cancelled }
             #expect(number == count - 15)
-            print("100,000 lines: refused \(refused), taken \(taken), first claim \(claimed), past held up \(past), counted \(shown), cancelled \(cancelled)")
+            print(
+                "100,000 lines: refused \(refused), taken \(taken), claim \(claimed), past held up \(past), counted \(shown),",
+                "cancelled \(cancelled)")
         }
     }
 }
