@@ -102,7 +102,7 @@ let package = Package(
         room(
             "Controller",
             [
-                "Fleet", "Placement", "Store", "AgentAPI", "Client", hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL,
+                "Fleet", "Placement", "Store", "AgentAPI", "Client", crypto, hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL,
                 serviceLifecycle, logging,
             ]),
         room("Engine", path: "workers/Engine", ["Fleet", "Store", "AgentAPI", logging]),

@@ -15,6 +15,10 @@ static const char sqlite_0003[] = {
 #embed "sqlite/0003_history.sql"
 };
 
+static const char sqlite_0004[] = {
+#embed "sqlite/0004_batches.sql"
+};
+
 static const char postgres_0001[] = {
 #embed "postgres/0001_first.sql"
 };
@@ -27,10 +31,15 @@ static const char postgres_0003[] = {
 #embed "postgres/0003_history.sql"
 };
 
+static const char postgres_0004[] = {
+#embed "postgres/0004_batches.sql"
+};
+
 static const struct schema_step sqlite_steps[] = {
     {1, "first", sqlite_0001, sizeof sqlite_0001},
     {2, "modes", sqlite_0002, sizeof sqlite_0002},
     {3, "history", sqlite_0003, sizeof sqlite_0003},
+    {4, "batches", sqlite_0004, sizeof sqlite_0004},
 };
 
 const struct schema_step *schema_sqlite(size_t *count) {
@@ -42,6 +51,7 @@ static const struct schema_step postgres_steps[] = {
     {1, "first", postgres_0001, sizeof postgres_0001},
     {2, "modes", postgres_0002, sizeof postgres_0002},
     {3, "history", postgres_0003, sizeof postgres_0003},
+    {4, "batches", postgres_0004, sizeof postgres_0004},
 };
 
 const struct schema_step *schema_postgres(size_t *count) {

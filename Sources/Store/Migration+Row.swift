@@ -5,7 +5,7 @@ extension Migration {
     static let columns: SQLStatement = """
         id, server_id, mode, options, state, direction, epoch, attempt, max_attempts, source_id, target_id, excluded, reason_code,
         reason_message, remedy, cancel_requested, awaiting, progress, blackout, actor, created_at, due_at, finished_at,
-        deadline_at, status_before
+        deadline_at, status_before, batch_id
         """
 
     init(_ row: SQLRow) throws {
@@ -25,7 +25,7 @@ extension Migration {
             createdAt: try row.time("created_at"), dueAt: try row.time("due_at"),
             finishedAt: try row.optionalInteger("finished_at").map { Timestamp(milliseconds: $0) },
             deadlineAt: try row.optionalInteger("deadline_at").map { Timestamp(milliseconds: $0) },
-            statusBefore: try row.optionalWord("status_before"))
+            statusBefore: try row.optionalWord("status_before"), batch: try row.optionalText("batch_id").map { BatchID($0) })
     }
 
     /// The hosts left out, as a JSON object by host id.

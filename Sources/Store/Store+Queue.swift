@@ -2,52 +2,6 @@ package import Fleet
 import SQL
 
 extension Store {
-    /// Claims what is due and free or whose lease ended, best first (oldest), each under a raised epoch of its server.
-    ///
-    /// Those whose lease ended come first: their servers may stand still meanwhile.
-    package func claimMigrations(worker: String, leaseMS: Int64, limit: Int) async throws -> [Migration] {
-        let limit = max(0, limit)
-        let now = dialect.now
-        // Most wake-ups find nothing: then nobody's write has to wait.
-        let isAny = try await read { transaction in
-            try await transaction.query(
-                """
-                SELECT CASE WHEN EXISTS (SELECT 1 FROM migrations WHERE claimable = 1 AND due_at <= \(now))
-                    OR EXISTS (SELECT 1 FROM migrations WHERE active = 1 AND lease_until <= \(now)) THEN 1 ELSE 0 END AS found
-                """
-            ).first?.flag("found") == true
-        }
-        guard isAny, limit > 0 else { return [] }
-        return try await write { transaction in
-            var ids = try await transaction.query(
-                """
-                SELECT id FROM migrations WHERE active = 1 AND lease_until <= \(now)
-                ORDER BY lease_until, id LIMIT \(limit) \(dialect.lockFree)
-                """
-            ).map { try $0.text("id") }
-            if ids.count < limit {
-                // The plus keeps the engine to the index that has the order: of the other one it would read and sort all that is due.
-                ids += try await transaction.query(
-                    """
-                    SELECT id FROM migrations WHERE claimable = 1 AND +due_at <= \(now)
-                    ORDER BY priority DESC, due_at, id LIMIT \(limit - ids.count) \(dialect.lockFree)
-                    """
-                ).map { try $0.text("id") }
-            }
-            guard !ids.isEmpty else { return [] }
-            try await transaction.execute(
-                "UPDATE servers SET epoch = epoch + 1 WHERE id IN (SELECT server_id FROM migrations WHERE id IN (\(list: ids)))")
-            let rows = try await transaction.query(
-                """
-                UPDATE migrations SET epoch = (SELECT s.epoch FROM servers s WHERE s.id = migrations.server_id),
-                    claimable = 0, active = 1, lease_owner = \(worker), lease_until = \(now) + \(leaseMS)
-                WHERE id IN (\(list: ids)) RETURNING \(Migration.columns)
-                """)
-            let place = Dictionary(uniqueKeysWithValues: ids.enumerated().map { ($0.element, $0.offset) })
-            return try rows.map(Migration.init).sorted { (place[$0.id.value] ?? 0) < (place[$1.id.value] ?? 0) }
-        }
-    }
-
     /// Renews the lease. Returns the row as it is now (a cancellation may have been asked for). Throws `superseded`.
     package func renewLease(_ migration: MigrationID, epoch: Epoch, worker: String, leaseMS: Int64) async throws -> Migration {
         try await write { transaction in
@@ -83,28 +37,13 @@ extension Store {
         }
     }
 
-    /// When the next thing becomes due (a retry, a lease's end, a cleanup), milliseconds from the store's now; nil when nothing waits.
-    package func nextDueInMS() async throws -> Int64? {
-        try await read { transaction in
-            let rows = try await transaction.query(
-                """
-                SELECT MIN(waiting.at) - \(dialect.now) AS due FROM (
-                    SELECT MIN(due_at) AS at FROM migrations WHERE claimable = 1
-                    UNION ALL SELECT MIN(lease_until) FROM migrations WHERE active = 1
-                    UNION ALL SELECT MIN(due_at) FROM cleanups WHERE done_at IS NULL
-                ) AS waiting
-                """)
-            return try rows.first?.optionalInteger("due").map { max(0, $0) }
-        }
-    }
-
     // MARK: the parts of a change
 
     private func apply(_ change: MigrationChange, worker: String, in transaction: any SQLTransaction) async throws -> Migration {
         let migration = change.migration
         let mine: SQLStatement =
             "id = \(migration.id.value) AND epoch = \(migration.epoch.value) AND lease_owner = \(worker) AND active = 1"
-        let held = try await transaction.query("SELECT state FROM migrations WHERE \(mine) \(dialect.lock)")
+        let held = try await transaction.query("SELECT state, batch_id, admitted FROM migrations WHERE \(mine) \(dialect.lock)")
         guard let row = held.first else { throw try await claimOver(migration.id, migration.epoch, in: transaction) }
         guard try change.history != nil || row.text("state") == migration.state.rawValue else {
             throw StoreError(
@@ -137,6 +76,15 @@ extension Store {
         let isReleased = change.releaseLease || migration.state.isFinished
         let due: SQLStatement = if let delay = change.dueInMS { "\(dialect.now) + \(delay)" } else { "\(migration.dueAt.milliseconds)" }
         let deadline: SQLStatement = if let left = change.deadlineInMS { "\(dialect.now) + \(left)" } else { "NULL" }
+        // It gives back its place in its batch and in the cluster when it is over, or waits and holds nothing on any host.
+        let isLeft: SQLStatement =
+            if migration.state.isFinished {
+                "1 = 1"
+            } else if change.releaseLease, migration.direction == .forward {
+                "NOT EXISTS (SELECT 1 FROM reservations r WHERE r.migration_id = migrations.id)"
+            } else {
+                "1 = 0"
+            }
         let written = try await transaction.query(
             """
             UPDATE migrations SET state = \(migration.state.rawValue), direction = \(migration.direction.rawValue),
@@ -150,10 +98,13 @@ extension Store {
                 finished_at = \(migration.state.isFinished ? dialect.now : "NULL"),
                 claimable = \(isReleased && !migration.state.isFinished), active = \(!isReleased),
                 lease_owner = CASE WHEN \(isReleased) = 1 THEN NULL ELSE lease_owner END,
-                lease_until = CASE WHEN \(isReleased) = 1 THEN NULL ELSE lease_until END
-            WHERE \(mine) RETURNING \(Migration.columns)
+                lease_until = CASE WHEN \(isReleased) = 1 THEN NULL ELSE lease_until END,
+                admitted = CASE WHEN \(isLeft) THEN 0 ELSE admitted END
+            WHERE \(mine) RETURNING \(Migration.columns), admitted
             """)
         let result = try Migration(only(written))
+        try await count(
+            result, wasAdmitted: row.flag("admitted"), isAdmitted: only(written).flag("admitted"), in: transaction)
         for entry in change.journal { try await write(entry, of: migration.id, in: transaction) }
         if let note = change.history { try await record(note, of: result, in: transaction) }
         for note in change.notes { try await record(note, of: result, in: transaction) }

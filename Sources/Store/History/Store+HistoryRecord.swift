@@ -35,10 +35,10 @@ extension Store {
             let head = heads[id]
             let values = try entry.note.values(of: entry.migration, at: now)
             let hash = HistoryHash.of(values, after: head?.hash ?? "")
-            rows.append("(\(values: values), \(hash))")
+            rows.append("(\(values: values), \(hash), \(entry.migration.batch?.value))")
             heads[id] = HistoryHead(length: (head?.length ?? 0) + 1, hash: hash)
         }
-        try await transaction.execute("INSERT INTO transitions (\(HistoryHash.columnList), hash) VALUES \(.list(rows))")
+        try await transaction.execute("INSERT INTO transitions (\(HistoryHash.columnList), hash, batch_id) VALUES \(.list(rows))")
         let written = heads.sorted { $0.key < $1.key }.map { id, head in "(\(id), \(head.length), \(head.hash))" as SQLStatement }
         try await transaction.execute(
             """

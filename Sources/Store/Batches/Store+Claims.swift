@@ -1,0 +1,187 @@
+package import Fleet
+import SQL
+
+extension Store {
+    /// Claims what is due and free or whose lease ended, each under a raised epoch of its server.
+    ///
+    /// First come those that something stands of already: whose lease ended, which their batch let begin before, which are to be ended.
+    /// The places left go to those that wait, by priority; of the same priority by ``Shares`` between the batches, and within one in the
+    /// order of its submit. What a batch and the cluster may have under way is asked in this transaction, with their rows held.
+    package func claimMigrations(worker: String, leaseMS: Int64, limit: Int) async throws -> [Migration] {
+        let limit = max(0, limit)
+        let now = dialect.now
+        // Most wake-ups find nothing: then nobody's write has to wait.
+        let next = try await read { try await $0.query(nextDue("")).first?.optionalInteger("due") }
+        guard let next, next <= 0, limit > 0 else { return [] }
+        return try await write { transaction in
+            var ids = try await transaction.query(
+                """
+                SELECT id FROM migrations WHERE active = 1 AND lease_until <= \(now)
+                ORDER BY lease_until, id LIMIT \(limit) \(dialect.lockFree)
+                """
+            ).map { try $0.text("id") }
+            if ids.count < limit {
+                ids += try await transaction.query(
+                    """
+                    SELECT id FROM migrations WHERE claimable = 1 AND (admitted = 1 OR cancel_requested = 1) AND due_at <= \(now)
+                    ORDER BY due_at, id LIMIT \(limit - ids.count) \(dialect.lockFree)
+                    """
+                ).map { try $0.text("id") }
+            }
+            if ids.count < limit {
+                let places = min(limit - ids.count, try await freePlaces(in: transaction) ?? .max)
+                if places > 0 { ids += try await admit(places, in: transaction) }
+            }
+            guard !ids.isEmpty else { return [] }
+            try await transaction.execute(
+                "UPDATE servers SET epoch = epoch + 1 WHERE id IN (SELECT server_id FROM migrations WHERE id IN (\(list: ids)))")
+            let rows = try await transaction.query(
+                """
+                UPDATE migrations SET epoch = (SELECT s.epoch FROM servers s WHERE s.id = migrations.server_id),
+                    claimable = 0, active = 1, lease_owner = \(worker), lease_until = \(now) + \(leaseMS)
+                WHERE id IN (\(list: ids)) RETURNING \(Migration.columns)
+                """)
+            let place = Dictionary(uniqueKeysWithValues: ids.enumerated().map { ($0.element, $0.offset) })
+            return try rows.map(Migration.init).sorted { (place[$0.id.value] ?? 0) < (place[$1.id.value] ?? 0) }
+        }
+    }
+
+    /// When the next thing becomes due that somebody could claim (a retry, a lease's end, a cleanup), milliseconds from the store's now; nil
+    /// when nothing waits.
+    package func nextDueInMS() async throws -> Int64? {
+        let query = nextDue("UNION ALL SELECT MIN(due_at) FROM cleanups WHERE done_at IS NULL")
+        return try await read { transaction in
+            try await transaction.query(query).first?.optionalInteger("due").map { max(0, $0) }
+        }
+    }
+
+    /// What waits in a batch that is paused, held or has all under way that it may is not due, nor is anything that waits while the cluster has
+    /// all that it may. A value of each index, not more.
+    /// - Parameter more: a further `UNION ALL SELECT …`.
+    private func nextDue(_ more: SQLStatement) -> SQLStatement {
+        """
+        SELECT MIN(waiting.at) - \(dialect.now) AS due FROM (
+            SELECT MIN(lease_until) AS at FROM migrations WHERE active = 1
+            UNION ALL SELECT MIN(due_at) FROM migrations WHERE claimable = 1 AND (admitted = 1 OR cancel_requested = 1)
+            UNION ALL SELECT CASE WHEN \(Self.clusterTakesMore) THEN (
+                SELECT MIN(due_at) FROM migrations WHERE claimable = 1 AND batch_id IS NULL AND admitted = 0 AND cancel_requested = 0) END
+            UNION ALL SELECT CASE WHEN \(Self.clusterTakesMore) THEN (
+                SELECT MIN(CASE WHEN b.start_at > b.first_due THEN b.start_at ELSE b.first_due END) FROM (
+                    SELECT start_at, (
+                        SELECT m.due_at FROM migrations m
+                        WHERE m.batch_id = batches.id AND m.claimable = 1 AND m.admitted = 0 AND m.cancel_requested = 0
+                        ORDER BY m.due_at LIMIT 1) AS first_due
+                    FROM batches WHERE \(Self.takesMore)) AS b) END
+            \(more)
+        ) AS waiting
+        """
+    }
+
+    private static let clusterTakesMore: SQLStatement = """
+        NOT EXISTS (SELECT 1 FROM queue_limits q WHERE q.name = 'cluster'
+            AND q.maximum <= (SELECT COUNT(*) FROM migrations a WHERE a.admitted = 1))
+        """
+
+    /// How many more may begin in the whole cluster; nil is as many as there are. Until the transaction's end nobody else lets one begin, and
+    /// what ends meanwhile only makes room.
+    private func freePlaces(in transaction: any SQLTransaction) async throws -> Int? {
+        let rows = try await transaction.query(
+            "SELECT maximum FROM queue_limits WHERE name = 'cluster' AND maximum IS NOT NULL \(dialect.lock)")
+        guard let maximum = try rows.first?.integer("maximum") else { return nil }
+        // Counted by a statement of its own: one that waited for the row still sees the moment in which it began to wait.
+        let begun = try only(await transaction.query("SELECT COUNT(*) AS n FROM migrations WHERE admitted = 1")).integer("n")
+        return max(0, Int(maximum - begun))
+    }
+
+    /// Of a batch's row: something of it may begin, once its time has come.
+    private static let takesMore: SQLStatement = """
+        finished_at IS NULL AND paused_by IS NULL AND held_code IS NULL AND cancel_requested = 0
+            AND (max_parallel IS NULL OR running < max_parallel)
+        """
+
+    /// So many of those that wait and may begin, best first.
+    private func admit(_ places: Int, in transaction: any SQLTransaction) async throws -> [String] {
+        // The plus keeps the engine to the index that has the order: of the other one it would read and sort all that is due.
+        let single = try await transaction.query(
+            """
+            SELECT id, priority FROM migrations
+            WHERE claimable = 1 AND batch_id IS NULL AND admitted = 0 AND cancel_requested = 0 AND +due_at <= \(dialect.now)
+            ORDER BY priority DESC, due_at, id LIMIT \(places) \(dialect.lockFree)
+            """
+        ).map { (id: try $0.text("id"), priority: try $0.integer("priority")) }
+        let open: SQLStatement = "\(Self.takesMore) AND (start_at IS NULL OR start_at <= \(dialect.now))"
+        let levels = try await transaction.query("SELECT DISTINCT priority FROM batches WHERE \(open)").map { try $0.integer("priority") }
+        var admitted: [String] = []
+        for level in Set(levels + single.map(\.priority)).sorted(by: >) where admitted.count < places {
+            let left = places - admitted.count
+            var streams: [Shares.Stream] = []
+            let mine = single.filter { $0.priority == level }.map(\.id)
+            if !mine.isEmpty {
+                let running = levels.isEmpty ? 0 : try await running(single: level, in: transaction)
+                streams.append(Shares.Stream(batch: nil, running: running, waiting: mine))
+            }
+            // With the row held, so that nobody else lets something of the batch begin meanwhile.
+            let batches = try await transaction.query(
+                """
+                SELECT id, running, max_parallel FROM batches WHERE \(open) AND priority = \(level) ORDER BY id \(dialect.lock)
+                """)
+            for row in batches {
+                let batch = try row.text("id")
+                let running = Int(try row.integer("running"))
+                let free = try row.optionalInteger("max_parallel").map { Int($0) - running } ?? left
+                let waiting = try await transaction.query(
+                    """
+                    SELECT id FROM migrations WHERE batch_id = \(batch) AND claimable = 1 AND admitted = 0 AND cancel_requested = 0
+                        AND due_at <= \(dialect.now)
+                    ORDER BY due_at, id LIMIT \(min(left, free)) \(dialect.lockFree)
+                    """
+                ).map { try $0.text("id") }
+                streams.append(Shares.Stream(batch: batch, running: running, waiting: waiting))
+            }
+            for (batch, ids) in Shares.divide(left, among: streams) {
+                guard !ids.isEmpty else { continue }
+                admitted += ids
+                try await transaction.execute("UPDATE migrations SET admitted = 1 WHERE id IN (\(list: ids))")
+                guard let batch else { continue }
+                try await transaction.execute("UPDATE batches SET running = running + \(ids.count) WHERE id = \(batch)")
+            }
+        }
+        return admitted
+    }
+
+    private func running(single priority: Int64, in transaction: any SQLTransaction) async throws -> Int {
+        let rows = try await transaction.query(
+            "SELECT COUNT(*) AS n FROM migrations WHERE active = 1 AND batch_id IS NULL AND priority = \(priority)")
+        return Int(try only(rows).integer("n"))
+    }
+
+    // MARK: counts
+
+    /// Keeps the counts of a migration's batch, after its row was written, and holds the batch where it had all the failures it may.
+    func count(_ migration: Migration, wasAdmitted: Bool, isAdmitted: Bool, in transaction: any SQLTransaction) async throws {
+        guard let batch = migration.batch, wasAdmitted != isAdmitted || migration.state.isFinished else { return }
+        let isCancelled = migration.state == .failed && migration.reason?.code == .cancelled
+        try await count(
+            batch, running: (isAdmitted ? 1 : 0) - (wasAdmitted ? 1 : 0), ready: migration.state == .ready ? 1 : 0,
+            failed: migration.state == .failed && !isCancelled ? 1 : 0, cancelled: isCancelled ? 1 : 0, in: transaction)
+    }
+
+    func count(
+        _ batch: BatchID, running: Int = 0, ready: Int = 0, failed: Int = 0, cancelled: Int = 0, in transaction: any SQLTransaction
+    ) async throws {
+        let ended = ready + failed + cancelled
+        let isHeld: SQLStatement =
+            "held_code IS NULL AND \(failed) > 0 AND failed + \(failed) >= hold_at AND ready + failed + cancelled + \(ended) < total"
+        let message: SQLStatement =
+            "CAST(failed + \(failed) AS TEXT) || ' of its migrations failed, and it may have ' || max_failures || ' failures.'"
+        try await transaction.execute(
+            """
+            UPDATE batches SET running = running + \(running), ready = ready + \(ready), failed = failed + \(failed),
+                cancelled = cancelled + \(cancelled),
+                finished_at = CASE WHEN ready + failed + cancelled + \(ended) = total THEN \(dialect.now) END,
+                held_message = CASE WHEN \(isHeld) THEN \(message) ELSE held_message END,
+                held_code = CASE WHEN \(isHeld) THEN \(Reason.Code.tooManyFailures.value) ELSE held_code END
+            WHERE id = \(batch.value)
+            """)
+    }
+}
