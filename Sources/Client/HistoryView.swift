@@ -22,7 +22,8 @@ package struct HistoryQuery: Hashable, Sendable {
 
     package init(
         server: String? = nil, host: String? = nil, migration: String? = nil, batch: String? = nil,
-        states: [MigrationState] = [], modes: [Mode] = [], reasons: [String] = [], actor: String? = nil, since: WireTime? = nil, until: WireTime? = nil
+        states: [MigrationState] = [], modes: [Mode] = [], reasons: [String] = [], actor: String? = nil, since: WireTime? = nil,
+        until: WireTime? = nil
     ) {
         self.server = server
         self.host = host
@@ -40,7 +41,8 @@ package struct HistoryQuery: Hashable, Sendable {
         func words(_ values: [String]) -> String? { values.isEmpty ? nil : values.joined(separator: ",") }
         return [
             ("server", server), ("host", host), ("migration", migration), ("batch", batch),
-            ("state", words(states.map(\.rawValue))), ("mode", words(modes.map(\.rawValue))), ("reason", words(reasons)), ("actor", actor), ("since", since?.description),
+            ("state", words(states.map(\.rawValue))), ("mode", words(modes.map(\.rawValue))), ("reason", words(reasons)), ("actor", actor),
+            ("since", since?.description),
             ("until", until?.description),
         ]
     }

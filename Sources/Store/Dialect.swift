@@ -79,6 +79,14 @@ extension Dialect {
         }
     }
 
+    /// A field of a JSON object, as text; null where there is none.
+    func field(_ name: String, of column: SQLStatement) -> SQLStatement {
+        switch engine {
+        case .sqlite: "json_extract(\(column), \("$." + name))"
+        case .postgres: "(CAST(\(column) AS json) ->> \(name))"
+        }
+    }
+
     /// Twelve hexadecimal digits of an integer expression.
     func hexadecimal(_ expression: SQLStatement) -> SQLStatement {
         switch engine {

@@ -3,9 +3,6 @@ import Synchronization
 
 /// Makes identities that sort by the time of their making: UUIDs of version 7 (RFC 9562), in lower case.
 enum OrderedID {
-    /// Characters of each.
-    static let length = 36
-
     /// 48 bits of milliseconds, then 12 of a counter that tells apart what this process made in the same one.
     private static let last = Mutex<UInt64>(0)
 

@@ -61,9 +61,11 @@ CREATE INDEX migrations_claimable ON migrations (priority DESC, due_at, id)
     WHERE claimable = 1 AND batch_id IS NULL AND admitted = 0 AND cancel_requested = 0;
 CREATE INDEX migrations_due ON migrations (due_at) WHERE claimable = 1 AND batch_id IS NULL AND admitted = 0 AND cancel_requested = 0;
 CREATE INDEX migrations_again ON migrations (due_at, id) WHERE claimable = 1 AND (admitted = 1 OR cancel_requested = 1);
-CREATE INDEX migrations_batch_waiting ON migrations (batch_id, due_at, id)
+-- By the hosts that they leave, so that those are passed over at once that have no slot free.
+CREATE INDEX migrations_batch_waiting ON migrations (batch_id, source_id, due_at, id)
     WHERE claimable = 1 AND admitted = 0 AND cancel_requested = 0;
 CREATE INDEX migrations_admitted ON migrations (admitted, batch_id) WHERE admitted = 1;
+CREATE INDEX migrations_admitted_leaving ON migrations (source_id, mode) WHERE admitted = 1;
 CREATE INDEX migrations_batch_ending ON migrations (cancel_requested, batch_id) WHERE cancel_requested = 1 AND finished_at IS NULL;
 -- Single ones under way, for their share.
 CREATE INDEX migrations_active_single ON migrations (priority) WHERE active = 1 AND batch_id IS NULL;

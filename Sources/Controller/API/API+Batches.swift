@@ -84,8 +84,9 @@ extension API {
 
     private func draft(_ order: BatchOrder, _ digest: String, _ context: APIContext) async throws -> BatchDraft {
         var draft = BatchDraft(
-            name: order.name ?? Self.batchName(at: .now), actor: context.actor, token: order.token, digest: digest, servers: order.servers ?? [],
-            mode: order.mode.mode, liveOptions: order.live.options, coldOptions: order.cold.options, maxAttempts: Self.attempts,
+            name: order.name ?? Self.batchName(at: .now), actor: context.actor, token: order.token, digest: digest,
+            servers: order.servers ?? [], mode: order.mode.mode, liveOptions: order.live.options, coldOptions: order.cold.options,
+            maxAttempts: Self.attempts,
             priority: order.priority, maxParallel: order.maxParallel, maxFailures: order.maxFailures,
             startAt: order.startAt?.timestamp, skipsInvalid: order.skipsInvalid)
         if let wanted = order.live.preferHost { draft.liveOptions.preferHost = try await host(wanted, field: "live.prefer_host").id }

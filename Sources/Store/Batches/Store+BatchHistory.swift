@@ -38,8 +38,9 @@ extension Store {
     private func write(
         _ note: MigrationChange.HistoryNote, _ chained: [String], at now: Timestamp, in transaction: any SQLTransaction
     ) async throws {
+        // An id has 36 characters.
         let hashes: SQLStatement = """
-            (SELECT position, substr(reference, 1, \(OrderedID.length)) AS id, substr(reference, \(OrderedID.length + 1)) AS hash
+            (SELECT position, substr(reference, 1, 36) AS id, substr(reference, 37) AS hash
                 FROM \(dialect.elements(try JSON.text(chained))) AS told)
             """
         try await transaction.execute(

@@ -177,7 +177,8 @@ extension Store {
                 case "not-found" where ambiguous.contains(position):
                     Reason("ambiguous", "“\(references[position])” is the beginning of more than one server's id; give the whole id.")
                 case "not-found": Reason("not-found", "There is no server \(references[position]).")
-                case "duplicate": Reason("duplicate", "Server \(name) is listed before, as “\(references[Int(try row.integer("first_position"))])”.")
+                case "duplicate":
+                    Reason("duplicate", "Server \(name) is listed before, as “\(references[Int(try row.integer("first_position"))])”.")
                 case "busy":
                     if let migration = try row.optionalText("migration_id") {
                         Reason("busy", "Server \(name) has an unfinished migration, \(migration). Wait for its end, or cancel it.")

@@ -6,12 +6,13 @@ extension Store {
     ///
     /// First come those that something stands of already: whose lease ended, which their batch let begin before, which are to be ended.
     /// The places left go to those that wait, by priority; of the same priority by ``Shares`` between the batches, and within one in the
-    /// order of its submit. What a batch and the cluster may have under way is asked in this transaction, with their rows held.
+    /// order of its submit, past those whose hosts have no slots. What a batch and the cluster may have under way is asked in this
+    /// transaction, with their rows held.
     package func claimMigrations(worker: String, leaseMS: Int64, limit: Int) async throws -> [Migration] {
         let limit = max(0, limit)
         let now = dialect.now
         // Most wake-ups find nothing: then nobody's write has to wait.
-        let next = try await read { try await $0.query(nextDue("")).first?.optionalInteger("due") }
+        let next = try await read { try await due("", in: $0) }
         guard let next, next <= 0, limit > 0 else { return [] }
         return try await write { transaction in
             var ids = try await transaction.query(
@@ -49,32 +50,29 @@ extension Store {
     /// When the next thing becomes due that somebody could claim (a retry, a lease's end, a cleanup), milliseconds from the store's now; nil
     /// when nothing waits.
     package func nextDueInMS() async throws -> Int64? {
-        let query = nextDue("UNION ALL SELECT MIN(due_at) FROM cleanups WHERE done_at IS NULL")
-        return try await read { transaction in
-            try await transaction.query(query).first?.optionalInteger("due").map { max(0, $0) }
-        }
+        let cleanups: SQLStatement = "UNION ALL SELECT MIN(due_at) FROM cleanups WHERE done_at IS NULL"
+        return try await read { try await due(cleanups, in: $0).map { max(0, $0) } }
     }
 
-    /// What waits in a batch that is paused, held or has all under way that it may is not due, nor is anything that waits while the cluster has
-    /// all that it may. A value of each index, not more.
+    /// What waits in a batch that is paused, held or has all under way that it may is not due, nor what its hosts have no slots for, nor is
+    /// anything that waits while the cluster has all that it may. A value of each index, not more.
     /// - Parameter more: a further `UNION ALL SELECT …`.
-    private func nextDue(_ more: SQLStatement) -> SQLStatement {
-        """
-        SELECT MIN(waiting.at) - \(dialect.now) AS due FROM (
-            SELECT MIN(lease_until) AS at FROM migrations WHERE active = 1
-            UNION ALL SELECT MIN(due_at) FROM migrations WHERE claimable = 1 AND (admitted = 1 OR cancel_requested = 1)
-            UNION ALL SELECT CASE WHEN \(Self.clusterTakesMore) THEN (
-                SELECT MIN(due_at) FROM migrations WHERE claimable = 1 AND batch_id IS NULL AND admitted = 0 AND cancel_requested = 0) END
-            UNION ALL SELECT CASE WHEN \(Self.clusterTakesMore) THEN (
-                SELECT MIN(CASE WHEN b.start_at > b.first_due THEN b.start_at ELSE b.first_due END) FROM (
-                    SELECT start_at, (
-                        SELECT m.due_at FROM migrations m
-                        WHERE m.batch_id = batches.id AND m.claimable = 1 AND m.admitted = 0 AND m.cancel_requested = 0
-                        ORDER BY m.due_at LIMIT 1) AS first_due
-                    FROM batches WHERE \(Self.takesMore)) AS b) END
-            \(more)
-        ) AS waiting
-        """
+    private func due(_ more: SQLStatement, in transaction: any SQLTransaction) async throws -> Int64? {
+        let row = try only(
+            await transaction.query(
+                """
+                SELECT MIN(waiting.at) - \(dialect.now) AS due, CASE WHEN \(Self.clusterTakesMore) THEN 1 ELSE 0 END AS takes_more FROM (
+                    SELECT MIN(lease_until) AS at FROM migrations WHERE active = 1
+                    UNION ALL SELECT MIN(due_at) FROM migrations WHERE claimable = 1 AND (admitted = 1 OR cancel_requested = 1)
+                    UNION ALL SELECT CASE WHEN \(Self.clusterTakesMore) THEN (
+                        SELECT MIN(due_at) FROM migrations
+                        WHERE claimable = 1 AND batch_id IS NULL AND admitted = 0 AND cancel_requested = 0) END
+                    \(more)
+                ) AS waiting
+                """))
+        let due = try row.optionalInteger("due")
+        guard try row.flag("takes_more"), due.map({ $0 > 0 }) ?? true, let batch = try await batchDue(in: transaction) else { return due }
+        return min(due ?? batch, batch)
     }
 
     private static let clusterTakesMore: SQLStatement = """
@@ -93,12 +91,6 @@ extension Store {
         return max(0, Int(maximum - begun))
     }
 
-    /// Of a batch's row: something of it may begin, once its time has come.
-    private static let takesMore: SQLStatement = """
-        finished_at IS NULL AND paused_by IS NULL AND held_code IS NULL AND cancel_requested = 0
-            AND (max_parallel IS NULL OR running < max_parallel)
-        """
-
     /// So many of those that wait and may begin, best first.
     private func admit(_ places: Int, in transaction: any SQLTransaction) async throws -> [String] {
         // The plus keeps the engine to the index that has the order: of the other one it would read and sort all that is due.
@@ -109,41 +101,34 @@ extension Store {
             ORDER BY priority DESC, due_at, id LIMIT \(places) \(dialect.lockFree)
             """
         ).map { (id: try $0.text("id"), priority: try $0.integer("priority")) }
-        let open: SQLStatement = "\(Self.takesMore) AND (start_at IS NULL OR start_at <= \(dialect.now))"
+        let open: SQLStatement = "\(OpenBatch.takesMore) AND (start_at IS NULL OR start_at <= \(dialect.now))"
         let levels = try await transaction.query("SELECT DISTINCT priority FROM batches WHERE \(open)").map { try $0.integer("priority") }
         var admitted: [String] = []
         for level in Set(levels + single.map(\.priority)).sorted(by: >) where admitted.count < places {
             let left = places - admitted.count
             var streams: [Shares.Stream] = []
-            let mine = single.filter { $0.priority == level }.map(\.id)
+            var slots = HostSlots([:], unplaced: 0)
+            let mine = single.filter { $0.priority == level }.map { Shares.Waiting(id: $0.id) }
             if !mine.isEmpty {
                 let running = levels.isEmpty ? 0 : try await running(single: level, in: transaction)
                 streams.append(Shares.Stream(batch: nil, running: running, waiting: mine))
             }
-            // With the row held, so that nobody else lets something of the batch begin meanwhile.
-            let batches = try await transaction.query(
-                """
-                SELECT id, running, max_parallel FROM batches WHERE \(open) AND priority = \(level) ORDER BY id \(dialect.lock)
-                """)
-            for row in batches {
-                let batch = try row.text("id")
-                let running = Int(try row.integer("running"))
-                let free = try row.optionalInteger("max_parallel").map { Int($0) - running } ?? left
-                let waiting = try await transaction.query(
+            if levels.contains(level) {
+                // With the row held, so that nobody else lets something of the batch begin meanwhile.
+                let batches = try await transaction.query(
                     """
-                    SELECT id FROM migrations WHERE batch_id = \(batch) AND claimable = 1 AND admitted = 0 AND cancel_requested = 0
-                        AND due_at <= \(dialect.now)
-                    ORDER BY due_at, id LIMIT \(min(left, free)) \(dialect.lockFree)
-                    """
-                ).map { try $0.text("id") }
-                streams.append(Shares.Stream(batch: batch, running: running, waiting: waiting))
+                    SELECT \(OpenBatch.columns(dialect)), \(dialect.now) AS now FROM batches WHERE \(open) AND priority = \(level)
+                    ORDER BY id \(dialect.lock)
+                    """)
+                // After that: what others let begin meanwhile has taken its slots.
+                slots = try await hostSlots(in: transaction)
+                for row in batches {
+                    streams.append(
+                        try await stream(of: OpenBatch(row), atMost: left, slots, at: row.integer("now"), in: transaction))
+                }
             }
-            for (batch, ids) in Shares.divide(left, among: streams) {
-                guard !ids.isEmpty else { continue }
-                admitted += ids
-                try await transaction.execute("UPDATE migrations SET admitted = 1 WHERE id IN (\(list: ids))")
-                guard let batch else { continue }
-                try await transaction.execute("UPDATE batches SET running = running + \(ids.count) WHERE id = \(batch)")
+            for (batch, ids) in Shares.divide(left, among: streams, &slots) {
+                admitted += try await admit(ids, of: batch, in: transaction)
             }
         }
         return admitted

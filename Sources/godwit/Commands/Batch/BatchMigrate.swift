@@ -11,7 +11,8 @@ struct BatchMigrate: ControllerCommand {
             "batch-migrate",
             [
                 "--from-host HOST", "--filter FILTER", "--search TEXT", "--mode auto|live|cold", "--name NAME", "--priority N",
-                "--max-parallel N", "--max-failures N|N%", "--start-at TIME", "--skip-invalid", "--client-token TOKEN", "--prefer-host HOST",
+                "--max-parallel N", "--max-failures N|N%", "--start-at TIME", "--skip-invalid", "--client-token TOKEN",
+                "--prefer-host HOST",
                 "--max-bandwidth-mb N", "--enable-tls", "--auto-start", "--dry-run", "--wait", "--wait-timeout TIME",
             ], "[FILE|-]"),
         discussion: """

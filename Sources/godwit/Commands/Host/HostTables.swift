@@ -63,7 +63,8 @@ enum HostTables {
 
     private static func drain(_ drain: DrainView) -> String {
         guard let batch = drain.batch else { return drain.staying.isEmpty ? "no server is here" : "nothing can leave now" }
-        return "batch \(batch.name): \(batch.status.rawValue), \(batch.ready) of \(batch.total) servers gone\nbatch-watch \(batch.id) follows it"
+        let state = "\(batch.status.rawValue), \(batch.ready) of \(batch.total) servers gone"
+        return "batch \(batch.name): \(state)\nbatch-watch \(batch.id) follows it"
     }
 
     /// The servers that do not leave a host whose maintenance began, with a footer; nothing where there are none.
