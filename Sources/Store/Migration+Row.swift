@@ -12,7 +12,7 @@ extension Migration {
         let excluded = try row.text("excluded")
         self.init(
             id: MigrationID(try row.text("id")), server: ServerID(try row.text("server_id")), mode: try row.word("mode"),
-            options: try JSON.value(MigrationOptions.self, try row.text("options")), state: try row.word("state"),
+            options: try JSON.options(try row.text("options")), state: try row.word("state"),
             direction: try row.word("direction"), epoch: Epoch(try row.integer("epoch")), attempt: Int(try row.integer("attempt")),
             maxAttempts: Int(try row.integer("max_attempts")), source: HostID(try row.text("source_id")),
             target: try row.optionalText("target_id").map { HostID($0) },

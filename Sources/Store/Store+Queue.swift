@@ -43,7 +43,8 @@ extension Store {
         let migration = change.migration
         let mine: SQLStatement =
             "id = \(migration.id.value) AND epoch = \(migration.epoch.value) AND lease_owner = \(worker) AND active = 1"
-        let held = try await transaction.query("SELECT state, batch_id, admitted FROM migrations WHERE \(mine) \(dialect.lock)")
+        let held = try await transaction.query(
+            "SELECT state, target_id, due_at, admitted FROM migrations WHERE \(mine) \(dialect.lock)")
         guard let row = held.first else { throw try await claimOver(migration.id, migration.epoch, in: transaction) }
         guard try change.history != nil || row.text("state") == migration.state.rawValue else {
             throw StoreError(
@@ -53,67 +54,92 @@ extension Store {
         }
         // The placement comes first: it rests on the reservation, and `ready` rests on it.
         if change.placement != nil || change.serverStatus != nil {
-            // Held by nobody who lives: a controller takes it over at once.
-            let isOperation = change.serverStatus?.isOperation ?? false
-            let description = try change.description.map { try JSON.text($0) }
             let changed = try await transaction.execute(
                 """
-                UPDATE servers SET
-                    operation_owner = \(isOperation ? "migration \(migration.id)" : nil),
-                    operation_until = CASE WHEN \(isOperation) = 1 THEN \(dialect.now) END,
-                    host_id = COALESCE(\(change.placement?.value), host_id), description = COALESCE(\(description), description),
-                    status = COALESCE(\(change.serverStatus?.rawValue), status),
-                    note_code = CASE WHEN \(change.serverStatus != nil) = 1 THEN \(change.serverNote?.code.value) ELSE note_code END,
-                    note_message = CASE WHEN \(change.serverStatus != nil) = 1 THEN \(change.serverNote?.message) ELSE note_message END
+                UPDATE servers SET \(.list(try serverColumns(change)))
                 WHERE id = \(migration.server.value) AND epoch = \(migration.epoch.value)
                 """)
             guard changed == 1 else { throw try await claimOver(migration.id, migration.epoch, in: transaction) }
         }
         if change.release || change.reserve != nil {
-            try await transaction.execute("DELETE FROM reservations WHERE migration_id = \(migration.id.value)")
+            try await transaction.post("DELETE FROM reservations WHERE migration_id = \(migration.id.value)")
         }
         if let reservation = change.reserve { try await reserve(reservation, for: migration, in: transaction) }
-        let isReleased = change.releaseLease || migration.state.isFinished
-        let due: SQLStatement = if let delay = change.dueInMS { "\(dialect.now) + \(delay)" } else { "\(migration.dueAt.milliseconds)" }
-        let deadline: SQLStatement = if let left = change.deadlineInMS { "\(dialect.now) + \(left)" } else { "NULL" }
-        // It gives back its place in its batch and in the cluster when it is over, or waits and holds nothing on any host.
-        let isLeft: SQLStatement =
-            if migration.state.isFinished {
-                "1 = 1"
-            } else if change.releaseLease, migration.direction == .forward {
-                "NOT EXISTS (SELECT 1 FROM reservations r WHERE r.migration_id = migrations.id)"
-            } else {
-                "1 = 0"
-            }
-        let written = try await transaction.query(
-            """
-            UPDATE migrations SET state = \(migration.state.rawValue), direction = \(migration.direction.rawValue),
-                progress = CASE WHEN attempt = \(migration.attempt) THEN COALESCE(\(try migration.progress.map { try JSON.text($0) }), progress)
-                    ELSE \(try migration.progress.map { try JSON.text($0) }) END,
-                deadline_at = CASE WHEN attempt = \(migration.attempt) AND deadline_at IS NOT NULL THEN deadline_at ELSE \(deadline) END,
-                attempt = \(migration.attempt), max_attempts = \(migration.maxAttempts), target_id = \(migration.target?.value),
-                excluded = \(try migration.excludedText), reason_code = \(migration.reason?.code.value),
-                reason_message = \(migration.reason?.message), remedy = \(migration.remedy?.rawValue), awaiting = \(migration.awaiting),
-                blackout = \(try migration.blackout.map { try JSON.text($0) }), due_at = \(due),
-                finished_at = \(migration.state.isFinished ? dialect.now : "NULL"),
-                claimable = \(isReleased && !migration.state.isFinished), active = \(!isReleased),
-                lease_owner = CASE WHEN \(isReleased) = 1 THEN NULL ELSE lease_owner END,
-                lease_until = CASE WHEN \(isReleased) = 1 THEN NULL ELSE lease_until END,
-                admitted = CASE WHEN \(isLeft) THEN 0 ELSE admitted END
-            WHERE \(mine) RETURNING \(Migration.columns), admitted
-            """)
-        let result = try Migration(only(written))
-        try await count(
-            result, wasAdmitted: row.flag("admitted"), isAdmitted: only(written).flag("admitted"), in: transaction)
+        let notes = (change.history.map { [$0] } ?? []) + change.notes
+        let more: SQLStatement = notes.isEmpty ? "" : ", \(dialect.historyTime) AS history_time, \(HistoryHead.returned)"
+        let written = try only(
+            await transaction.query(
+                """
+                UPDATE migrations SET \(.list(try columns(change, held: row))) WHERE \(mine)
+                RETURNING \(Migration.columns), admitted\(more)
+                """))
+        let result = try Migration(written)
+        try await count(result, wasAdmitted: row.flag("admitted"), isAdmitted: written.flag("admitted"), in: transaction)
         for entry in change.journal { try await write(entry, of: migration.id, in: transaction) }
-        if let note = change.history { try await record(note, of: result, in: transaction) }
-        for note in change.notes { try await record(note, of: result, in: transaction) }
+        if !notes.isEmpty {
+            try await record(
+                notes, of: result, at: try written.time("history_time"), after: try HistoryHead(returned: written), in: transaction)
+        }
         for cleanup in change.cleanups { try await insert(cleanup, in: transaction) }
         return result
     }
 
+    /// What is written to the server's row. Columns that stay as they are are left out: indexes and triggers hang on some of them.
+    private func serverColumns(_ change: MigrationChange) throws -> [SQLStatement] {
+        // Held by nobody who lives: a controller takes it over at once.
+        let isOperation = change.serverStatus?.isOperation ?? false
+        var columns: [SQLStatement] = [
+            "operation_owner = \(isOperation ? "migration \(change.migration.id)" : nil)",
+            "operation_until = \(isOperation ? dialect.now : "NULL")",
+        ]
+        if let placement = change.placement { columns.append("host_id = \(placement.value)") }
+        if let description = change.description { columns.append("description = \(try JSON.text(description))") }
+        if let status = change.serverStatus {
+            columns += [
+                "status = \(status.rawValue)", "note_code = \(change.serverNote?.code.value)",
+                "note_message = \(change.serverNote?.message)",
+            ]
+        }
+        return columns
+    }
+
+    /// What is written to the migration's row, `held` as it was. Columns that stay as they are and that an index holds are left out: SQLite
+    /// would take the row out of the index and put it in again.
+    private func columns(_ change: MigrationChange, held row: SQLRow) throws -> [SQLStatement] {
+        let migration = change.migration
+        let progress = try migration.progress.map { try JSON.text($0) }
+        let deadline: SQLStatement = if let left = change.deadlineInMS { "\(dialect.now) + \(left)" } else { "NULL" }
+        var columns: [SQLStatement] = [
+            "state = \(migration.state.rawValue)", "direction = \(migration.direction.rawValue)",
+            "progress = CASE WHEN attempt = \(migration.attempt) THEN COALESCE(\(progress), progress) ELSE \(progress) END",
+            "deadline_at = CASE WHEN attempt = \(migration.attempt) AND deadline_at IS NOT NULL THEN deadline_at ELSE \(deadline) END",
+            "attempt = \(migration.attempt)", "max_attempts = \(migration.maxAttempts)", "excluded = \(try migration.excludedText)",
+            "reason_code = \(migration.reason?.code.value)", "reason_message = \(migration.reason?.message)",
+            "remedy = \(migration.remedy?.rawValue)", "awaiting = \(migration.awaiting)",
+            "blackout = \(try migration.blackout.map { try JSON.text($0) })",
+        ]
+        if try row.optionalText("target_id") != migration.target?.value { columns.append("target_id = \(migration.target?.value)") }
+        if let delay = change.dueInMS {
+            columns.append("due_at = \(dialect.now) + \(delay)")
+        } else if try row.integer("due_at") != migration.dueAt.milliseconds {
+            columns.append("due_at = \(migration.dueAt.milliseconds)")
+        }
+        if migration.state.isFinished { columns.append("finished_at = \(dialect.now)") }
+        if change.releaseLease || migration.state.isFinished {
+            columns += ["claimable = \(!migration.state.isFinished)", "active = 0", "lease_owner = NULL", "lease_until = NULL"]
+        }
+        // It gives back its place in its batch and in the cluster when it is over, or waits and holds nothing on any host.
+        if migration.state.isFinished {
+            columns.append("admitted = 0")
+        } else if change.releaseLease, migration.direction == .forward {
+            let holds: SQLStatement = "EXISTS (SELECT 1 FROM reservations r WHERE r.migration_id = migrations.id)"
+            columns.append("admitted = CASE WHEN \(holds) THEN admitted ELSE 0 END")
+        }
+        return columns
+    }
+
     private func write(_ entry: JournalEntry, of migration: MigrationID, in transaction: any SQLTransaction) async throws {
-        try await transaction.execute(
+        try await transaction.post(
             """
             INSERT INTO steps (migration_id, attempt, step, position, status, output, changed_at)
             VALUES (\(migration.value), \(entry.attempt), \(entry.step), \(entry.position), \(entry.status.rawValue), \(entry.output),

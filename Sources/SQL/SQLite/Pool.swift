@@ -63,6 +63,9 @@ final class Pool<Item: Sendable>: Sendable {
         }
     }
 
+    /// Whether anybody waits.
+    var isAwaited: Bool { state.withLock { !$0.waiters.isEmpty } }
+
     /// Gives one straight to whoever waits longest, after `arrangement`. Returns false, having done nothing, when nobody waits.
     func hand(on item: Item, _ arrangement: () -> Void) -> Bool {
         state.withLock { state in
