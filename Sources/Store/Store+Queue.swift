@@ -43,7 +43,8 @@ extension Store {
         let migration = change.migration
         let mine: SQLStatement =
             "id = \(migration.id.value) AND epoch = \(migration.epoch.value) AND lease_owner = \(worker) AND active = 1"
-        let held = try await transaction.query("SELECT state, target_id, due_at, admitted FROM migrations WHERE \(mine) \(dialect.lock)")
+        let held = try await transaction.query(
+            "SELECT state, target_id, due_at, admitted FROM migrations WHERE \(mine) \(dialect.lock)")
         guard let row = held.first else { throw try await claimOver(migration.id, migration.epoch, in: transaction) }
         guard try change.history != nil || row.text("state") == migration.state.rawValue else {
             throw StoreError(
@@ -131,8 +132,8 @@ extension Store {
         if migration.state.isFinished {
             columns.append("admitted = 0")
         } else if change.releaseLease, migration.direction == .forward {
-            columns.append(
-                "admitted = CASE WHEN EXISTS (SELECT 1 FROM reservations r WHERE r.migration_id = migrations.id) THEN admitted ELSE 0 END")
+            let holds: SQLStatement = "EXISTS (SELECT 1 FROM reservations r WHERE r.migration_id = migrations.id)"
+            columns.append("admitted = CASE WHEN \(holds) THEN admitted ELSE 0 END")
         }
         return columns
     }

@@ -85,8 +85,9 @@ extension API {
 
     private func draft(_ order: BatchOrder, _ digest: String, _ context: APIContext) async throws -> BatchDraft {
         var draft = BatchDraft(
-            name: order.name ?? Self.name(at: .now), actor: context.actor, token: order.token, digest: digest, servers: order.servers ?? [],
-            mode: order.mode.mode, liveOptions: order.live.options, coldOptions: order.cold.options, maxAttempts: Self.attempts,
+            name: order.name ?? Self.batchName(at: .now), actor: context.actor, token: order.token, digest: digest,
+            servers: order.servers ?? [], mode: order.mode.mode, liveOptions: order.live.options, coldOptions: order.cold.options,
+            maxAttempts: Self.attempts,
             priority: order.priority, maxParallel: order.maxParallel, maxFailures: order.maxFailures,
             startAt: order.startAt?.timestamp, skipsInvalid: order.skipsInvalid)
         if let wanted = order.live.preferHost { draft.liveOptions.preferHost = try await host(wanted, field: "live.prefer_host").id }
@@ -115,9 +116,9 @@ extension API {
     }
 
     /// One that tells when it was submitted, `batch-20260301-120000`.
-    private static func name(at time: Timestamp) -> String {
+    static func batchName(_ stem: String = "batch", at time: Timestamp) -> String {
         let text = time.description.prefix(19)
-        return "batch-" + text.filter { $0.isNumber || $0 == "T" }.replacingOccurrences(of: "T", with: "-")
+        return "\(stem)-" + text.filter { $0.isNumber || $0 == "T" }.replacingOccurrences(of: "T", with: "-")
     }
 
     private func view(of batch: Batch) async throws -> BatchView {

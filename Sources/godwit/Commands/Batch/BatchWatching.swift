@@ -80,11 +80,16 @@ struct BatchWatching {
             try output.print(accepted, table: BatchTables.one(accepted) + BatchTables.lines(accepted.lines ?? [], numbers))
             return
         }
-        let bar = Terminal.error
-        let watch = BatchWatching(client: client, batch: accepted.id, patience: waiting.waitTimeout)
-        let ended = try await watch.follow(on: bar.isInteractive ? .bar(bar) : .nothing)
+        let ended = try await end(of: accepted, client, waiting)
         try output.print(ended, table: BatchTables.one(ended) + BatchTables.lines(ended.lines ?? [], numbers))
         try requireReady(ended)
+    }
+
+    /// What became of a batch, followed by a bar where a person looks.
+    static func end(of batch: BatchView, _ client: GodwitClient, _ waiting: WaitOptions) async throws -> BatchView {
+        let bar = Terminal.error
+        let watch = BatchWatching(client: client, batch: batch.id, patience: waiting.waitTimeout)
+        return try await watch.follow(on: bar.isInteractive ? .bar(bar) : .nothing)
     }
 
     /// - Throws: ``CommandFailure`` where anything of it failed or was cancelled.
