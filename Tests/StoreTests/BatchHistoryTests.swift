@@ -12,9 +12,9 @@ import Testing
             let one = try await store.addHost("one")
             try await store.addServers(["a", "b", "c", "d"], on: one)
             let night = try await store.submitBatch(.sample(["a", "b", "c"], name: "night")).batch
-            let other = try await store.submitBatch(.sample(["d"], name: "other")).batch
             let begun = try #require(try await store.claims(1).first)
             try await store.endEarly(begun)
+            let other = try await store.submitBatch(.sample(["d"], name: "other")).batch
             _ = try await store.cancelBatch(night.id, actor: "bob")
 
             let rows = try await store.history(HistoryFilter(batch: night.id), newestFirst: false, limit: 100)
