@@ -46,6 +46,7 @@ extension Store {
             batch: batch, flaws: try JSON.value([BatchFlaw].self, try row.text("flaws")), isNew: false)
     }
 
+    /// That a token brought another batch than the one that is asked for now.
     package static func tokenTaken(_ token: String, by batch: Batch) -> StoreError {
         StoreError(
             .tokenTaken,
