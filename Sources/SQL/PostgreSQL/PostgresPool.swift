@@ -54,6 +54,7 @@ final class PostgresPool: Sendable {
                 } catch {
                     leavePlace()
                     guard ContinuousClock.now + pause < deadline, !(error is CancellationError) else { throw error }
+                    // Nothing tells when a server takes connections again.
                     try await Task.sleep(for: pause)
                     pause = min(pause * 2, .milliseconds(500))
                 }
