@@ -157,7 +157,9 @@ let package = Package(
                 subprocess,
                 logging, serviceLifecycle,
             ]),
-        tests("EngineTests", ["Staging", "AgentFakes", "Engine", "Store", "SQL", "AgentAPI", "Fleet", logging]),
+        tests(
+            "EngineTests",
+            ["Backends", "Staging", "AgentFakes", "Steps", "Engine", "Store", "PostgreSQL", "SQL", "AgentAPI", "Fleet", logging]),
         tests("LiveTests", ["Live", "Staging", "AgentFakes", "Steps", "Engine", "Store", "AgentAPI", "Fleet"]),
         tests("ColdTests", ["Cold", "Staging", "AgentFakes", "Steps", "Engine", "Store", "AgentAPI", "Fleet"]),
         tests("RescueTests", ["Rescue", "Staging", "AgentFakes", "Steps", "Engine", "Store", "AgentAPI", "Fleet"]),

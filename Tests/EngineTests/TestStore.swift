@@ -57,13 +57,14 @@ struct Ground: Sendable {
     var source: Fleet.Host { hosts[0] }
     var target: Fleet.Host { hosts[1] }
 
+    /// - Parameter host: where the server is; the first one when nil.
     func submit(
-        _ name: String = "vm1", options: MigrationOptions = MigrationOptions(), maxAttempts: Int = 3
+        _ name: String = "vm1", from host: Fleet.Host? = nil, options: MigrationOptions = MigrationOptions(), maxAttempts: Int = 3
     ) async throws -> Migration {
         let id = ServerID.unique()
         let server = try await store.createServer(
             Server(
-                id: id, name: name, status: .deploying, host: source.id, epoch: .none,
+                id: id, name: name, status: .deploying, host: (host ?? source).id, epoch: .none,
                 description: GuestDescription(
                     server: id, name: name, vcpus: 1, memoryBytes: 1 << 20, cpuModel: "qemu64-v1", machine: "pc-i440fx-7.2",
                     accelerator: .tcg, firmware: .bios, boot: nil,
