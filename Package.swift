@@ -13,6 +13,7 @@ let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: 
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let grdbSQLite = Target.Dependency.product(name: "GRDBSQLite", package: "GRDB.swift")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let hummingbirdTLS = Target.Dependency.product(name: "HummingbirdTLS", package: "hummingbird")
 let hummingbirdTesting = Target.Dependency.product(name: "HummingbirdTesting", package: "hummingbird")
@@ -74,7 +75,7 @@ let package = Package(
         room("Convergence", ["Fleet"]),
         room("QMP", [logging]),
         room("SQL", path: "Sources/SQL/Interface"),
-        room("SQLite", path: "Sources/SQL/SQLite", ["SQL", grdb]),
+        room("SQLite", path: "Sources/SQL/SQLite", ["SQL", grdb, grdbSQLite]),
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         room("PostgreSQL", path: "Sources/SQL/PostgreSQL", ["SQL", "CLibPQ"]),
         room("Databases", path: "Sources/SQL/Databases", ["SQL", "SQLite", "PostgreSQL"]),
@@ -105,7 +106,7 @@ let package = Package(
         room(
             "Controller",
             [
-                "Fleet", "Placement", "Store", "AgentAPI", "Client", hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL,
+                "Fleet", "Placement", "Store", "AgentAPI", "Client", crypto, hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL,
                 serviceLifecycle, logging,
             ]),
         room("Engine", path: "workers/Engine", ["Fleet", "Store", "AgentAPI", logging]),
@@ -141,6 +142,7 @@ let package = Package(
                 logging,
             ]),
         program("placement-bench", ["Fleet", "Placement"]),
+        program("store-bench", ["Fleet", "SQL", "Databases", "Store", "CLibPQ", grdbSQLite, argumentParser]),
 
         // What several rooms of tests stand on.
         room("Backends", path: "Tests/Backends", ["SQL", "SQLite", "PostgreSQL"]),

@@ -12,9 +12,9 @@ extension GodwitClient {
             .POST, "/v1/servers/\(escaped(reference))/migrate-forecast", body: request, deadline: Self.forecastDeadline)
     }
 
-    /// Nothing is placed there until the maintenance ends.
-    package func beginMaintenance(_ host: String) async throws -> HostView {
-        try await send(.POST, "/v1/hosts/\(escaped(host))/maintenance", body: Nothing())
+    /// Nothing is placed there until the maintenance ends, and its servers begin to leave, where that is wanted.
+    package func beginMaintenance(_ host: String, drain: Bool) async throws -> HostView {
+        try await send(.POST, "/v1/hosts/\(escaped(host))/maintenance", body: MaintenanceRequest(drain: drain))
     }
 
     package func endMaintenance(_ host: String) async throws -> HostView {

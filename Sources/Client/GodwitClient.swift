@@ -191,6 +191,8 @@ package struct MigrationQuery: Hashable, Sendable {
     package var server: String?
     /// Id or name, as source or target.
     package var host: String?
+    /// Id or name.
+    package var batch: String?
     package var states: [MigrationState]
     package var modes: [Mode]
     /// Codes of the reasons that they have.
@@ -206,12 +208,13 @@ package struct MigrationQuery: Hashable, Sendable {
     package var before: String?
 
     package init(
-        server: String? = nil, host: String? = nil, states: [MigrationState] = [], modes: [Mode] = [], reasons: [String] = [],
-        actor: String? = nil, since: WireTime? = nil, until: WireTime? = nil, limit: Int? = nil, list: ListQuery = ListQuery(),
-        before: String? = nil
+        server: String? = nil, host: String? = nil, batch: String? = nil, states: [MigrationState] = [], modes: [Mode] = [],
+        reasons: [String] = [], actor: String? = nil, since: WireTime? = nil, until: WireTime? = nil, limit: Int? = nil,
+        list: ListQuery = ListQuery(), before: String? = nil
     ) {
         self.server = server
         self.host = host
+        self.batch = batch
         self.states = states
         self.modes = modes
         self.reasons = reasons
@@ -230,7 +233,7 @@ extension GodwitClient {
         return try await get(
             "/v1/migrations",
             query.list.parameters + [
-                ("server", query.server), ("host", query.host), ("state", words(query.states.map(\.rawValue))),
+                ("server", query.server), ("host", query.host), ("batch", query.batch), ("state", words(query.states.map(\.rawValue))),
                 ("mode", words(query.modes.map(\.rawValue))), ("reason", words(query.reasons)), ("actor", query.actor),
                 ("since", query.since?.description), ("until", query.until?.description), ("before", query.before),
             ])
@@ -272,7 +275,7 @@ extension GodwitClient {
 
 extension ListQuery {
     /// As the API takes it.
-    fileprivate var parameters: [(name: String, value: String?)] {
+    var parameters: [(name: String, value: String?)] {
         let filters = filters.map { (name: "filter", value: Optional($0)) }
         return [
             ("limit", limit.map(String.init)), ("offset", offset.map(String.init)),

@@ -8,6 +8,8 @@ package struct HistoryQuery: Hashable, Sendable {
     package var host: String?
     /// Id or its unique beginning.
     package var migration: String?
+    /// Id or unique name.
+    package var batch: String?
     /// The states that rows lead to; of statistics, how migrations ended.
     package var states: [MigrationState]
     package var modes: [Mode]
@@ -19,12 +21,14 @@ package struct HistoryQuery: Hashable, Sendable {
     package var until: WireTime?
 
     package init(
-        server: String? = nil, host: String? = nil, migration: String? = nil, states: [MigrationState] = [], modes: [Mode] = [],
-        reasons: [String] = [], actor: String? = nil, since: WireTime? = nil, until: WireTime? = nil
+        server: String? = nil, host: String? = nil, migration: String? = nil, batch: String? = nil,
+        states: [MigrationState] = [], modes: [Mode] = [], reasons: [String] = [], actor: String? = nil, since: WireTime? = nil,
+        until: WireTime? = nil
     ) {
         self.server = server
         self.host = host
         self.migration = migration
+        self.batch = batch
         self.states = states
         self.modes = modes
         self.reasons = reasons
@@ -36,8 +40,9 @@ package struct HistoryQuery: Hashable, Sendable {
     var parameters: [(String, String?)] {
         func words(_ values: [String]) -> String? { values.isEmpty ? nil : values.joined(separator: ",") }
         return [
-            ("server", server), ("host", host), ("migration", migration), ("state", words(states.map(\.rawValue))),
-            ("mode", words(modes.map(\.rawValue))), ("reason", words(reasons)), ("actor", actor), ("since", since?.description),
+            ("server", server), ("host", host), ("migration", migration), ("batch", batch),
+            ("state", words(states.map(\.rawValue))), ("mode", words(modes.map(\.rawValue))), ("reason", words(reasons)), ("actor", actor),
+            ("since", since?.description),
             ("until", until?.description),
         ]
     }

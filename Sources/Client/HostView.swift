@@ -83,6 +83,8 @@ package struct HostView: Hashable, Sendable, Codable {
     /// Attempts to bring a server here that failed within the last hour.
     package var recentFailures: Int
     package var warnings: [String]
+    /// Only in the answer to the beginning of a maintenance.
+    package var drain: DrainView?
 
     package init(
         id: String, name: String, condition: Condition, status: Status, enabled: Bool, maintenance: Bool = false,
@@ -163,7 +165,7 @@ package struct HostView: Hashable, Sendable, Codable {
         case inboundMigrations = "inbound_migrations"
         case outboundMigrations = "outbound_migrations"
         case recentFailures = "recent_failures"
-        case warnings
+        case warnings, drain
     }
 }
 

@@ -29,13 +29,15 @@ package struct MigrationView: Hashable, Sendable, Codable {
     package var deadlineAt: WireTime?
     /// From submit to the end, in milliseconds; nil while it is unfinished.
     package var totalMS: Int64?
+    /// Id of the batch that it was submitted in.
+    package var batch: String?
 
     package init(
         id: String, server: Named, mode: Mode, state: MigrationState, direction: Direction, attempt: Int, maxAttempts: Int,
         sourceHost: Named, targetHost: Named? = nil, options: OptionsView = OptionsView(), reason: Reason? = nil,
         cancelRequested: Bool = false, awaiting: String? = nil, progress: ProgressView? = nil, blackout: BlackoutView? = nil,
         actor: String, createdAt: WireTime, finishedAt: WireTime? = nil, deadlineAt: WireTime? = nil,
-        totalMS: Int64? = nil
+        totalMS: Int64? = nil, batch: String? = nil
     ) {
         self.id = id
         self.server = server
@@ -57,6 +59,7 @@ package struct MigrationView: Hashable, Sendable, Codable {
         self.finishedAt = finishedAt
         self.deadlineAt = deadlineAt
         self.totalMS = totalMS
+        self.batch = batch
     }
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
@@ -71,6 +74,7 @@ package struct MigrationView: Hashable, Sendable, Codable {
         case finishedAt = "finished_at"
         case deadlineAt = "deadline_at"
         case totalMS = "total_ms"
+        case batch
     }
 }
 

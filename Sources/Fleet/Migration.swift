@@ -35,13 +35,16 @@ package struct Migration: Hashable, Sendable, Codable {
     package var deadlineAt: Timestamp?
     /// The server's status when the migration was accepted.
     package var statusBefore: ServerStatus?
+    /// The batch that it was submitted in.
+    package var batch: BatchID?
 
     package init(
         id: MigrationID, server: ServerID, mode: Mode, options: MigrationOptions, state: MigrationState = .pending,
         direction: Direction = .forward, epoch: Epoch, attempt: Int = 0, maxAttempts: Int = 3, source: HostID, target: HostID? = nil,
         excluded: [HostID: Reason] = [:], reason: Reason? = nil, remedy: Fault.Remedy? = nil, cancelRequested: Bool = false,
         awaiting: String? = nil, progress: Progress? = nil, blackout: Blackout? = nil, actor: String, createdAt: Timestamp,
-        dueAt: Timestamp, finishedAt: Timestamp? = nil, deadlineAt: Timestamp? = nil, statusBefore: ServerStatus? = nil
+        dueAt: Timestamp, finishedAt: Timestamp? = nil, deadlineAt: Timestamp? = nil, statusBefore: ServerStatus? = nil,
+        batch: BatchID? = nil
     ) {
         self.id = id
         self.server = server
@@ -67,6 +70,7 @@ package struct Migration: Hashable, Sendable, Codable {
         self.finishedAt = finishedAt
         self.deadlineAt = deadlineAt
         self.statusBefore = statusBefore
+        self.batch = batch
     }
 }
 

@@ -91,6 +91,8 @@ package struct Reason: Hashable, Sendable, Codable, CustomStringConvertible {
         package static let agentError: Code = "agent-error"
         /// QEMU refused a command or died.
         package static let qemuError: Code = "qemu-error"
+        /// A batch had as many failures as it may, and its rest is held.
+        package static let tooManyFailures: Code = "too-many-failures"
         /// Something asked for is not valid, or not supported.
         package static let invalidRequest: Code = "invalid-request"
     }

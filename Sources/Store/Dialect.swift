@@ -4,6 +4,7 @@ import SQL
 
 /// All that differs between the two engines. Everything else in this room is SQL that both understand.
 struct Dialect: Sendable {
+    private let engine: SQLDialect
     /// The store's clock: milliseconds since 1970, as an integer expression.
     let now: SQLStatement
     /// The same for whoever is about to write to the history: PostgreSQL keeps it by months, and has a place for the row then.
@@ -16,6 +17,8 @@ struct Dialect: Sendable {
     let lock: SQLStatement
     /// The same, leaving out rows that another transaction holds.
     let lockFree: SQLStatement
+    /// As ``lock``, where a statement is made for nothing else; nil where none is needed.
+    let lockAll: SQLStatement?
     /// Makes whoever is about to add up what is promised, and to promise more, alone in that until the transaction's end.
     let lockPlacement: SQLStatement?
     /// Takes away what is kept for past months of which nothing is left.
@@ -26,6 +29,7 @@ struct Dialect: Sendable {
     let schema: [SchemaStep]
 
     init(_ engine: SQLDialect) {
+        self.engine = engine
         switch engine {
         case .sqlite:
             // `unixepoch('subsec')` would give NULL before SQLite 3.42.
@@ -35,6 +39,7 @@ struct Dialect: Sendable {
             hasVersions = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'schema_versions') AS found"
             lock = ""
             lockFree = ""
+            lockAll = nil
             lockPlacement = nil
             dropEmptyMonths = nil
             lockSchema = nil
@@ -52,10 +57,41 @@ struct Dialect: Sendable {
             // Rows that refer to a locked one may be written meanwhile: `FOR UPDATE` would hold them up.
             lock = "FOR NO KEY UPDATE"
             lockFree = "FOR NO KEY UPDATE SKIP LOCKED"
+            lockAll = lock
             lockPlacement = "SELECT placement_lock()"
             dropEmptyMonths = "SELECT transitions_drop_empty()"
             lockSchema = "SELECT pg_advisory_xact_lock(1198482551, hashtext(current_schema() || '.schema'))"
             schema = SchemaStep.embedded(schema_postgres)
+        }
+    }
+}
+
+extension Dialect {
+    /// A table of the texts of a JSON list: `position` from 0 on, `reference`.
+    func elements(_ json: String) -> SQLStatement {
+        switch engine {
+        case .sqlite: "(SELECT key AS position, value AS reference FROM json_each(\(json)))"
+        case .postgres:
+            """
+            (SELECT e.number - 1 AS position, e.reference
+                FROM jsonb_array_elements_text(CAST(\(json) AS jsonb)) WITH ORDINALITY AS e(reference, number))
+            """
+        }
+    }
+
+    /// A field of a JSON object, as text; null where there is none.
+    func field(_ name: String, of column: SQLStatement) -> SQLStatement {
+        switch engine {
+        case .sqlite: "json_extract(\(column), \("$." + name))"
+        case .postgres: "(CAST(\(column) AS json) ->> \(name))"
+        }
+    }
+
+    /// Twelve hexadecimal digits of an integer expression.
+    func hexadecimal(_ expression: SQLStatement) -> SQLStatement {
+        switch engine {
+        case .sqlite: "printf('%012x', \(expression))"
+        case .postgres: "lpad(to_hex(\(expression)), 12, '0')"
         }
     }
 }

@@ -1,4 +1,6 @@
+import Fleet
 import Foundation
+import Synchronization
 
 /// Values of Fleet kept as JSON text in a column.
 enum JSON {
@@ -17,4 +19,17 @@ enum JSON {
                 cause: error)
         }
     }
+
+    /// Options are read with every row of a migration, and those of most migrations are the same few.
+    static func options(_ text: String) throws -> MigrationOptions {
+        if let known = known.withLock({ $0[text] }) { return known }
+        let options = try value(MigrationOptions.self, text)
+        known.withLock { known in
+            if known.count >= 256 { known = [:] }
+            known[text] = options
+        }
+        return options
+    }
+
+    private static let known = Mutex<[String: MigrationOptions]>([:])
 }

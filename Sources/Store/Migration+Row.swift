@@ -5,14 +5,14 @@ extension Migration {
     static let columns: SQLStatement = """
         id, server_id, mode, options, state, direction, epoch, attempt, max_attempts, source_id, target_id, excluded, reason_code,
         reason_message, remedy, cancel_requested, awaiting, progress, blackout, actor, created_at, due_at, finished_at,
-        deadline_at, status_before
+        deadline_at, status_before, batch_id
         """
 
     init(_ row: SQLRow) throws {
         let excluded = try row.text("excluded")
         self.init(
             id: MigrationID(try row.text("id")), server: ServerID(try row.text("server_id")), mode: try row.word("mode"),
-            options: try JSON.value(MigrationOptions.self, try row.text("options")), state: try row.word("state"),
+            options: try JSON.options(try row.text("options")), state: try row.word("state"),
             direction: try row.word("direction"), epoch: Epoch(try row.integer("epoch")), attempt: Int(try row.integer("attempt")),
             maxAttempts: Int(try row.integer("max_attempts")), source: HostID(try row.text("source_id")),
             target: try row.optionalText("target_id").map { HostID($0) },
@@ -25,7 +25,7 @@ extension Migration {
             createdAt: try row.time("created_at"), dueAt: try row.time("due_at"),
             finishedAt: try row.optionalInteger("finished_at").map { Timestamp(milliseconds: $0) },
             deadlineAt: try row.optionalInteger("deadline_at").map { Timestamp(milliseconds: $0) },
-            statusBefore: try row.optionalWord("status_before"))
+            statusBefore: try row.optionalWord("status_before"), batch: try row.optionalText("batch_id").map { BatchID($0) })
     }
 
     /// The hosts left out, as a JSON object by host id.

@@ -58,7 +58,7 @@ extension Store {
     }
 
     func insert(_ cleanup: Cleanup, in transaction: any SQLTransaction) async throws {
-        try await transaction.execute(
+        try await transaction.post(
             """
             INSERT INTO cleanups (id, kind, migration_id, server_id, host_id, attempt, epoch, tries, last_error, due_at, created_at)
             VALUES (\(cleanup.id), \(cleanup.kind.rawValue), \(cleanup.migration.value), \(cleanup.server.value), \(cleanup.host.value),

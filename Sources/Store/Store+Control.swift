@@ -16,22 +16,24 @@ extension Store {
     /// only waits for its next try, ends in this very transaction, and its server is what it was. Any other one is due at once.
     /// Returns the row as it is now; a finished one, and one asked for before, is unchanged. Throws `notFound`.
     package func requestCancel(_ migration: MigrationID, actor: String) async throws -> Migration {
-        try await write { transaction in
-            let before = try await lockedMigration(migration, in: transaction)
-            if before.state.isFinished || before.cancelRequested { return before }
-            if try await standsNowhere(before, in: transaction) { return try await endCancelled(before, actor: actor, in: transaction) }
-            let rows = try await transaction.query(
-                """
-                UPDATE migrations SET cancel_requested = 1, due_at = CASE WHEN claimable = 1 THEN \(dialect.now) ELSE due_at END
-                WHERE id = \(migration.value) RETURNING \(Migration.columns)
-                """)
-            let row = try Migration(only(rows))
-            try await record(
-                MigrationChange.HistoryNote(
-                    from: row.state, actor: actor, reason: Reason(.cancelRequested, "\(actor) asked for the migration to end.")),
-                of: row, in: transaction)
-            return row
-        }
+        try await write { try await requestCancel(migration, actor: actor, in: $0) }
+    }
+
+    func requestCancel(_ migration: MigrationID, actor: String, in transaction: any SQLTransaction) async throws -> Migration {
+        let before = try await lockedMigration(migration, in: transaction)
+        if before.state.isFinished || before.cancelRequested { return before }
+        if try await standsNowhere(before, in: transaction) { return try await endCancelled(before, actor: actor, in: transaction) }
+        let rows = try await transaction.query(
+            """
+            UPDATE migrations SET cancel_requested = 1, due_at = CASE WHEN claimable = 1 THEN \(dialect.now) ELSE due_at END
+            WHERE id = \(migration.value) RETURNING \(Migration.columns)
+            """)
+        let row = try Migration(only(rows))
+        try await record(
+            MigrationChange.HistoryNote(
+                from: row.state, actor: actor, reason: Reason(.cancelRequested, "\(actor) asked for the migration to end.")),
+            of: row, in: transaction)
+        return row
     }
 
     /// Changes what a migration under way may take, from now on: with a history row that says from what to what, by whom.
@@ -133,7 +135,10 @@ extension Store {
     }
 
     private func endCancelled(_ migration: Migration, actor: String, in transaction: any SQLTransaction) async throws -> Migration {
-        let reason = Reason(.cancelled, "\(actor) cancelled the migration before anything of it stood on any host.")
+        let reason = Self.cancelledEarly(actor)
+        let wasAdmitted = try only(
+            await transaction.query("SELECT admitted FROM migrations WHERE id = \(migration.id.value)")
+        ).flag("admitted")
         try await transaction.execute(
             """
             UPDATE servers SET status = \(migration.statusBefore?.rawValue), note_code = NULL, note_message = NULL
@@ -143,15 +148,20 @@ extension Store {
             """
             UPDATE migrations SET cancel_requested = 1, state = \(MigrationState.failed.rawValue), target_id = NULL, deadline_at = NULL,
                 reason_code = \(reason.code.value), reason_message = \(reason.message), remedy = \(Fault.Remedy.none.rawValue),
-                awaiting = NULL, claimable = 0, finished_at = \(dialect.now)
+                awaiting = NULL, claimable = 0, admitted = 0, finished_at = \(dialect.now)
             WHERE id = \(migration.id.value) RETURNING \(Migration.columns)
             """)
         let row = try Migration(only(rows))
+        try await count(row, wasAdmitted: wasAdmitted, isAdmitted: false, in: transaction)
         try await record(MigrationChange.HistoryNote(from: migration.state, actor: actor, reason: reason), of: row, in: transaction)
         return row
     }
 
-    private static let movingStatuses = [ServerStatus.startMigrate, .migrating, .liveMigrating].map(\.rawValue)
+    static func cancelledEarly(_ actor: String) -> Reason {
+        Reason(.cancelled, "\(actor) cancelled the migration before anything of it stood on any host.")
+    }
+
+    static let movingStatuses = [ServerStatus.startMigrate, .migrating, .liveMigrating].map(\.rawValue)
 
     /// How much later the attempt's deadline is for other options.
     private func deadlineDelayMS(

@@ -84,23 +84,33 @@ extension Store {
     // MARK: for several queries
 
     func companions(of server: ServerID, in transaction: any SQLTransaction) async throws -> [GroupCompanion] {
-        try await companions(
+        try await companions(transaction.query(companionsQuery(of: server)))
+    }
+
+    func companionsQuery(of server: ServerID) -> SQLStatement {
+        companionsQuery(
             """
             o.server_id <> \(server.value)
                 AND g.id IN (SELECT mine.group_id FROM server_group_members mine WHERE mine.server_id = \(server.value))
-            """, in: transaction)
+            """)
     }
 
     private func companions(_ condition: SQLStatement, in transaction: any SQLTransaction) async throws -> [GroupCompanion] {
-        try await transaction.query(
-            """
-            SELECT g.name AS group_name, g.policy, s.name, s.host_id, r.host_id AS target_id, m.id AS migration_id
-            FROM server_groups g JOIN server_group_members o ON o.group_id = g.id JOIN servers s ON s.id = o.server_id
-                LEFT JOIN migrations m ON m.server_id = s.id AND m.finished_at IS NULL
-                LEFT JOIN reservations r ON r.migration_id = m.id
-            WHERE \(condition) ORDER BY g.name, s.name
-            """
-        ).map { row in
+        try await companions(transaction.query(companionsQuery(condition)))
+    }
+
+    private func companionsQuery(_ condition: SQLStatement) -> SQLStatement {
+        """
+        SELECT g.name AS group_name, g.policy, s.name, s.host_id, r.host_id AS target_id, m.id AS migration_id
+        FROM server_groups g JOIN server_group_members o ON o.group_id = g.id JOIN servers s ON s.id = o.server_id
+            LEFT JOIN migrations m ON m.server_id = s.id AND m.finished_at IS NULL
+            LEFT JOIN reservations r ON r.migration_id = m.id
+        WHERE \(condition) ORDER BY g.name, s.name
+        """
+    }
+
+    func companions(_ rows: [SQLRow]) throws -> [GroupCompanion] {
+        try rows.map { row in
             GroupCompanion(
                 group: try row.text("group_name"), policy: try row.word("policy"), name: try row.text("name"),
                 host: HostID(try row.text("host_id")), target: try row.optionalText("target_id").map { HostID($0) },

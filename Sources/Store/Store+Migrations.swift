@@ -6,6 +6,7 @@ package struct MigrationFilter: Sendable {
     package var server: ServerID?
     /// As source or target.
     package var host: HostID?
+    package var batch: BatchID?
     package var states: Set<MigrationState>?
     package var modes: Set<Mode>?
     /// Codes of the reasons that they have.
@@ -23,12 +24,13 @@ package struct MigrationFilter: Sendable {
     /// By the time of their end, and only those that have come to it; by that of their submit else.
     package var byEnd: Bool
     package init(
-        server: ServerID? = nil, host: HostID? = nil, states: Set<MigrationState>? = nil, modes: Set<Mode>? = nil,
+        server: ServerID? = nil, host: HostID? = nil, batch: BatchID? = nil, states: Set<MigrationState>? = nil, modes: Set<Mode>? = nil,
         reasons: Set<Reason.Code>? = nil, actor: String? = nil, since: Timestamp? = nil, until: Timestamp? = nil, limit: Int = 20,
         before: MigrationID? = nil, newestFirst: Bool = true, byEnd: Bool = false
     ) {
         self.server = server
         self.host = host
+        self.batch = batch
         self.states = states
         self.modes = modes
         self.reasons = reasons
@@ -165,6 +167,7 @@ extension MigrationFilter {
     fileprivate func page(_ columns: SQLStatement, inOrder: Bool) -> SQLStatement {
         var conditions: [SQLStatement] = []
         if let server { conditions.append("server_id = \(server.value)") }
+        if let batch { conditions.append("batch_id = \(batch.value)") }
         if let states {
             conditions.append("state IN (\(list: states.map(\.rawValue).sorted()))")
             // Leads to the index of the unfinished.

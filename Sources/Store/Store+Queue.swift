@@ -2,52 +2,6 @@ package import Fleet
 import SQL
 
 extension Store {
-    /// Claims what is due and free or whose lease ended, best first (oldest), each under a raised epoch of its server.
-    ///
-    /// Those whose lease ended come first: their servers may stand still meanwhile.
-    package func claimMigrations(worker: String, leaseMS: Int64, limit: Int) async throws -> [Migration] {
-        let limit = max(0, limit)
-        let now = dialect.now
-        // Most wake-ups find nothing: then nobody's write has to wait.
-        let isAny = try await read { transaction in
-            try await transaction.query(
-                """
-                SELECT CASE WHEN EXISTS (SELECT 1 FROM migrations WHERE claimable = 1 AND due_at <= \(now))
-                    OR EXISTS (SELECT 1 FROM migrations WHERE active = 1 AND lease_until <= \(now)) THEN 1 ELSE 0 END AS found
-                """
-            ).first?.flag("found") == true
-        }
-        guard isAny, limit > 0 else { return [] }
-        return try await write { transaction in
-            var ids = try await transaction.query(
-                """
-                SELECT id FROM migrations WHERE active = 1 AND lease_until <= \(now)
-                ORDER BY lease_until, id LIMIT \(limit) \(dialect.lockFree)
-                """
-            ).map { try $0.text("id") }
-            if ids.count < limit {
-                // The plus keeps the engine to the index that has the order: of the other one it would read and sort all that is due.
-                ids += try await transaction.query(
-                    """
-                    SELECT id FROM migrations WHERE claimable = 1 AND +due_at <= \(now)
-                    ORDER BY priority DESC, due_at, id LIMIT \(limit - ids.count) \(dialect.lockFree)
-                    """
-                ).map { try $0.text("id") }
-            }
-            guard !ids.isEmpty else { return [] }
-            try await transaction.execute(
-                "UPDATE servers SET epoch = epoch + 1 WHERE id IN (SELECT server_id FROM migrations WHERE id IN (\(list: ids)))")
-            let rows = try await transaction.query(
-                """
-                UPDATE migrations SET epoch = (SELECT s.epoch FROM servers s WHERE s.id = migrations.server_id),
-                    claimable = 0, active = 1, lease_owner = \(worker), lease_until = \(now) + \(leaseMS)
-                WHERE id IN (\(list: ids)) RETURNING \(Migration.columns)
-                """)
-            let place = Dictionary(uniqueKeysWithValues: ids.enumerated().map { ($0.element, $0.offset) })
-            return try rows.map(Migration.init).sorted { (place[$0.id.value] ?? 0) < (place[$1.id.value] ?? 0) }
-        }
-    }
-
     /// Renews the lease. Returns the row as it is now (a cancellation may have been asked for). Throws `superseded`.
     package func renewLease(_ migration: MigrationID, epoch: Epoch, worker: String, leaseMS: Int64) async throws -> Migration {
         try await write { transaction in
@@ -83,28 +37,14 @@ extension Store {
         }
     }
 
-    /// When the next thing becomes due (a retry, a lease's end, a cleanup), milliseconds from the store's now; nil when nothing waits.
-    package func nextDueInMS() async throws -> Int64? {
-        try await read { transaction in
-            let rows = try await transaction.query(
-                """
-                SELECT MIN(waiting.at) - \(dialect.now) AS due FROM (
-                    SELECT MIN(due_at) AS at FROM migrations WHERE claimable = 1
-                    UNION ALL SELECT MIN(lease_until) FROM migrations WHERE active = 1
-                    UNION ALL SELECT MIN(due_at) FROM cleanups WHERE done_at IS NULL
-                ) AS waiting
-                """)
-            return try rows.first?.optionalInteger("due").map { max(0, $0) }
-        }
-    }
-
     // MARK: the parts of a change
 
     private func apply(_ change: MigrationChange, worker: String, in transaction: any SQLTransaction) async throws -> Migration {
         let migration = change.migration
         let mine: SQLStatement =
             "id = \(migration.id.value) AND epoch = \(migration.epoch.value) AND lease_owner = \(worker) AND active = 1"
-        let held = try await transaction.query("SELECT state FROM migrations WHERE \(mine) \(dialect.lock)")
+        let held = try await transaction.query(
+            "SELECT state, target_id, due_at, admitted FROM migrations WHERE \(mine) \(dialect.lock)")
         guard let row = held.first else { throw try await claimOver(migration.id, migration.epoch, in: transaction) }
         guard try change.history != nil || row.text("state") == migration.state.rawValue else {
             throw StoreError(
@@ -114,55 +54,92 @@ extension Store {
         }
         // The placement comes first: it rests on the reservation, and `ready` rests on it.
         if change.placement != nil || change.serverStatus != nil {
-            // Held by nobody who lives: a controller takes it over at once.
-            let isOperation = change.serverStatus?.isOperation ?? false
-            let description = try change.description.map { try JSON.text($0) }
             let changed = try await transaction.execute(
                 """
-                UPDATE servers SET
-                    operation_owner = \(isOperation ? "migration \(migration.id)" : nil),
-                    operation_until = CASE WHEN \(isOperation) = 1 THEN \(dialect.now) END,
-                    host_id = COALESCE(\(change.placement?.value), host_id), description = COALESCE(\(description), description),
-                    status = COALESCE(\(change.serverStatus?.rawValue), status),
-                    note_code = CASE WHEN \(change.serverStatus != nil) = 1 THEN \(change.serverNote?.code.value) ELSE note_code END,
-                    note_message = CASE WHEN \(change.serverStatus != nil) = 1 THEN \(change.serverNote?.message) ELSE note_message END
+                UPDATE servers SET \(.list(try serverColumns(change)))
                 WHERE id = \(migration.server.value) AND epoch = \(migration.epoch.value)
                 """)
             guard changed == 1 else { throw try await claimOver(migration.id, migration.epoch, in: transaction) }
         }
         if change.release || change.reserve != nil {
-            try await transaction.execute("DELETE FROM reservations WHERE migration_id = \(migration.id.value)")
+            try await transaction.post("DELETE FROM reservations WHERE migration_id = \(migration.id.value)")
         }
         if let reservation = change.reserve { try await reserve(reservation, for: migration, in: transaction) }
-        let isReleased = change.releaseLease || migration.state.isFinished
-        let due: SQLStatement = if let delay = change.dueInMS { "\(dialect.now) + \(delay)" } else { "\(migration.dueAt.milliseconds)" }
-        let deadline: SQLStatement = if let left = change.deadlineInMS { "\(dialect.now) + \(left)" } else { "NULL" }
-        let written = try await transaction.query(
-            """
-            UPDATE migrations SET state = \(migration.state.rawValue), direction = \(migration.direction.rawValue),
-                progress = CASE WHEN attempt = \(migration.attempt) THEN COALESCE(\(try migration.progress.map { try JSON.text($0) }), progress)
-                    ELSE \(try migration.progress.map { try JSON.text($0) }) END,
-                deadline_at = CASE WHEN attempt = \(migration.attempt) AND deadline_at IS NOT NULL THEN deadline_at ELSE \(deadline) END,
-                attempt = \(migration.attempt), max_attempts = \(migration.maxAttempts), target_id = \(migration.target?.value),
-                excluded = \(try migration.excludedText), reason_code = \(migration.reason?.code.value),
-                reason_message = \(migration.reason?.message), remedy = \(migration.remedy?.rawValue), awaiting = \(migration.awaiting),
-                blackout = \(try migration.blackout.map { try JSON.text($0) }), due_at = \(due),
-                finished_at = \(migration.state.isFinished ? dialect.now : "NULL"),
-                claimable = \(isReleased && !migration.state.isFinished), active = \(!isReleased),
-                lease_owner = CASE WHEN \(isReleased) = 1 THEN NULL ELSE lease_owner END,
-                lease_until = CASE WHEN \(isReleased) = 1 THEN NULL ELSE lease_until END
-            WHERE \(mine) RETURNING \(Migration.columns)
-            """)
-        let result = try Migration(only(written))
+        let notes = (change.history.map { [$0] } ?? []) + change.notes
+        let more: SQLStatement = notes.isEmpty ? "" : ", \(dialect.historyTime) AS history_time, \(HistoryHead.returned)"
+        let written = try only(
+            await transaction.query(
+                """
+                UPDATE migrations SET \(.list(try columns(change, held: row))) WHERE \(mine)
+                RETURNING \(Migration.columns), admitted\(more)
+                """))
+        let result = try Migration(written)
+        try await count(result, wasAdmitted: row.flag("admitted"), isAdmitted: written.flag("admitted"), in: transaction)
         for entry in change.journal { try await write(entry, of: migration.id, in: transaction) }
-        if let note = change.history { try await record(note, of: result, in: transaction) }
-        for note in change.notes { try await record(note, of: result, in: transaction) }
+        if !notes.isEmpty {
+            try await record(
+                notes, of: result, at: try written.time("history_time"), after: try HistoryHead(returned: written), in: transaction)
+        }
         for cleanup in change.cleanups { try await insert(cleanup, in: transaction) }
         return result
     }
 
+    /// What is written to the server's row. Columns that stay as they are are left out: indexes and triggers hang on some of them.
+    private func serverColumns(_ change: MigrationChange) throws -> [SQLStatement] {
+        // Held by nobody who lives: a controller takes it over at once.
+        let isOperation = change.serverStatus?.isOperation ?? false
+        var columns: [SQLStatement] = [
+            "operation_owner = \(isOperation ? "migration \(change.migration.id)" : nil)",
+            "operation_until = \(isOperation ? dialect.now : "NULL")",
+        ]
+        if let placement = change.placement { columns.append("host_id = \(placement.value)") }
+        if let description = change.description { columns.append("description = \(try JSON.text(description))") }
+        if let status = change.serverStatus {
+            columns += [
+                "status = \(status.rawValue)", "note_code = \(change.serverNote?.code.value)",
+                "note_message = \(change.serverNote?.message)",
+            ]
+        }
+        return columns
+    }
+
+    /// What is written to the migration's row, `held` as it was. Columns that stay as they are and that an index holds are left out: SQLite
+    /// would take the row out of the index and put it in again.
+    private func columns(_ change: MigrationChange, held row: SQLRow) throws -> [SQLStatement] {
+        let migration = change.migration
+        let progress = try migration.progress.map { try JSON.text($0) }
+        let deadline: SQLStatement = if let left = change.deadlineInMS { "\(dialect.now) + \(left)" } else { "NULL" }
+        var columns: [SQLStatement] = [
+            "state = \(migration.state.rawValue)", "direction = \(migration.direction.rawValue)",
+            "progress = CASE WHEN attempt = \(migration.attempt) THEN COALESCE(\(progress), progress) ELSE \(progress) END",
+            "deadline_at = CASE WHEN attempt = \(migration.attempt) AND deadline_at IS NOT NULL THEN deadline_at ELSE \(deadline) END",
+            "attempt = \(migration.attempt)", "max_attempts = \(migration.maxAttempts)", "excluded = \(try migration.excludedText)",
+            "reason_code = \(migration.reason?.code.value)", "reason_message = \(migration.reason?.message)",
+            "remedy = \(migration.remedy?.rawValue)", "awaiting = \(migration.awaiting)",
+            "blackout = \(try migration.blackout.map { try JSON.text($0) })",
+        ]
+        if try row.optionalText("target_id") != migration.target?.value { columns.append("target_id = \(migration.target?.value)") }
+        if let delay = change.dueInMS {
+            columns.append("due_at = \(dialect.now) + \(delay)")
+        } else if try row.integer("due_at") != migration.dueAt.milliseconds {
+            columns.append("due_at = \(migration.dueAt.milliseconds)")
+        }
+        if migration.state.isFinished { columns.append("finished_at = \(dialect.now)") }
+        if change.releaseLease || migration.state.isFinished {
+            columns += ["claimable = \(!migration.state.isFinished)", "active = 0", "lease_owner = NULL", "lease_until = NULL"]
+        }
+        // It gives back its place in its batch and in the cluster when it is over, or waits and holds nothing on any host.
+        if migration.state.isFinished {
+            columns.append("admitted = 0")
+        } else if change.releaseLease, migration.direction == .forward {
+            let holds: SQLStatement = "EXISTS (SELECT 1 FROM reservations r WHERE r.migration_id = migrations.id)"
+            columns.append("admitted = CASE WHEN \(holds) THEN admitted ELSE 0 END")
+        }
+        return columns
+    }
+
     private func write(_ entry: JournalEntry, of migration: MigrationID, in transaction: any SQLTransaction) async throws {
-        try await transaction.execute(
+        try await transaction.post(
             """
             INSERT INTO steps (migration_id, attempt, step, position, status, output, changed_at)
             VALUES (\(migration.value), \(entry.attempt), \(entry.step), \(entry.position), \(entry.status.rawValue), \(entry.output),

@@ -6,7 +6,7 @@ extension Store {
     /// A shorter beginning is none: a name that is gone (`db`) must not lead to another server whose id happens to begin like it.
     package static let shortestBeginning = 8
     /// As many as a complaint lists.
-    private static let candidates = 10
+    static let candidates = 10
 
     /// By id, name, or unique beginning of an id. Throws `notFound`, and `ambiguous` with the candidates.
     package func server(_ reference: String) async throws -> Server {
@@ -60,7 +60,7 @@ extension Store {
     }
 
     /// Ids are made of these (UUIDs in lower case).
-    private static func isBeginning(_ text: String) -> Bool {
+    static func isBeginning(_ text: String) -> Bool {
         !text.isEmpty && text.allSatisfy { ("0"..."9").contains($0) || ("a"..."f").contains($0) || $0 == "-" }
     }
 
@@ -70,10 +70,10 @@ extension Store {
     }
 
     /// By the index. The tilde comes after all that ids are made of.
-    private static func range(_ beginning: String) -> SQLStatement { "(id >= \(beginning) AND id < \(beginning + "~"))" }
+    static func range(_ beginning: String) -> SQLStatement { "(id >= \(beginning) AND id < \(beginning + "~"))" }
 
     /// An id in full is never ambiguous; nil when there is none.
-    private static func only<Thing>(
+    static func only<Thing>(
         of things: [Thing], _ reference: String, _ kind: String, id: (Thing) -> String, name: (Thing) -> String
     ) throws -> Thing? {
         if let exact = things.first(where: { id($0) == reference }) { return exact }

@@ -217,15 +217,25 @@ extension Store {
 
     /// Throws `overbooked` when a host has not so much left. The database's own rules say the same, without the figures.
     func requireRoom(on host: HostID, vcpus: Int, memoryBytes: Int64, in transaction: any SQLTransaction) async throws {
-        let rows = try await transaction.query(
-            "SELECT name, vcpus_capacity, memory_capacity FROM hosts WHERE id = \(host.value) \(dialect.lock)")
-        guard let row = rows.first else { throw Self.noHost(host.value) }
+        try requireRoom(on: host, vcpus: vcpus, memoryBytes: memoryBytes, await transaction.queries(roomQueries(of: host))[...])
+    }
+
+    /// What ``requireRoom(on:vcpus:memoryBytes:_:)`` is shown the rows of.
+    func roomQueries(of host: HostID) -> [SQLStatement] {
+        [
+            "SELECT name, vcpus_capacity, memory_capacity FROM hosts WHERE id = \(host.value) \(dialect.lock)",
+            "SELECT vcpus, memory FROM host_rooms WHERE host_id = \(host.value)",
+        ]
+    }
+
+    func requireRoom(on host: HostID, vcpus: Int, memoryBytes: Int64, _ rows: ArraySlice<[SQLRow]>) throws {
+        guard let row = rows.first?.first else { throw Self.noHost(host.value) }
         let name = try row.text("name")
         guard try row.optionalInteger("vcpus_capacity") != nil else {
             throw StoreError(
                 .overbooked, "Host \(name) has not told yet what it has; nothing can be placed on it before its agent answers.")
         }
-        let room = try only(await transaction.query("SELECT vcpus, memory FROM host_rooms WHERE host_id = \(host.value)"))
+        let room = try only(rows.dropFirst().first ?? [])
         let (vcpusLeft, memoryLeft) = (try room.integer("vcpus"), try room.integer("memory"))
         guard vcpusLeft >= Int64(vcpus), memoryLeft >= memoryBytes else {
             throw StoreError(

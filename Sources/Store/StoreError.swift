@@ -11,6 +11,8 @@ package struct StoreError: Error, Sendable, CustomStringConvertible {
         package static let nameTaken = Code("name-taken")
         /// The beginning of an id stands for more than one thing; the message lists them.
         package static let ambiguous = Code("ambiguous")
+        /// The token of a submit was used for another one.
+        package static let tokenTaken = Code("token-taken")
         /// The server has an unfinished migration, or an operation under way.
         package static let busy = Code("busy")
         /// The server's status does not allow it.

@@ -23,8 +23,8 @@ package struct StoreCopy: Sendable {
     private static let tables: [(name: String, key: [String])] = [
         ("hosts", ["id"]), ("storages", ["host_id", "name"]), ("networks", ["host_id", "name"]), ("servers", ["id"]),
         ("server_groups", ["id"]), ("server_group_members", ["group_id", "server_id"]), ("server_disks", ["server_id", "storage"]),
-        ("migrations", ["id"]), ("steps", ["migration_id", "attempt", "step"]), ("transitions", ["seq"]),
-        ("history_heads", ["migration_id"]),
+        ("queue_limits", ["name"]), ("batches", ["id"]), ("migrations", ["id"]), ("steps", ["migration_id", "attempt", "step"]),
+        ("transitions", ["seq"]), ("history_heads", ["migration_id"]),
         ("reservations", ["migration_id"]), ("reserved_storages", ["migration_id", "storage"]), ("cleanups", ["id"]),
     ]
     /// Of the schema's tables those that are not copied.

@@ -42,6 +42,12 @@ struct Godwit: AsyncParsableCommand {
                 name: "Migrations",
                 subcommands: [MigrationList.self, MigrationShow.self, MigrationWatch.self, MigrationCancel.self, CleanupList.self]),
             CommandGroup(
+                name: "Batches",
+                subcommands: [
+                    BatchMigrate.self, BatchList.self, BatchShow.self, BatchWatch.self, BatchPause.self, BatchResume.self, BatchCancel.self,
+                    BatchRetry.self, QueueLimits.self,
+                ]),
+            CommandGroup(
                 name: "History",
                 subcommands: [HistoryList.self, HistoryStats.self, HistoryExport.self, HistoryVerify.self, HistoryPrune.self]),
             CommandGroup(name: "Store", subcommands: [StoreInit.self, StoreUpgrade.self, StoreCopyCommand.self]),

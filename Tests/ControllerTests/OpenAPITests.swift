@@ -56,7 +56,7 @@ struct OpenAPITests {
         }
         visit(document)
         #expect(Set(operations).count == operations.count)
-        #expect(operations.count == 42)
+        #expect(operations.count == 52)
     }
 
     private func keys<Key: CodingKey & CaseIterable>(_: Key.Type) -> Set<String> { Set(Key.allCases.map(\.stringValue)) }
@@ -80,6 +80,15 @@ struct OpenAPITests {
         #expect(try properties("Flaw") == keys(VerificationView.Flaw.CodingKeys.self))
         #expect(try properties("Kept") == keys(KeptView.CodingKeys.self))
         #expect(try properties("Cleanup") == keys(CleanupView.CodingKeys.self))
+        #expect(try properties("Batch") == keys(BatchView.CodingKeys.self))
+        #expect(try properties("SubmitBatch") == keys(BatchRequest.CodingKeys.self))
+        #expect(try properties("BatchSelection") == keys(BatchRequest.Selection.CodingKeys.self))
+        #expect(try properties("RetryBatch") == keys(RetryBatchRequest.CodingKeys.self))
+        #expect(try properties("BatchPlan") == keys(BatchPlanView.CodingKeys.self))
+        #expect(try properties("BatchMove") == keys(BatchPlanView.Move.CodingKeys.self))
+        #expect(try properties("Queue") == keys(QueueView.CodingKeys.self))
+        #expect(try properties("SetQueueLimits") == keys(QueueLimitsRequest.CodingKeys.self))
+        #expect(try schema("BatchStatus")["enum"] as? [String] == BatchStatus.allCases.map(\.rawValue))
         #expect(try properties("CreateServer") == keys(CreateServerRequest.CodingKeys.self))
         #expect(try properties("CreateDisk") == keys(DiskRequest.CodingKeys.self))
         #expect(try properties("CreateNIC") == keys(NICRequest.CodingKeys.self))
@@ -110,6 +119,7 @@ struct OpenAPITests {
         ("/v1/servers/s/migrate-forecast", "ForecastMigration", ""),
         ("/v1/server-groups", "CreateGroup", #""name": "x", "policy": "apart", "#),
         ("/v1/server-groups/g/servers", "GroupServer", #""server": "x", "#),
+        ("/v1/batches", "SubmitBatch", ""), ("/v1/batches/plan", "SubmitBatch", ""), ("/v1/batches/b/retry", "RetryBatch", ""),
         ("/v1/migrations/m/prune-history", "PruneHistory", "\"archive\": \"x\", "),
         ("/v1/hosts", "RegisterHost", #""name": "x", "agent_url": "https://a:1", "#),
     ])
@@ -141,7 +151,7 @@ struct OpenAPITests {
 
     /// Every parameter of a list that the document has is taken, and none beside them.
     @Test(arguments: [
-        "/v1/servers", "/v1/hosts", "/v1/migrations", "/v1/history", "/v1/history/statistics", "/v1/history/verification",
+        "/v1/servers", "/v1/hosts", "/v1/migrations", "/v1/batches", "/v1/history", "/v1/history/statistics", "/v1/history/verification",
         "/v1/history/prunable",
     ])
     func `lists take exactly the documented parameters`(path: String) async throws {

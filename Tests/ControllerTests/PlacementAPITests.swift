@@ -38,6 +38,27 @@ struct PlacementAPITests {
         }
     }
 
+    @Test func `the servers of a host leave when its maintenance begins, and what cannot is told`() async throws {
+        try await Fixture.with { fixture in
+            for name in ["web1", "web2"] { try await fixture.server(name) }
+            #expect(try await fixture.ask(.post, "/v1/servers/web2/migrate").status == 202)
+            let full: HostView = try await fixture.ask(.post, "/v1/hosts/host1/maintenance", #"{"drain": false}"#).decode()
+            #expect(full.maintenance && full.drain == nil)
+            let host: HostView = try await fixture.ask(.post, "/v1/hosts/host1/maintenance").decode()
+            #expect(host.maintenance && host.drain?.batch?.total == 1 && host.drain?.batch?.name.hasPrefix("drain-host1-") == true)
+            #expect(host.drain?.staying.map(\.id) == ["web2"])
+            let batch = try #require(host.drain?.batch)
+            let migrations: Page<MigrationView> = try await fixture.ask(.get, "/v1/migrations?batch=\(batch.id)").decode()
+            #expect(migrations.items.map(\.server.name) == ["web1"] && migrations.items.map(\.mode) == [.cold])
+            // Both are on their way by now.
+            let again: HostView = try await fixture.ask(.post, "/v1/hosts/host1/maintenance").decode()
+            #expect(again.drain?.batch == nil && again.drain?.staying.map(\.id) == ["web1", "web2"])
+            let empty: HostView = try await fixture.ask(.post, "/v1/hosts/host2/maintenance").decode()
+            #expect(empty.drain == DrainView(batch: nil, staying: []))
+            #expect(try await fixture.ask(.post, "/v1/hosts/host2/maintenance", #"{"drain": 1}"#).status == 400)
+        }
+    }
+
     @Test func `groups are made, filled and obeyed by new servers`() async throws {
         try await Fixture.with { fixture in
             try await fixture.server("web1")

@@ -22,7 +22,7 @@ extension EndToEnd {
                 try await #expect(forecast(fleet, "vm1") == ["host1": "not-source", "host2": "fits", "host3": "fits"])
                 let steps: [(filter: String, on: [String], off: [String])] = [
                     ("enabled", ["host-disable", "host2"], ["host-enable", "host2"]),
-                    ("maintenance", ["host-maintenance", "host2"], ["host-unmaintenance", "host2"]),
+                    ("maintenance", ["host-maintenance", "host2", "--no-drain"], ["host-unmaintenance", "host2"]),
                     ("vcpus", ["host-set-overcommit", "host2", "--cpu", "0.01"], ["host-set-overcommit", "host2", "--cpu", "8"]),
                     ("memory", ["host-set-overcommit", "host2", "--memory", "0.01"], ["host-set-overcommit", "host2", "--memory", "1"]),
                     ("inbound", ["host-set-slots", "host2", "--inbound", "0"], ["host-set-slots", "host2", "--inbound", "2"]),

@@ -25,6 +25,10 @@ import Testing
             ]
         }
         try await store.fail(store.advance(store.claim(store.addServer("c", on: one)), to: .scheduling))
+        _ = try await store.setQueueLimit(9, actor: "ada")
+        try await store.addServers(["e", "f"], on: one)
+        _ = try await store.submitBatch(
+            .sample(["e", "f", "nosuch"], token: "t", maxParallel: 1, maxFailures: .percent(50), skipsInvalid: true))
         return try await store.bring(store.claim(store.addServer("d", on: one)), toSwitchingOn: two)
     }
 
@@ -35,7 +39,7 @@ import Testing
             try await to.withDatabases(1) { databases in
                 let tables = try await StoreCopy(from: old.database, to: databases[0]).run()
                 let rows = Dictionary(uniqueKeysWithValues: tables.map { ($0.name, $0.rows) })
-                #expect(rows["servers"] == 4 && rows["migrations"] == 3 && rows["server_disks"] == 4 && rows["reservations"] == 1)
+                #expect(rows["servers"] == 6 && rows["migrations"] == 5 && rows["server_disks"] == 6 && rows["reservations"] == 1)
                 #expect(!rows.values.contains(0), "\(rows)")
                 let new = try await Store(databases[0])
                 #expect(try await new.hostLoads() == old.hostLoads())
@@ -43,6 +47,8 @@ import Testing
                 #expect(try await new.groups() == old.groups())
                 #expect(try await new.migrations(MigrationFilter()) == old.migrations(MigrationFilter()))
                 #expect(try await new.cleanups() == old.cleanups())
+                #expect(try await new.batches() == old.batches())
+                #expect(try await new.queueState() == old.queueState())
                 for migration in try await old.migrations(MigrationFilter()) {
                     #expect(try await new.history(of: migration.id) == old.history(of: migration.id))
                     #expect(try await new.journal(of: migration.id) == old.journal(of: migration.id))

@@ -40,7 +40,7 @@ package struct PlaceStep: Step {
             case .rejected(let rejections):
                 let failure = PlacementFailure(server: server.name, rejections: rejections)
                 // Waiting in sight of everybody is better than to fail for what the end of another migration mends, but not for ever.
-                if let what = failure.waitsFor, Timestamp.now - migration.createdAt < Self.waitAtMostMS {
+                if let what = failure.waitsFor, Timestamp.now - migration.createdAt < Self.waitAtMostMS(migration) {
                     throw Awaiting(what, holdsNothing: true)
                 }
                 // What went wrong before is what the user must hear; that no other host is left comes after it.
@@ -66,7 +66,10 @@ package struct PlaceStep: Step {
     }
 
     /// How long after it was asked for a migration may still wait for a slot.
-    private static let waitAtMostMS: Int64 = 24 * 3_600_000
+    private static func waitAtMostMS(_ migration: Migration) -> Int64 {
+        // One of a batch has waited for its turn before.
+        (migration.batch == nil ? 1 : 30) * 24 * 3_600_000
+    }
 
     /// What the guest was given, by its own QEMU's word.
     private func features(of server: Server, _ context: StepContext) async throws -> [String] {

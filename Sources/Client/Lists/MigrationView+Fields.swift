@@ -27,6 +27,7 @@ extension MigrationView: Listed {
             Field("cancel_requested") { FieldValue($0.cancelRequested) },
             Field("Awaiting") { FieldValue($0.awaiting) },
             Field("Finished_at") { FieldValue($0.finishedAt?.description) },
+            Field("Batch") { FieldValue($0.batch) },
             Field("Message") { FieldValue($0.reason?.message) },
         ]
     }

@@ -55,6 +55,7 @@ extension API {
         if let reference = query.string("server") { filter.server = try await serverID(reference) }
         if let reference = query.string("host") { filter.host = try await host(reference, field: "host").id }
         filter.migration = try await migration(&query)
+        if let reference = query.string("batch") { filter.batch = try await batchID(reference, field: "batch") }
         filter.states = try query.choices("state", MigrationState.self)
         filter.modes = try query.choices("mode", Mode.self)
         filter.reasons = query.string("reason").map { Set($0.split(separator: ",").map { Reason.Code(String($0)) }) }

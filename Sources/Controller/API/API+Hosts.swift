@@ -63,17 +63,39 @@ extension API {
     }
 
     @Sendable func beginMaintenance(_ request: Request, _ context: APIContext) async throws -> Response {
-        try await set(maintenance: true, request, context)
+        var fields = try await fields(request)
+        let drains = try fields.boolean("drain") ?? true
+        try fields.finish()
+        let host = try await store.host(try parameter("host", context))
+        var view = try await view(of: try await store.setHostMaintenance(host.id, true))
+        // Afterwards: nothing new comes any more.
+        if drains { view.drain = try await drain(host, context) }
+        return try .json(view)
     }
 
     @Sendable func endMaintenance(_ request: Request, _ context: APIContext) async throws -> Response {
-        try await set(maintenance: false, request, context)
-    }
-
-    private func set(maintenance: Bool, _ request: Request, _ context: APIContext) async throws -> Response {
         try await noFields(request)
         let host = try await store.host(try parameter("host", context))
-        return try .json(try await view(of: try await store.setHostMaintenance(host.id, maintenance)))
+        return try .json(try await view(of: try await store.setHostMaintenance(host.id, false)))
+    }
+
+    /// Submits all of a host's servers that can be migrated: live where they run, cold where they are off.
+    private func drain(_ host: Fleet.Host, _ context: APIContext) async throws -> DrainView {
+        let servers = try await store.servers(ServerFilter(host: host.id)).sorted { $0.name < $1.name }
+        guard !servers.isEmpty else { return DrainView(batch: nil, staying: []) }
+        let names = Dictionary(uniqueKeysWithValues: servers.map { ($0.id.value, $0.name) })
+        func named(_ flaws: [BatchFlaw]) -> [BatchFlaw] {
+            flaws.map { BatchFlaw(line: $0.line, id: names[$0.id] ?? $0.id, reason: $0.reason) }
+        }
+        let draft = BatchDraft(
+            name: Self.batchName("drain-\(host.name.prefix(40))", at: .now), actor: context.actor, digest: "drain of \(host.id)",
+            servers: servers.map(\.id.value), maxAttempts: Self.attempts, skipsInvalid: true)
+        do {
+            let receipt = try await store.submitBatch(draft)
+            return DrainView(batch: BatchView(receipt.batch), staying: named(receipt.flaws))
+        } catch let refusal as BatchRefusal {
+            return DrainView(batch: nil, staying: named(refusal.flaws))
+        }
     }
 
     @Sendable func setAutoMigration(_ request: Request, _ context: APIContext) async throws -> Response {

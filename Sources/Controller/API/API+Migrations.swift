@@ -13,6 +13,7 @@ extension API {
         var filter = MigrationFilter()
         if let reference = query.string("server") { filter.server = try await serverID(reference) }
         if let reference = query.string("host") { filter.host = try await host(reference, field: "host").id }
+        if let reference = query.string("batch") { filter.batch = try await batchID(reference, field: "batch") }
         filter.states = try query.choices("state", MigrationState.self)
         filter.modes = try query.choices("mode", Mode.self)
         filter.reasons = query.string("reason").map { Set($0.split(separator: ",").map { Reason.Code(String($0)) }) }
@@ -32,6 +33,14 @@ extension API {
             let past = ServerID(reference)
             guard try await store.migrations(MigrationFilter(server: past, limit: 1)).isEmpty else { return past }
             throw Problem.notFound(error.message, field: "server")
+        }
+    }
+
+    func batchID(_ reference: String, field: String) async throws -> BatchID {
+        do {
+            return try await store.batch(reference).id
+        } catch let error as StoreError where error.code == .notFound {
+            throw Problem.notFound(error.message, field: field)
         }
     }
 

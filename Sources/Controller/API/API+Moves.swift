@@ -6,7 +6,7 @@ import Store
 /// What is asked of a server's migration: its beginning, its end before its time, its parameters.
 extension API {
     /// Tries of a migration before it fails for good.
-    private static let attempts = 3
+    static let attempts = 3
 
     @Sendable func liveMigrate(_ request: Request, _ context: APIContext) async throws -> Response {
         var fields = try await fields(request)

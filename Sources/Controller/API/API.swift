@@ -67,6 +67,16 @@ package struct API: Sendable {
             Route(.post, "/v1/hosts/{host}/auto-migrate-on-host-down", setAutoMigration),
             Route(.post, "/v1/hosts/{host}/enable", enableHost),
             Route(.post, "/v1/hosts/{host}/disable", disableHost),
+            Route(.get, "/v1/batches", listBatches),
+            Route(.post, "/v1/batches", submitBatch),
+            Route(.post, "/v1/batches/plan", planBatch),
+            Route(.get, "/v1/batches/{batch}", showBatch),
+            Route(.post, "/v1/batches/{batch}/pause", pauseBatch),
+            Route(.post, "/v1/batches/{batch}/resume", resumeBatch),
+            Route(.post, "/v1/batches/{batch}/cancel", cancelBatch),
+            Route(.post, "/v1/batches/{batch}/retry", retryBatch),
+            Route(.get, "/v1/queue-limits", showQueueLimits),
+            Route(.put, "/v1/queue-limits", setQueueLimits),
             Route(.get, "/v1/migrations", listMigrations),
             Route(.get, "/v1/migrations/{migration}", showMigration),
             Route(.post, "/v1/migrations/{migration}/cancel", cancelMigration),
@@ -110,7 +120,7 @@ package struct API: Sendable {
 // MARK: reading requests
 
 extension API {
-    private static let bodyLimit = 1 << 20
+    static let bodyLimit = 1 << 20
 
     /// A parameter of the path, its percent signs resolved.
     func parameter(_ name: String, _ context: APIContext) throws -> String {
@@ -122,9 +132,10 @@ extension API {
     }
 
     /// The fields of the body. A route that takes none calls this too and finishes: a body that nobody reads would be ignored silently.
-    func fields(_ request: Request) async throws -> Fields {
+    /// - Parameter limit: bytes of the body.
+    func fields(_ request: Request, limit: Int = API.bodyLimit) async throws -> Fields {
         try noQuery(request)
-        let body = try await request.body.collect(upTo: Self.bodyLimit)
+        let body = try await request.body.collect(upTo: limit)
         if body.readableBytes > 0, let type = request.headers[.contentType],
             type.split(separator: ";").first?.lowercased() != "application/json"
         {

@@ -135,6 +135,32 @@ struct Fields {
         }
     }
 
+    /// A list of texts, at most `limit`, none empty; nil when left out.
+    mutating func strings(_ name: String, limit: Int) throws -> [String]? {
+        guard let value = take(name) else { return nil }
+        guard case .list(let items) = value else { throw mismatch(name, "a list", value) }
+        guard items.count <= limit else {
+            throw Problem.invalid(path(name), "\(path(name)) has \(items.count) entries; there may be at most \(limit).")
+        }
+        return try items.enumerated().map { index, item in
+            guard case .string(let text) = item else { throw mismatch("\(name)[\(index)]", "a text", item) }
+            guard !text.isEmpty, !text.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7f }) else {
+                throw Problem.invalid(
+                    path("\(name)[\(index)]"), "\(path("\(name)[\(index)]")) must not be empty or hold control characters.")
+            }
+            return text
+        }
+    }
+
+    /// A moment as ``WireTime`` writes it.
+    mutating func time(_ name: String) throws -> WireTime? {
+        guard let text = try string(name) else { return nil }
+        guard let time = WireTime(text) else {
+            throw Problem.invalid(path(name), "\(path(name)) is “\(text)”; it must be a time such as 2026-03-01T12:00:00Z.")
+        }
+        return time
+    }
+
     /// Refuses what nobody took.
     func finish() throws {
         guard let unknown = values.keys.min() else { return }

@@ -9,6 +9,16 @@ enum JSONValue: Hashable, Sendable, Decodable {
     case object([String: JSONValue])
 
     init(from decoder: any Decoder) throws {
+        let single = try decoder.singleValueContainer()
+        // Texts first: a batch is a list of a hundred thousand of them, and each wrong guess costs an error.
+        if let value = try? single.decode(String.self) {
+            self = .string(value)
+            return
+        }
+        if single.decodeNil() {
+            self = .null
+            return
+        }
         if let container = try? decoder.container(keyedBy: Key.self) {
             var object: [String: JSONValue] = [:]
             for key in container.allKeys { object[key.stringValue] = try container.decode(JSONValue.self, forKey: key) }
@@ -21,17 +31,12 @@ enum JSONValue: Hashable, Sendable, Decodable {
             self = .list(list)
             return
         }
-        let container = try decoder.singleValueContainer()
-        if container.decodeNil() {
-            self = .null
-        } else if let value = try? container.decode(Bool.self) {
+        if let value = try? single.decode(Bool.self) {
             self = .boolean(value)
-        } else if let value = try? container.decode(Int64.self) {
+        } else if let value = try? single.decode(Int64.self) {
             self = .integer(value)
-        } else if let value = try? container.decode(Double.self) {
-            self = .number(value)
         } else {
-            self = .string(try container.decode(String.self))
+            self = .number(try single.decode(Double.self))
         }
     }
 

@@ -33,7 +33,8 @@ extension OpenAPI {
                   "status": { "type": "integer" },
                   "detail": { "type": "string", "description": "A sentence that names the thing and the remedy" },
                   "code": { "type": "string", "examples": [ "not-found", "busy", "invalid-request" ] },
-                  "field": { "type": "string", "description": "The field or parameter to blame", "examples": [ "disks[1].size_bytes" ] }
+                  "field": { "type": "string", "description": "The field or parameter to blame", "examples": [ "disks[1].size_bytes" ] },
+                  "lines": { "type": "array", "items": { "$ref": "#/components/schemas/BatchLine" }, "description": "The lines of a batch to blame, all of them" }
                 }
               },
               "Reason": {

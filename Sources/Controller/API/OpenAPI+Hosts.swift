@@ -122,7 +122,19 @@ extension OpenAPI {
                   "inbound_migrations": { "type": "integer" },
                   "outbound_migrations": { "type": "integer" },
                   "recent_failures": { "type": "integer", "description": "Within the last hour" },
-                  "warnings": { "type": "array", "items": { "type": "string" } }
+                  "warnings": { "type": "array", "items": { "type": "string" } },
+                  "drain": { "$ref": "#/components/schemas/Drain" }
+                }
+              },
+              "BeginMaintenance": {
+                "type": "object", "additionalProperties": false,
+                "properties": { "drain": { "type": "boolean", "default": true, "description": "Its servers are migrated elsewhere: live where they run, cold where they are off" } }
+              },
+              "Drain": {
+                "type": "object", "required": [ "staying" ], "description": "What became of the servers; only in the answer to the beginning of a maintenance",
+                "properties": {
+                  "batch": { "$ref": "#/components/schemas/Batch" },
+                  "staying": { "type": "array", "items": { "$ref": "#/components/schemas/BatchLine" }, "description": "Servers, by their names, that cannot be migrated now, and why" }
                 }
               },
               "HostPage": { "$ref": "#/components/schemas/Page", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Host" } } } }

@@ -7,6 +7,7 @@ extension OpenAPI {
                 "parameters": [
                   { "name": "server", "in": "query", "description": "Id or name; the id also of a server that is gone", "schema": { "type": "string" } },
                   { "name": "host", "in": "query", "description": "Id or name, as source or target", "schema": { "type": "string" } },
+                  { "name": "batch", "in": "query", "description": "Id or name of a batch", "schema": { "type": "string" } },
                   { "name": "state", "in": "query", "description": "States with commas between them", "style": "form", "explode": false, "schema": { "type": "array", "items": { "$ref": "#/components/schemas/MigrationState" } } },
                   { "name": "mode", "in": "query", "description": "Modes with commas between them", "style": "form", "explode": false, "schema": { "type": "array", "items": { "type": "string", "enum": [ "cold", "live", "rescue" ] } } },
                   { "name": "reason", "in": "query", "description": "Codes of reasons with commas between them", "style": "form", "explode": false, "schema": { "type": "array", "items": { "type": "string" } } },
@@ -85,6 +86,7 @@ extension OpenAPI {
                   "created_at": { "type": "string", "format": "date-time" },
                   "finished_at": { "type": "string", "format": "date-time" },
                   "deadline_at": { "type": "string", "format": "date-time", "description": "When the attempt under way is given up" },
+                  "batch": { "type": "string", "description": "Id of the batch that it was submitted in" },
                   "total_ms": { "type": "integer" }
                 }
               },

@@ -13,7 +13,8 @@ package enum OpenAPI {
           "security": [ { "bearer": [] } ],
           "paths": {
         \#(placementPaths)
-        \#([controllerPaths, serversPaths, movesPaths, hostsPaths, migrationsPaths, historyPaths, keptPaths].joined(separator: ",\n"))
+        \#([controllerPaths, serversPaths, movesPaths, hostsPaths, migrationsPaths].joined(separator: ",\n"))
+        , \#([batchesPaths, historyPaths, keptPaths].joined(separator: ",\n"))
           },
           "components": {
             "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
@@ -22,6 +23,7 @@ package enum OpenAPI {
               "Host": { "name": "host", "in": "path", "required": true, "description": "Id, name, or unique beginning of the id", "schema": { "type": "string" } },
               "Group": { "name": "group", "in": "path", "required": true, "description": "Id or name", "schema": { "type": "string" } },
               "Migration": { "name": "migration", "in": "path", "required": true, "description": "Id or its unique beginning", "schema": { "type": "string" } },
+              "Batch": { "name": "batch", "in": "path", "required": true, "description": "Id, its unique beginning (8 characters or more), or unique name", "schema": { "type": "string" } },
               "Limit": { "name": "limit", "in": "query", "schema": { "type": "integer", "minimum": 1, "maximum": 1000 } },
               "Offset": { "name": "offset", "in": "query", "description": "Passed over first", "schema": { "type": "integer", "minimum": 0, "default": 0 } },
               "OrderBy": { "name": "order_by", "in": "query", "description": "Fields with commas between them; an unknown one is refused with the list of all", "schema": { "type": "string" } },
@@ -35,7 +37,8 @@ package enum OpenAPI {
             },
             "schemas": {
         \#(placementSchemas)
-        \#([controllerSchemas, serversSchemas, movesSchemas, hostsSchemas, migrationsSchemas, historySchemas, keptSchemas].joined(separator: ",\n"))
+        \#([controllerSchemas, serversSchemas, movesSchemas, hostsSchemas, migrationsSchemas].joined(separator: ",\n"))
+        , \#([batchesSchemas, historySchemas, keptSchemas].joined(separator: ",\n"))
             }
           }
         }

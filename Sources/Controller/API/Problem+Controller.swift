@@ -44,6 +44,9 @@ extension Problem {
         case "same-host": "The server is there already"
         case "host-not-down": "The host is not known to be off"
         case "local-disk": "A disk is local to the host"
+        case "invalid-lines": "Lines of the batch cannot be taken"
+        case "token-taken": "The token was used for something else"
+        case "nothing-failed": "Nothing is to be tried again"
         case "not-migrating": "No migration is under way"
         case "not-live": "The migration is not live"
         case "finished": "The migration is over"
@@ -60,6 +63,7 @@ extension Problem {
         switch error {
         case let problem as Problem: self = problem
         case let error as StoreError: self.init(error)
+        case let refusal as BatchRefusal: self.init(refusal)
         case let problem as AgentProblem: self.init(problem)
         case let error as any HTTPResponseError: self.init(error)
         default: return nil
@@ -69,11 +73,20 @@ extension Problem {
     private init(_ error: StoreError) {
         switch error.code {
         case .notFound: self.init(status: 404, code: "not-found", error.message)
-        case .nameTaken, .ambiguous, .busy, .wrongStatus, .superseded, .overbooked, .hostNotDown, .localDisk:
+        case .nameTaken, .tokenTaken, .ambiguous, .busy, .wrongStatus, .superseded, .overbooked, .hostNotDown, .localDisk:
             self.init(status: 409, code: error.code.description, error.message)
         case .unavailable: self.init(status: 503, code: "store-unavailable", error.message)
         default: self.init(status: 500, code: "internal", error.message)
         }
+    }
+
+    private init(_ refusal: BatchRefusal) {
+        let count = refusal.flaws.count
+        let remedy = count == refusal.lines ? "" : ", or give skip_invalid (--skip-invalid) to leave them out"
+        self.init(
+            status: 422, code: "invalid-lines",
+            "\(count) of \(refusal.lines) lines cannot be taken, and nothing was; mend them\(remedy).", field: "servers")
+        lines = refusal.flaws
     }
 
     private init(_ problem: AgentProblem) {
@@ -94,7 +107,7 @@ extension Problem {
         case .notFound:
             self.init(status: 404, code: "not-found", "There is no such path here; /openapi.json lists them all.")
         case .contentTooLarge:
-            self.init(status: 413, code: "too-large", "The body is larger than a request may be (1 MiB).")
+            self.init(status: 413, code: "too-large", "The body is larger than a request may be (1 MiB, 16 MiB for a batch).")
         default:
             self.init(status: error.status.code, code: "invalid-request", "The request was refused: \(error).")
         }

@@ -45,7 +45,7 @@ struct Views {
             blackout: migration.blackout.map(BlackoutView.init),
             actor: migration.actor, createdAt: WireTime(migration.createdAt), finishedAt: migration.finishedAt.map(WireTime.init),
             deadlineAt: migration.deadlineAt.map(WireTime.init),
-            totalMS: migration.finishedAt.map { $0 - migration.createdAt })
+            totalMS: migration.finishedAt.map { $0 - migration.createdAt }, batch: migration.batch?.value)
     }
 
     func transition(_ row: Transition) -> TransitionView {

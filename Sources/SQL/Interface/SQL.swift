@@ -176,6 +176,14 @@ package protocol SQLTransaction: Sendable {
     @discardableResult
     func execute(_ statement: SQLStatement) async throws -> Int
 
+    /// Runs statements one after the other, each seeing what is so at its own beginning, and returns the rows of each: in one exchange where the
+    /// engine is far away.
+    func queries(_ statements: [SQLStatement]) async throws -> [[SQLRow]]
+
+    /// Runs a statement of which nothing is asked back. Where the engine is far away it goes there with the transaction's next statement, or
+    /// with its end, and an error comes up there.
+    func post(_ statement: SQLStatement) async throws
+
     /// Runs several statements without values, such as a schema, one after the other.
     func script(_ text: String) async throws
 }

@@ -108,9 +108,7 @@ final class PostgresConnection: Sendable {
     ///
     /// - Throws: ``SQLError`` `connection` when the session has ended: what was sent may have been carried out.
     func run(_ statement: SQLStatement, before: [Command] = []) async throws -> Reply {
-        let commands = before + (try commands(for: statement))
-        let replies = try await exchange(commands)
-        state.withLock { $0.cache.keep(commands, replies) }
+        let replies = try await ask(before + (try commands(for: statement)))
         return replies.first { if case .failed = $0 { true } else { false } } ?? replies.last ?? .skipped
     }
 
@@ -119,6 +117,13 @@ final class PostgresConnection: Sendable {
         let (sql, values) = try statement.forPostgres()
         guard prepares else { return [.plain(sql: sql, values: values)] }
         return state.withLock { $0.cache.commands(for: sql, values) }
+    }
+
+    /// Sends commands that may prepare something as one exchange, and waits for its end.
+    func ask(_ commands: [Command]) async throws -> [Reply] {
+        let replies = try await exchange(commands)
+        state.withLock { $0.cache.keep(commands, replies) }
+        return replies
     }
 
     /// Sends commands as one exchange and waits for its end.

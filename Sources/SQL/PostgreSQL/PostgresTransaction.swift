@@ -6,6 +6,8 @@ final class PostgresTransaction: SQLTransaction {
     private struct State {
         /// What is sent together with the first statement.
         var beginning: [Command]
+        /// What is sent together with the next one, or with the end.
+        var posted: [Command] = []
         var isEnded = false
         var isChanged = false
         /// The first error of a statement: the server takes nothing more but the end.
@@ -27,6 +29,8 @@ final class PostgresTransaction: SQLTransaction {
     var isOpen: Bool { state.withLock { !$0.isEnded } }
     /// Whether the server has heard of it.
     var isBegun: Bool { state.withLock { $0.beginning.isEmpty } }
+    /// What is still to be sent with the end.
+    var ending: [Command] { state.withLock { $0.posted } }
     var isChanged: Bool { state.withLock { $0.isChanged } }
     var failure: (error: SQLError, state: String)? { state.withLock { state in state.failure.map { ($0, state.failureState) } } }
 
@@ -39,15 +43,38 @@ final class PostgresTransaction: SQLTransaction {
         try await run(statement).rows
     }
 
+    func queries(_ statements: [SQLStatement]) async throws -> [[SQLRow]] {
+        let before = try begin()
+        let commands = try statements.map { try connection.commands(for: $0) }
+        let replies = try await keepingFailure { try await connection.ask(before + commands.joined()) }
+        for reply in replies { try take(reply) }
+        // The last command of each is the statement itself.
+        var place = before.count
+        return commands.map { commands in
+            place += commands.count
+            if place <= replies.count, case .done(let rows, _, _) = replies[place - 1] { return rows }
+            return []
+        }
+    }
+
     @discardableResult
     func execute(_ statement: SQLStatement) async throws -> Int {
         try await run(statement).changed
     }
 
+    func post(_ statement: SQLStatement) async throws {
+        let commands = try connection.commands(for: statement)
+        let beginning = try begin()
+        state.withLock { state in
+            state.isChanged = true
+            state.posted = beginning + commands
+        }
+    }
+
     func script(_ text: String) async throws {
         let beginning = try begin()
         if !beginning.isEmpty {
-            for reply in try await keepingFailure({ try await connection.exchange(beginning) }) { try take(reply) }
+            for reply in try await keepingFailure({ try await connection.ask(beginning) }) { try take(reply) }
         }
         state.withLock { $0.isChanged = true }
         for reply in try await keepingFailure({ try await connection.script(text) }) { try take(reply) }
@@ -67,20 +94,30 @@ final class PostgresTransaction: SQLTransaction {
         try Task.checkCancellation()
         return try state.withLock { state in
             guard !state.isEnded else { throw SQLError(.statement, "a statement was sent after its transaction had ended") }
-            defer { state.beginning = [] }
-            return state.beginning
+            defer { (state.beginning, state.posted) = ([], []) }
+            return state.beginning + state.posted
         }
     }
 
+    /// Takes in what was answered to the ``ending``; what failed of it becomes the ``failure``.
+    func take(ending replies: some Sequence<Reply>) {
+        for reply in replies { _ = error(of: reply) }
+    }
+
     private func take(_ reply: Reply) throws {
+        if let error = error(of: reply) { throw error }
+    }
+
+    /// What went wrong by a reply, which is the transaction's failure unless it has one.
+    private func error(of reply: Reply) -> SQLError? {
         if reply.isChange { state.withLock { $0.isChanged = true } }
-        guard case .failed(let error, let code) = reply else { return }
+        guard case .failed(let error, let code) = reply else { return nil }
         state.withLock { state in
             guard state.failure == nil else { return }
             state.failure = error
             state.failureState = code
         }
-        throw error
+        return error
     }
 
     private func keepingFailure<T>(_ body: () async throws -> T) async throws -> T {

@@ -45,6 +45,7 @@ final class PostgresWriter: Sendable {
                 try await Task.sleep(for: .milliseconds(Int.random(in: 1...10) * losses))
             case .undone(let error):
                 guard .now < deadline else { throw error }
+                // The same: all sessions of a server end at one moment.
                 try await Task.sleep(for: .milliseconds(Int.random(in: 10...50)))
             case .unknown:
                 throw SQLError(.connection, "a commit was left unanswered")
@@ -106,13 +107,15 @@ final class PostgresWriter: Sendable {
             connection.post([.plain(sql: "ROLLBACK", values: [])])
             return .committed(try result.get())
         }
-        let reply: Reply?
+        let replies: [Reply]
         do {
-            reply = try await connection.exchange([.plain(sql: "COMMIT", values: [])]).first
+            replies = try await connection.ask(transaction.ending + [.plain(sql: "COMMIT", values: [])])
         } catch let error as SQLError where error.code == .connection {
             return .unknown(value, number: number, session: connection.id)
         }
-        switch reply {
+        transaction.take(ending: replies.dropLast())
+        if let failure = transaction.failure { return try failed(failure, result, on: connection) }
+        switch replies.last {
         case .done(_, _, "COMMIT"):
             if transaction.isChanged { onCommit() }
             return .committed(value)

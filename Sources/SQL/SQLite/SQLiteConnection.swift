@@ -13,9 +13,14 @@ final class SQLiteConnection: Sendable {
     }
 
     private let queue: DatabaseQueue
+    /// Touched on the connection's queue only, by whoever holds its `Database`, and once more when it is closed: never by two at once.
+    nonisolated(unsafe) private var statements = SQLiteStatements()
+    /// Where the bodies of its transactions run.
+    let thread: SQLiteThread
 
-    private init(_ queue: DatabaseQueue) {
+    private init(_ queue: DatabaseQueue, _ role: Role) {
         self.queue = queue
+        self.thread = SQLiteThread(label: "godwit.sqlite.\(role).bodies")
     }
 
     static func open(path: String, role: Role, patience: Duration) async throws -> SQLiteConnection {
@@ -24,7 +29,7 @@ final class SQLiteConnection: Sendable {
                 do {
                     let queue = try DatabaseQueue(path: path, configuration: configuration(for: role, patience: patience))
                     if role == .writer { try queue.writeWithoutTransaction(setUp) }
-                    continuation.resume(returning: SQLiteConnection(queue))
+                    continuation.resume(returning: SQLiteConnection(queue, role))
                 } catch {
                     continuation.resume(throwing: SQLError(opening: path, failed: error))
                 }
@@ -64,15 +69,23 @@ final class SQLiteConnection: Sendable {
                 throw SQLError(
                     .storage, "SQLite keeps the journal mode \(mode) instead of WAL: the file system may not allow shared memory")
             }
+            // A page that many transactions write goes into the file once for all of them.
+            try database.execute(sql: "PRAGMA wal_autocheckpoint = 4000")
             // After a large batch the log is cut back to this, in bytes.
             try database.execute(sql: "PRAGMA journal_size_limit = 67108864")
         }
         try database.execute(sql: "PRAGMA synchronous = FULL")
+        // KiB, so that what a group of transactions or a batch changes need not be written before its commit.
+        try database.execute(sql: "PRAGMA cache_size = -65536")
     }
 
-    /// Runs the body on the connection's queue. Cancelling the task does not end it.
+    /// Runs the body on the connection's queue: at once, where the caller runs on the connection's own thread, which may wait for it.
+    /// Cancelling the task does not end it.
     func run<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
-        try await withCheckedThrowingContinuation { continuation in
+        if thread.isCurrent {
+            do { return try wait(body) } catch let error as DatabaseError { throw SQLError(error) }
+        }
+        return try await withCheckedThrowingContinuation { continuation in
             queue.asyncWriteWithoutTransaction { database in
                 do {
                     continuation.resume(returning: try body(database))
@@ -92,20 +105,34 @@ final class SQLiteConnection: Sendable {
 
     /// Runs the body in a snapshot of its own.
     func reading<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T {
-        try await run { try $0.beginTransaction(.deferred) }
-        let transaction = SQLiteTransaction(self)
-        let outcome = await Result { try await body(transaction) }
-        transaction.end()
-        try await run { if $0.isInsideTransaction { try $0.rollback() } }
-        return try outcome.get()
+        try await withTaskExecutorPreference(thread) {
+            try await run { [self] in try execute("BEGIN", in: $0) }
+            let transaction = SQLiteTransaction(self)
+            let outcome = await Result { try await body(transaction) }
+            transaction.end()
+            try await run { [self] in if $0.isInsideTransaction { try execute("ROLLBACK", in: $0) } }
+            return try outcome.get()
+        }
+    }
+
+    /// To be called in ``run(_:)``, as the next one.
+    func rows(of statement: SQLStatement, in database: Database) throws -> [SQLRow] {
+        try statements.run(statement, on: database, wantsRows: true)
+    }
+
+    func execute(_ statement: SQLStatement, in database: Database) throws {
+        _ = try statements.run(statement, on: database, wantsRows: false)
     }
 
     /// Ends the connection after what runs on it.
     func close() async {
         await withCheckedContinuation { continuation in
-            DispatchQueue.global().async { [queue] in
+            DispatchQueue.global().async { [queue, self] in
                 // Fails only while a statement is open, and none outlives its turn on the queue; the file is safe in any case.
-                do { try queue.close() } catch { assertionFailure("SQLite did not close: \(error)") }
+                do {
+                    queue.writeWithoutTransaction { _ in statements.close() }
+                    try queue.close()
+                } catch { assertionFailure("SQLite did not close: \(error)") }
                 continuation.resume()
             }
         }

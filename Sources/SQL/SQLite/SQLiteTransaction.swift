@@ -1,4 +1,3 @@
-import Foundation
 import GRDB
 import SQL
 import Synchronization
@@ -23,16 +22,23 @@ final class SQLiteTransaction: SQLTransaction {
     }
 
     func query(_ statement: SQLStatement) async throws -> [SQLRow] {
-        try await run { try $0.rows(of: statement) }
+        try await run { [connection] in try connection.rows(of: statement, in: $0) }
+    }
+
+    func queries(_ statements: [SQLStatement]) async throws -> [[SQLRow]] {
+        try await run { [connection] database in try statements.map { try connection.rows(of: $0, in: database) } }
     }
 
     @discardableResult
     func execute(_ statement: SQLStatement) async throws -> Int {
-        try await run { database in
-            let (sql, arguments) = try statement.forSQLite()
-            try database.cachedStatement(sql: sql).execute(arguments: arguments)
+        try await run { [connection] database in
+            try connection.execute(statement, in: database)
             return database.changesCount
         }
+    }
+
+    func post(_ statement: SQLStatement) async throws {
+        try await run { [connection] in try connection.execute(statement, in: $0) }
     }
 
     func script(_ text: String) async throws {
@@ -50,64 +56,6 @@ final class SQLiteTransaction: SQLTransaction {
                 throw SQLError(.storage, "SQLite rolled the transaction back after an earlier error")
             }
             return try body(database)
-        }
-    }
-}
-
-extension Database {
-    func rows(of statement: SQLStatement) throws -> [SQLRow] {
-        let (sql, arguments) = try statement.forSQLite()
-        let prepared = try cachedStatement(sql: sql)
-        let columns = prepared.columnNames
-        let cursor = try Row.fetchCursor(prepared, arguments: arguments)
-        var rows: [SQLRow] = []
-        while let row = try cursor.next() {
-            rows.append(SQLRow(columns: columns, values: row.databaseValues.map(SQLValue.init)))
-        }
-        return rows
-    }
-}
-
-extension SQLStatement {
-    /// With SQLite's placeholders.
-    fileprivate func forSQLite() throws -> (sql: String, arguments: StatementArguments) {
-        var sql = ""
-        var values: [DatabaseValue] = []
-        for part in parts {
-            switch part {
-            case .text(let text):
-                sql += text
-            case .value(let value):
-                sql += "?"
-                values.append(try value.forSQLite())
-            }
-        }
-        return (sql, StatementArguments(values))
-    }
-}
-
-extension SQLValue {
-    fileprivate init(_ value: DatabaseValue) {
-        self =
-            switch value.storage {
-            case .null: .null
-            case .int64(let value): .integer(value)
-            case .double(let value): .real(value)
-            case .string(let value): .text(value)
-            case .blob(let value): .blob([UInt8](value))
-            }
-    }
-
-    fileprivate func forSQLite() throws -> DatabaseValue {
-        switch self {
-        case .null: return .null
-        case .integer(let value): return value.databaseValue
-        case .real(let value): return value.databaseValue
-        case .text(let value):
-            // It would be cut off there.
-            guard !value.utf8.contains(0) else { throw SQLError(.statement, "a text with a zero byte cannot be stored") }
-            return value.databaseValue
-        case .blob(let value): return Data(value).databaseValue
         }
     }
 }

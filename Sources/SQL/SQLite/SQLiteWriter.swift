@@ -31,12 +31,14 @@ final class SQLiteWriter: Sendable {
     @TaskLocal private static var current: SQLiteTransaction?
 
     private let connection: Pool<SQLiteConnection>
+    private let thread: SQLiteThread
     private let group = Mutex<Group?>(nil)
     private let sharing: Duration
     private let onCommit: @Sendable () -> Void
 
     init(_ connection: SQLiteConnection, sharing: Duration, onCommit: @escaping @Sendable () -> Void) {
         self.connection = Pool([connection])
+        self.thread = connection.thread
         self.sharing = sharing
         self.onCommit = onCommit
     }
@@ -45,14 +47,16 @@ final class SQLiteWriter: Sendable {
         if let current = Self.current, current.isOpen, current.writer === self {
             throw SQLError(.statement, "a write transaction was begun inside another one of the same database")
         }
-        let connection = try await self.connection.take()
-        switch await Result({ try await run(body, on: connection) }) {
-        case .success(let value):
-            try await settle(on: connection)
-            return value
-        case .failure(let error):
-            await abandon(on: connection)
-            throw error
+        return try await withTaskExecutorPreference(thread) {
+            let connection = try await self.connection.take()
+            switch await Result({ try await run(body, on: connection) }) {
+            case .success(let value):
+                try await settle(on: connection)
+                return value
+            case .failure(let error):
+                await abandon(on: connection)
+                throw error
+            }
         }
     }
 
@@ -68,12 +72,12 @@ final class SQLiteWriter: Sendable {
         if isFirst {
             try Task.checkCancellation()
             let changes = try await connection.run { database in
-                try database.beginTransaction(.immediate)
+                try connection.execute("BEGIN IMMEDIATE", in: database)
                 return database.totalChangesCount
             }
             group.withLock { $0 = Group(changesBefore: changes, end: .now + sharing) }
         } else {
-            try await connection.run { try $0.execute(sql: "SAVEPOINT body") }
+            try await connection.run { try connection.execute("SAVEPOINT body", in: $0) }
         }
         let transaction = SQLiteTransaction(connection, writer: self)
         let outcome = await Self.$current.withValue(transaction) {
@@ -84,8 +88,8 @@ final class SQLiteWriter: Sendable {
             let isSuccess = if case .success = outcome { true } else { false }
             try await connection.run { database in
                 guard database.isInsideTransaction else { return }
-                if !isSuccess { try database.execute(sql: "ROLLBACK TO body") }
-                try database.execute(sql: "RELEASE body")
+                if !isSuccess { try connection.execute("ROLLBACK TO body", in: database) }
+                try connection.execute("RELEASE body", in: database)
             }
         }
         return try outcome.get()
@@ -93,11 +97,8 @@ final class SQLiteWriter: Sendable {
 
     /// Waits until what a body did is on disk: by a later one's commit, or by our own.
     private func settle(on connection: SQLiteConnection) async throws {
-        let mayGrow = group.withLock { group in
-            group.map { $0.waiters.count + 1 < Self.largest && .now < $0.end } ?? false
-        }
         let settlement: Settlement =
-            if mayGrow {
+            if await isAwaited() {
                 await withCheckedContinuation { waiter in
                     let isPassedOn = self.connection.hand(on: connection) {
                         group.withLock { $0?.waiters.append(waiter) }
@@ -115,15 +116,27 @@ final class SQLiteWriter: Sendable {
         }
     }
 
+    /// Whether another one waits that may go on in the transaction under way.
+    private func isAwaited() async -> Bool {
+        let mayGrow = group.withLock { group in
+            group.map { $0.waiters.count + 1 < Self.largest && .now < $0.end } ?? false
+        }
+        guard mayGrow else { return false }
+        // Those that came while the thread was taken are let in before it is asked who waits.
+        if !connection.isAwaited { await Task.yield() }
+        return connection.isAwaited
+    }
+
     /// After a body that threw: those before it still want their commit.
     private func abandon(on connection: SQLiteConnection) async {
         let waiters = group.withLock { $0?.waiters.count ?? 0 }
         if waiters > 0 {
+            if await isAwaited(), self.connection.hand(on: connection, {}) { return }
             _ = await finish(on: connection)
             return
         }
         do {
-            try await connection.run { if $0.isInsideTransaction { try $0.rollback() } }
+            try await connection.run { if $0.isInsideTransaction { try connection.execute("ROLLBACK", in: $0) } }
         } catch {
             // A rollback fails only where SQLite has rolled back already; the next transaction's begin would tell.
             assertionFailure("SQLite did not roll back: \(error)")
@@ -141,9 +154,9 @@ final class SQLiteWriter: Sendable {
                     throw SQLError(.conflict, "SQLite rolled the transaction back after another one's error")
                 }
                 do {
-                    try database.commit()
+                    try connection.execute("COMMIT", in: database)
                 } catch {
-                    if database.isInsideTransaction { try database.rollback() }
+                    if database.isInsideTransaction { try connection.execute("ROLLBACK", in: database) }
                     throw error
                 }
                 return database.totalChangesCount != changesBefore

@@ -6,6 +6,7 @@ package struct HistoryFilter: Hashable, Sendable {
     /// As source or target.
     package var host: HostID?
     package var migration: MigrationID?
+    package var batch: BatchID?
     /// The states that rows lead to.
     package var states: Set<MigrationState>?
     package var modes: Set<Mode>?
@@ -18,12 +19,14 @@ package struct HistoryFilter: Hashable, Sendable {
     package var until: Timestamp?
 
     package init(
-        server: ServerID? = nil, host: HostID? = nil, migration: MigrationID? = nil, states: Set<MigrationState>? = nil,
-        modes: Set<Mode>? = nil, reasons: Set<Reason.Code>? = nil, actor: String? = nil, since: Timestamp? = nil, until: Timestamp? = nil
+        server: ServerID? = nil, host: HostID? = nil, migration: MigrationID? = nil, batch: BatchID? = nil,
+        states: Set<MigrationState>? = nil, modes: Set<Mode>? = nil, reasons: Set<Reason.Code>? = nil, actor: String? = nil,
+        since: Timestamp? = nil, until: Timestamp? = nil
     ) {
         self.server = server
         self.host = host
         self.migration = migration
+        self.batch = batch
         self.states = states
         self.modes = modes
         self.reasons = reasons

@@ -1,13 +1,13 @@
 import Crypto
 import Fleet
 import Foundation
-import SQL
+package import SQL
 
 /// What makes the history tamper-evident: each row's hash is over the row and the hash of the one before it of its migration. How is written in
 /// the schema, so that anybody can check it.
-enum HistoryHash {
+package enum HistoryHash {
     /// The columns in their order, without the hash of the row before.
-    static let columns = [
+    package static let columns = [
         "migration_id", "server_id", "at", "from_state", "to_state", "direction", "attempt", "epoch", "source_id", "target_id", "actor",
         "step",
         "reason_code", "reason_message", "numbers", "mode",
@@ -18,7 +18,7 @@ enum HistoryHash {
     /// - Parameters:
     ///   - previous: the hash of the migration's row before; empty for the first.
     ///   - values: of ``columns``.
-    static func of(_ values: [SQLValue], after previous: String) -> String {
+    package static func of(_ values: [SQLValue], after previous: String) -> String {
         var text = field(previous)
         for value in values {
             switch value {

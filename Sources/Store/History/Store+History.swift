@@ -11,6 +11,7 @@ extension Store {
         var conditions: [SQLStatement] = []
         if let server = filter.server { conditions.append("server_id = \(server.value)") }
         if let migration = filter.migration { conditions.append("migration_id = \(migration.value)") }
+        if let batch = filter.batch { conditions.append("batch_id = \(batch.value)") }
         if let states = filter.states { conditions.append("to_state IN (\(list: states.map(\.rawValue).sorted()))") }
         if let modes = filter.modes { conditions.append("mode IN (\(list: modes.map(\.rawValue).sorted()))") }
         if let reasons = filter.reasons { conditions.append("reason_code IN (\(list: reasons.map(\.value).sorted()))") }

@@ -28,19 +28,35 @@ extension Store {
 
     private func recordPage(_ entries: ArraySlice<HistoryEntry>, in transaction: any SQLTransaction) async throws {
         let now = try await historyTime(in: transaction)
-        var heads = try await historyHeads(of: Set(entries.map(\.migration.id.value)).sorted(), in: transaction)
+        let heads = try await historyHeads(of: Set(entries.map(\.migration.id.value)).sorted(), in: transaction)
+        try await write(entries, at: now, after: heads, in: transaction)
+    }
+
+    /// Writes the rows of one migration whose head was read behind the lock on its row.
+    func record(
+        _ notes: [MigrationChange.HistoryNote], of migration: Migration, at now: Timestamp, after head: HistoryHead?,
+        in transaction: any SQLTransaction
+    ) async throws {
+        let entries = notes.map { HistoryEntry(note: $0, migration: migration) }
+        try await write(entries[...], at: now, after: head.map { [migration.id.value: $0] } ?? [:], in: transaction)
+    }
+
+    private func write(
+        _ entries: ArraySlice<HistoryEntry>, at now: Timestamp, after heads: [String: HistoryHead], in transaction: any SQLTransaction
+    ) async throws {
+        var heads = heads
         var rows: [SQLStatement] = []
         for entry in entries {
             let id = entry.migration.id.value
             let head = heads[id]
             let values = try entry.note.values(of: entry.migration, at: now)
             let hash = HistoryHash.of(values, after: head?.hash ?? "")
-            rows.append("(\(values: values), \(hash))")
+            rows.append("(\(values: values), \(hash), \(entry.migration.batch?.value))")
             heads[id] = HistoryHead(length: (head?.length ?? 0) + 1, hash: hash)
         }
-        try await transaction.execute("INSERT INTO transitions (\(HistoryHash.columnList), hash) VALUES \(.list(rows))")
+        try await transaction.post("INSERT INTO transitions (\(HistoryHash.columnList), hash, batch_id) VALUES \(.list(rows))")
         let written = heads.sorted { $0.key < $1.key }.map { id, head in "(\(id), \(head.length), \(head.hash))" as SQLStatement }
-        try await transaction.execute(
+        try await transaction.post(
             """
             INSERT INTO history_heads (migration_id, length, hash) VALUES \(.list(written))
             ON CONFLICT (migration_id) DO UPDATE SET length = excluded.length, hash = excluded.hash
@@ -68,6 +84,23 @@ struct HistoryHead: Sendable {
     var length: Int64
     /// The last one's.
     var hash: String
+
+    init(length: Int64, hash: String) {
+        self.length = length
+        self.hash = hash
+    }
+
+    /// For `RETURNING` of a statement that writes to migrations whose rows were locked before: what ``init(returned:)`` reads.
+    static let returned: SQLStatement = """
+        (SELECT h.length FROM history_heads h WHERE h.migration_id = migrations.id) AS head_length,
+        (SELECT h.hash FROM history_heads h WHERE h.migration_id = migrations.id) AS head_hash
+        """
+
+    /// Nil for a migration without any row of the history.
+    init?(returned row: SQLRow) throws {
+        guard let length = try row.optionalInteger("head_length"), let hash = try row.optionalText("head_hash") else { return nil }
+        self.init(length: length, hash: hash)
+    }
 }
 
 extension SQLStatement {

@@ -10,6 +10,7 @@ extension Store {
         var conditions: [SQLStatement] = []
         if let server = filter.server { conditions.append("server_id = \(server.value)") }
         if let migration = filter.migration { conditions.append("id = \(migration.value)") }
+        if let batch = filter.batch { conditions.append("batch_id = \(batch.value)") }
         if let host = filter.host { conditions.append("(source_id = \(host.value) OR target_id = \(host.value))") }
         if let states = filter.states { conditions.append("state IN (\(list: states.map(\.rawValue).sorted()))") }
         if let modes = filter.modes { conditions.append("mode IN (\(list: modes.map(\.rawValue).sorted()))") }

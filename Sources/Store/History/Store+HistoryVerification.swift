@@ -56,17 +56,17 @@ extension Store {
         ).map { try $0.text("id") }
         guard !ids.isEmpty else { return Page() }
         let rows = try await transaction.query(
-            "SELECT \(Transition.columns) FROM transitions WHERE migration_id IN (\(list: ids)) ORDER BY migration_id, seq")
+            "SELECT \(Transition.columns), batch_id FROM transitions WHERE migration_id IN (\(list: ids)) ORDER BY migration_id, seq")
         let heads = try await transaction.query(
             """
-            SELECT k.id, h.length, h.hash, h.pruned_seq, h.pruned_length, h.pruned_hash, k.state
-            FROM (SELECT id, state FROM migrations WHERE id IN (\(list: ids))) AS k
+            SELECT k.id, h.length, h.hash, h.pruned_seq, h.pruned_length, h.pruned_hash, k.state, k.batch_id
+            FROM (SELECT id, state, batch_id FROM migrations WHERE id IN (\(list: ids))) AS k
                 LEFT JOIN history_heads h ON h.migration_id = k.id
-            UNION ALL SELECT h.migration_id, h.length, h.hash, h.pruned_seq, h.pruned_length, h.pruned_hash, NULL FROM history_heads h
+            UNION ALL SELECT h.migration_id, h.length, h.hash, h.pruned_seq, h.pruned_length, h.pruned_hash, NULL, NULL FROM history_heads h
                 WHERE h.migration_id IN (\(list: ids)) AND NOT EXISTS (SELECT 1 FROM migrations m WHERE m.id = h.migration_id)
             """)
         let headsByID = Dictionary(try heads.map { (try $0.text("id"), $0) }) { first, _ in first }
-        let rowsByID = Dictionary(grouping: rows) { (try? $0.text("migration_id")) ?? "" }
+        let rowsByID = try Dictionary(grouping: rows) { try $0.text("migration_id") }
         var page = Page(migrations: ids.count, rows: rows.count, last: migration == nil && ids.count == limit ? ids.last : nil)
         for id in ids { try Self.verify(MigrationID(id), rowsByID[id] ?? [], headsByID[id], &page) }
         return page
@@ -112,6 +112,13 @@ extension Store {
                     HistoryFlaw(
                         migration: migration, kind: .altered, sequence: sequence,
                         message: "row \(sequence) was altered, or rows before it are missing"))
+            }
+            // The hash is not over it; what it repeats is.
+            if let head, try head.optionalText("state") != nil, try row.optionalText("batch_id") != head.optionalText("batch_id") {
+                page.flaws.append(
+                    HistoryFlaw(
+                        migration: migration, kind: .altered, sequence: sequence,
+                        message: "row \(sequence) names another batch than the migration's"))
             }
             // What follows is held against what stands there, so that one flaw is told once.
             hash = told

@@ -9,6 +9,8 @@ enum Completions {
     static let migrations = kind(.migrations)
     static let unfinishedMigrations = kind(.unfinishedMigrations)
 
+    static let batches = kind(.batches)
+
     private static func kind(_ things: CompletionNames.Things) -> CompletionKind {
         .shellCommand("\(Godwit.program) completion-names \(things.rawValue) 2>/dev/null")
     }

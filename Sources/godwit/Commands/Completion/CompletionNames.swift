@@ -13,7 +13,7 @@ struct CompletionNames: AsyncParsableCommand {
         abstract: "Print names or ids, one a line, for completion scripts.", shouldDisplay: false)
 
     enum Things: String, CaseIterable, ExpressibleByArgument {
-        case servers, hosts, migrations
+        case servers, hosts, migrations, batches
         case unfinishedMigrations = "unfinished-migrations"
     }
 
@@ -47,6 +47,7 @@ struct CompletionNames: AsyncParsableCommand {
         case .servers: return try await client.servers(all).items.map(\.name)
         case .hosts: return try await client.hosts(all).items.map(\.name)
         case .migrations: return try await client.migrations(MigrationQuery(limit: 100)).items.map(\.id)
+        case .batches: return try await client.batches(ListQuery(limit: 100)).items.flatMap { [$0.name, $0.id] }
         case .unfinishedMigrations:
             let states = MigrationState.allCases.filter { !$0.isFinished }
             return try await client.migrations(MigrationQuery(states: states, limit: ListQuery.most)).items.map(\.id)

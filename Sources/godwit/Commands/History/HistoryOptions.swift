@@ -13,6 +13,9 @@ struct HistoryOptions: ParsableArguments {
     @Option(help: "Only of this migration (id or its beginning).", completion: Completions.migrations)
     var migration: String?
 
+    @Option(help: "Only of this batch (id or name).", completion: Completions.batches)
+    var batch: String?
+
     @Option(
         name: .customLong("state"),
         help: ArgumentHelp(
@@ -50,7 +53,7 @@ struct HistoryOptions: ParsableArguments {
 
     var query: HistoryQuery {
         HistoryQuery(
-            server: server, host: host, migration: migration, states: states, modes: modes, reasons: reasons, actor: actor, since: since,
-            until: until)
+            server: server, host: host, migration: migration, batch: batch, states: states, modes: modes, reasons: reasons, actor: actor,
+            since: since, until: until)
     }
 }

@@ -61,6 +61,7 @@ enum HostTables {
             "outbound_migrations": host.outboundMigrations > 0 ? String(host.outboundMigrations) : nil,
             "failed_lately": host.recentFailures > 0 ? String(host.recentFailures) : nil,
             "warnings": host.warnings.map { $0.wrapped(80) }.joined(separator: "\n"),
+            "drain": host.drain.map(drain),
         ]).text
     }
 
@@ -75,6 +76,19 @@ enum HostTables {
                 ? "\(host.guardian.rawValue): should the host die nothing proves it, and nothing is started elsewhere"
                 : host.guardian.rawValue + watchdog
         }
+    }
+
+    private static func drain(_ drain: DrainView) -> String {
+        guard let batch = drain.batch else { return drain.staying.isEmpty ? "no server is here" : "nothing can leave now" }
+        let state = "\(batch.status.rawValue), \(batch.ready) of \(batch.total) servers gone"
+        return "batch \(batch.name): \(state)\nbatch-watch \(batch.id) follows it"
+    }
+
+    /// The servers that do not leave a host whose maintenance began, with a footer; nothing where there are none.
+    static func staying(_ host: HostView) -> String {
+        guard let staying = host.drain?.staying, !staying.isEmpty else { return "" }
+        let rows: [[String?]] = staying.map { [$0.id, $0.reason.code.value, $0.reason.message.wrapped(80)] }
+        return Table(["Server", "Reason", "Stays because"], rows: rows).text + Table.footer(total: rows.count, shown: rows.count) + "\n"
     }
 
     /// Without a point where none is needed.

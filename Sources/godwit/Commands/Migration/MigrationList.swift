@@ -9,8 +9,8 @@ struct MigrationList: ControllerCommand {
         usage: Usage.line(
             "migration-list",
             [
-                "--server SERVER", "--host HOST", "--state STATE", "--mode MODE", "--reason CODE", "--actor ACTOR", "--since TIME",
-                "--until TIME", "--before ID",
+                "--server SERVER", "--host HOST", "--batch BATCH", "--state STATE", "--mode MODE", "--reason CODE", "--actor ACTOR",
+                "--since TIME", "--until TIME", "--before ID",
             ] + Usage.list),
         discussion: """
             There may be very many: they are ordered by the time of their submit, or with --order-by finished_at those that have ended by \
@@ -22,6 +22,9 @@ struct MigrationList: ControllerCommand {
 
     @Option(help: "Only those from or to this host (id or name).", completion: Completions.hosts)
     var host: String?
+
+    @Option(help: "Only those of this batch (id or name).", completion: Completions.batches)
+    var batch: String?
 
     @Option(
         name: [.customLong("state"), .customLong("status")],
@@ -75,9 +78,8 @@ struct MigrationList: ControllerCommand {
 
     func run(_ client: GodwitClient) async throws {
         let query = MigrationQuery(
-            server: server, host: host, states: states, modes: modes, reasons: reasons, actor: actor, since: since, until: until,
-            list: list.query,
-            before: before)
+            server: server, host: host, batch: batch, states: states, modes: modes, reasons: reasons, actor: actor, since: since,
+            until: until, list: list.query, before: before)
         let page = try await client.migrations(query)
         try MigrationTables.columns.print(page, list, as: output.output, after: page.next.map { "More: --before \($0)\n" } ?? "")
     }
