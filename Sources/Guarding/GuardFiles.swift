@@ -47,7 +47,7 @@ package struct GuardFiles: Hashable, Sendable {
             }
         }
         // Of equal ones the first, which is written last.
-        return books.max { $0.number <= $1.number } ?? LeaseBook()
+        return books.max { $0.number < $1.number } ?? LeaseBook()
     }
 
     /// - Parameter writer: no two write one draft.

@@ -123,6 +123,8 @@ package final class Guardian {
     private func answer(_ order: GuardOrder?, isLeaving: Bool) -> GuardReport {
         let state: GuardReport.State = isLeaving ? .leaving : .serving
         guard let now = try? BootClock.now() else { return GuardReport(state: .absent) }
+        // An order that waited while this process stood still may be older than what the agent has written meanwhile.
+        adoptNewer()
         guard let order else { return book.report(state, at: now, hasWatchdog: watchdog != nil) }
         var next = book
         var refusal = next.obey(order, at: now, isLeaving: isLeaving)

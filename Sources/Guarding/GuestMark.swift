@@ -57,12 +57,13 @@ package enum MarkedGuests {
             let living = living(try GuestMark.all(files))
             dying = dying.filter(\.isAlive)
             if living.isEmpty, dying.isEmpty { return (ended, true) }
-            for (mark, process) in living {
+            for (_, process) in living {
                 process.signal(SIGKILL)
                 dying.insert(process)
-                guard ended.insert(mark.server).inserted else { continue }
-                // That it is told does not matter as much as that it is done.
-                try? DurableFile.write(Data("\(Timestamp.now.milliseconds)\n".utf8), to: mark.ended, draft: "guard")
+            }
+            // Only now: that it is told does not matter as much as that it is done.
+            for (mark, _) in living where ended.insert(mark.server).inserted {
+                try? Data("\(Timestamp.now.milliseconds)\n".utf8).write(to: URL(fileURLWithPath: mark.ended))
             }
             if BootClock.milliseconds >= deadline { return (ended, false) }
             usleep(5_000)

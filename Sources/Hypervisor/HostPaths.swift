@@ -72,8 +72,8 @@ package struct GuestPaths: Hashable, Sendable {
     /// That the guest is ended with its host's lease, see `GuestMark`.
     package var mark: String { sockets + Self.markSuffix }
     package static let markSuffix = ".marked"
-    /// That it was.
-    package var ended: String { folder + "/ended" }
+    /// That it was. Beside the mark, where no disk holds up who writes it.
+    package var ended: String { sockets + ".ended" }
     /// Files of a guest that go with it, but for its disks and its record.
     package var remains: [String] { [console, log, pid, monitor, rescue, tpmSocket, tpmPID, tpmLog, mark, ended] }
     /// QEMU's monitor.

@@ -15,7 +15,7 @@ extension Store {
     /// Who submits rescues from hosts that are proven dead.
     package static let hostDownActor = "host-down"
     /// Before what an operator asks for.
-    private static let hostDownPriority: Int64 = 100
+    private static let hostDownPriority = 100
     private static let hostDownAttempts = 3
     /// How long a rescue that failed stays failed before another is tried, in milliseconds.
     private static let rescueAgainAfterMS: Int64 = 300_000

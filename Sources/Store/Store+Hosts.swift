@@ -22,6 +22,14 @@ extension Store {
         try await read { try await $0.query("SELECT \(Host.columns) FROM hosts ORDER BY name").map(Host.init) }
     }
 
+    /// Likewise, with the moment of the store's clock at which they were read: by that alone can be told which of them are online.
+    package func hostsNow() async throws -> (hosts: [Host], now: Timestamp) {
+        try await read { transaction in
+            let now = try only(await transaction.query("SELECT \(dialect.now) AS now")).time("now")
+            return (try await transaction.query("SELECT \(Host.columns) FROM hosts ORDER BY name").map(Host.init), now)
+        }
+    }
+
     package func setHostEnabled(_ host: HostID, _ enabled: Bool) async throws -> Host {
         try await write { transaction in
             let rows = try await transaction.query(

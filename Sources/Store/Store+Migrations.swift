@@ -50,10 +50,10 @@ extension Store {
     /// (live needs `running`, cold `ready`), and for a rescue what ``checkRescue(of:options:)`` does. A start or a stop that hangs on a host
     /// which is down ends with the acceptance of a rescue: whoever holds it is superseded, and the server counts as off.
     package func submitMigration(
-        server: ServerID, mode: Mode, options: MigrationOptions, maxAttempts: Int, actor: String
+        server: ServerID, mode: Mode, options: MigrationOptions, maxAttempts: Int, priority: Int = 0, actor: String
     ) async throws -> Migration {
         try await write { transaction in
-            try await submit(server, mode, options, maxAttempts: maxAttempts, actor: actor, in: transaction)
+            try await submit(server, mode, options, maxAttempts: maxAttempts, actor: actor, priority: priority, in: transaction)
         }
     }
 
@@ -62,7 +62,7 @@ extension Store {
     ///   - priority: higher ones are claimed first.
     ///   - reason: stands in the first row of the history.
     func submit(
-        _ server: ServerID, _ mode: Mode, _ options: MigrationOptions, maxAttempts: Int, actor: String, priority: Int64 = 0,
+        _ server: ServerID, _ mode: Mode, _ options: MigrationOptions, maxAttempts: Int, actor: String, priority: Int = 0,
         reason: Reason? = nil, in transaction: any SQLTransaction
     ) async throws -> Migration {
         let optionsText = try JSON.text(options)

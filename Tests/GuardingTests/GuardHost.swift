@@ -12,7 +12,7 @@ final class GuardHost: Sendable {
     let configuration: String
     let files: GuardFiles
     private let hostPaths: HostPaths
-    private let spawned = Mutex<[Process]>([])
+    private let spawned = Mutex<[Child]>([])
 
     static var program: String {
         get throws {
@@ -61,32 +61,21 @@ final class GuardHost: Sendable {
 
     func paths(_ server: String) -> GuestPaths { hostPaths.of(ServerID(server)) }
 
-    func spawn(_ program: String, _ arguments: [String]) throws -> Process {
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = [program] + arguments
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = FileHandle.nullDevice
-        // Threads of Swift's pool block signals, and a child inherits that: it would not end when asked.
-        var none = sigset_t()
-        var before = sigset_t()
-        sigemptyset(&none)
-        pthread_sigmask(SIG_SETMASK, &none, &before)
-        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-        try process.run()
-        spawned.withLock { $0.append(process) }
-        return process
+    func spawn(_ program: String, _ arguments: [String]) throws -> Child {
+        let child = try Child(program, arguments)
+        spawned.withLock { $0.append(child) }
+        return child
     }
 
     @discardableResult
-    func startGuard() async throws -> Process {
+    func startGuard() async throws -> Child {
         let process = try spawn(Self.program, ["--config", configuration])
         try await eventually("the guard is up") { ask() != nil }
         return process
     }
 
     /// A process that has a guest's words on its command line.
-    func guest(_ server: String, isMarked: Bool = true) throws -> Process {
+    func guest(_ server: String, isMarked: Bool = true) throws -> Child {
         let paths = paths(server)
         try FileManager.default.createDirectory(atPath: paths.folder, withIntermediateDirectories: true)
         try Data().write(to: URL(filePath: paths.pid))
@@ -102,7 +91,7 @@ final class GuardHost: Sendable {
 
     private func end() async throws {
         let all = spawned.withLock { $0 }
-        for process in all where process.isRunning { kill(process.processIdentifier, SIGKILL) }
+        for child in all where child.isRunning { kill(child.processIdentifier, SIGKILL) }
         try await eventually("all that was started has ended") { all.allSatisfy { !$0.isRunning } }
     }
 }

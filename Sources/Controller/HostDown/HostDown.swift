@@ -63,8 +63,7 @@ package final class HostDown: Service {
 
     /// All hosts, once.
     package func look() async throws {
-        let hosts = try await store.hosts()
-        let now = Timestamp.now
+        let (hosts, now) = try await store.hostsNow()
         let instant = ContinuousClock.now
         let records = seen.withLock { seen in
             seen = Dictionary(
