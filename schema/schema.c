@@ -19,6 +19,10 @@ static const char sqlite_0004[] = {
 #embed "sqlite/0004_batches.sql"
 };
 
+static const char sqlite_0005[] = {
+#embed "sqlite/0005_speed.sql"
+};
+
 static const char postgres_0001[] = {
 #embed "postgres/0001_first.sql"
 };
@@ -35,11 +39,16 @@ static const char postgres_0004[] = {
 #embed "postgres/0004_batches.sql"
 };
 
+static const char postgres_0005[] = {
+#embed "postgres/0005_speed.sql"
+};
+
 static const struct schema_step sqlite_steps[] = {
     {1, "first", sqlite_0001, sizeof sqlite_0001},
     {2, "modes", sqlite_0002, sizeof sqlite_0002},
     {3, "history", sqlite_0003, sizeof sqlite_0003},
     {4, "batches", sqlite_0004, sizeof sqlite_0004},
+    {5, "speed", sqlite_0005, sizeof sqlite_0005},
 };
 
 const struct schema_step *schema_sqlite(size_t *count) {
@@ -52,6 +61,7 @@ static const struct schema_step postgres_steps[] = {
     {2, "modes", postgres_0002, sizeof postgres_0002},
     {3, "history", postgres_0003, sizeof postgres_0003},
     {4, "batches", postgres_0004, sizeof postgres_0004},
+    {5, "speed", postgres_0005, sizeof postgres_0005},
 };
 
 const struct schema_step *schema_postgres(size_t *count) {

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 
-PARTS = ("life", "history", "claims")
+PARTS = ("life", "wake", "history", "claims", "running")
 
 
 class Failure(Exception):
@@ -50,6 +50,10 @@ class SQLite:
         made = self.new()
         shutil.copyfile(store, made)
         return made
+
+    def cpu_seconds(self):
+        """There is no server."""
+        return 0.0
 
     def drop(self, store):
         for path in glob.glob(store + "*"):
@@ -111,6 +115,21 @@ class Postgres:
 
     def copy(self, store):
         return self.new(re.search(r"///(\w+)", store)[1])
+
+    def cpu_seconds(self):
+        """Of the server's processes, those that have ended included."""
+        def times(pid):
+            with open(f"/proc/{pid}/stat") as file:
+                return sum(int(word) for word in file.read().rpartition(")")[2].split()[11:15])
+        total = times(self.server.pid)
+        for path in glob.glob(f"/proc/{self.server.pid}/task/*/children"):
+            with open(path) as file:
+                for child in file.read().split():
+                    try:
+                        total += times(child)
+                    except FileNotFoundError:
+                        pass
+        return total / os.sysconf("SC_CLK_TCK")
 
     def drop(self, store):
         self.sql("DROP DATABASE " + re.search(r"///(\w+)", store)[1])
@@ -200,6 +219,33 @@ class Bench:
         self.figure(f"store_life_one_{engine.name}", one, "of-floor", ">=", 0.7)
         self.figure(f"store_life_64_{engine.name}", many_ratio, "of-floor", ">=", 4 if engine.name == "sqlite" else 2)
 
+    def wake(self, engine):
+        store = engine.new()
+        self.run("prepare", "--store", store, "--hosts", 10, "--servers", 300, "--submitted", 0)
+        self.say(f"{engine.title}: an idle queue")
+        line = self.run("wake", "--store", store, "--times", 300)[0]
+        engine.drop(store)
+        self.table(f"{engine.title}: from a submit's return to the claim's in another process, idle queue", ["", "p50 ms", "p99 ms"],
+                   [["", f"{line['p50']:.2f}", f"{line['p99']:.2f}"]])
+        self.figure(f"store_wake_{engine.name}", line["p99"], "ms", "<=", 10)
+
+    def running(self, engine):
+        store = engine.new()
+        count = 10_000
+        self.run("prepare", "--store", store, "--hosts", 100, "--servers", count, "--submitted", count)
+        self.say(f"{engine.title}: {count:,} that run")
+        before, begun = engine.cpu_seconds(), time.monotonic()
+        line = self.run("running", "--store", store, "--migrations", count)[0]
+        server = (engine.cpu_seconds() - before) / (time.monotonic() - begun)
+        engine.drop(store)
+        cores = line["cores"] + server
+        self.table(
+            f"{engine.title}: {count:,} migrations run, each tells its progress every 2 s",
+            ["", "wanted/s", "written/s", "cores of the process that writes", "of the server"],
+            [["", f"{line['wanted']:.0f}", f"{line['writesPerSecond']:.0f}", f"{line['cores']:.2f}", f"{server:.2f}"]])
+        self.figure(f"store_running_rate_{engine.name}", line["writesPerSecond"] / line["wanted"], "of-wanted", ">=", 0.95)
+        self.figure(f"store_running_cores_{engine.name}", cores, "cores", "<=", 0.5)
+
     def history(self, engine):
         store = engine.new()
         self.run("prepare", "--store", store, "--hosts", 100, "--servers", 10_000, "--submitted", 0)
@@ -264,8 +310,12 @@ def main():
             try:
                 if "life" in options.parts:
                     bench.life(engine)
+                if "wake" in options.parts:
+                    bench.wake(engine)
                 if "history" in options.parts or "claims" in options.parts:
                     bench.history(engine)
+                if "running" in options.parts:
+                    bench.running(engine)
             finally:
                 engine.close()
     except Failure as failure:
