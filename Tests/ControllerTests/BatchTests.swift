@@ -29,6 +29,13 @@ struct BatchTests {
             #expect(listed.items[0].options.autoStart && listed.items[1].options.maxBandwidthMB == 40)
             #expect(listed.items.allSatisfy { $0.batch == batch.id })
 
+            let rows: Page<TransitionView> = try await fixture.ask(.get, "/v1/history?batch=night&order=asc").decode()
+            #expect(rows.items.map(\.migration) == listed.items.map(\.id))
+            let figures: Page<StatisticsView> = try await fixture.ask(.get, "/v1/history/statistics?batch=night").decode()
+            #expect(figures.items.isEmpty)
+            let nowhere = try await fixture.ask(.get, "/v1/history?batch=day")
+            #expect(try nowhere.status == 404 && nowhere.problem.field == "batch")
+
             // The answer was lost, and it is asked again: the same batch, although its servers have changed by then.
             let again = try await fixture.ask(.post, "/v1/batches", body)
             #expect(again.status == 200)

@@ -41,7 +41,7 @@ struct PlacementAPITests {
     @Test func `the servers of a host leave when its maintenance begins, and what cannot is told`() async throws {
         try await Fixture.with { fixture in
             for name in ["web1", "web2"] { try await fixture.server(name) }
-            #expect(try await fixture.ask(.post, "/v1/servers/web2/migrate").status == 201)
+            #expect(try await fixture.ask(.post, "/v1/servers/web2/migrate").status == 202)
             let full: HostView = try await fixture.ask(.post, "/v1/hosts/host1/maintenance", #"{"drain": false}"#).decode()
             #expect(full.maintenance && full.drain == nil)
             let host: HostView = try await fixture.ask(.post, "/v1/hosts/host1/maintenance").decode()

@@ -118,6 +118,7 @@ import Testing
                 }
                 if now == 3 { isFull.set() }
                 await isFull.wait()
+                // Time for a fourth to come, which nothing would tell of.
                 try await Task.sleep(for: .milliseconds(20))
                 inside.withLock { $0.now -= 1 }
                 return StepResult(event: .disksSynced)
@@ -137,6 +138,7 @@ import Testing
             let count = 40
             let recorder = Recorder()
             var script = Script(target: ground.target.id)
+            // At random, so that steps of different workers fall into each other in ever new ways.
             let dawdle: @Sendable () async throws -> Void = { try await Task.sleep(for: .milliseconds(Int.random(in: 1...20))) }
             script.prepare = { _ in
                 try await dawdle()

@@ -39,6 +39,25 @@ import Testing
         }
     }
 
+    /// The lock of a task and that of the queue are taken in one order only, whoever comes first.
+    @Test(.timeLimit(.minutes(2)), arguments: Backend.available)
+    func `who is cancelled in the moment of their turn holds up nobody`(_ backend: Backend) async throws {
+        try await withDatabase(backend) { database in
+            for _ in 0..<300 {
+                await withTaskGroup(of: Void.self) { group in
+                    for _ in 0..<24 {
+                        group.addTask { _ = try? await database.integer("SELECT count(*) FROM t") }
+                    }
+                    // The first that is through has the others cancelled, while those before them give their sessions back.
+                    await group.next()
+                    group.cancelAll()
+                }
+            }
+            let count = try await database.integer("SELECT count(*) FROM t")
+            #expect(count == 0)
+        }
+    }
+
     @Test func `who is cancelled while waiting for the lock leaves the queue`() async throws {
         try await withDatabase(.sqlite) { database in
             let (inside, release) = (Door(), Door())

@@ -93,6 +93,7 @@ import Testing
             let batch = try await store.submitBatch(.sample(["a", "b", "c"])).batch
             #expect(try await store.counts(of: batch).etaMS == nil)
             let first = try #require(try await store.claims(1).first)
+            // A speed takes time to be one; the store's clock counts it.
             try await Task.sleep(for: .milliseconds(100))
             try await store.endEarly(first)
             let eta = try #require(try await store.counts(of: try await store.batch("b")).etaMS)

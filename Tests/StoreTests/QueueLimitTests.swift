@@ -46,6 +46,7 @@ import Testing
                             most = max(most, try await store.queueState().running)
                             for migration in claimed { try await store.endEarly(migration, worker: "w\(number)") }
                             ids += claimed.map(\.id)
+                            // Others have all that may be under way: they end it without telling.
                             if claimed.isEmpty { try await Task.sleep(for: .milliseconds(2)) }
                         }
                         return (ids, most)

@@ -80,7 +80,7 @@ import Testing
             try await store.database.write { try await $0.execute("UPDATE servers SET status = 'running'") }
             await breach(
                 "migrations_finished_in_time", of: store,
-                "UPDATE migrations SET finished_at = 1, active = 0, lease_owner = NULL, lease_until = NULL")
+                "UPDATE migrations SET finished_at = 1, active = 0, lease_owner = NULL, lease_until = NULL, admitted = 0")
         }
     }
 

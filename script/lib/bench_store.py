@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 
-PARTS = ("life", "wake", "history", "claims", "running")
+PARTS = ("life", "submit", "wake", "history", "claims", "running")
 
 
 class Failure(Exception):
@@ -219,6 +219,28 @@ class Bench:
         self.figure(f"store_life_one_{engine.name}", one, "of-floor", ">=", 0.7)
         self.figure(f"store_life_64_{engine.name}", many_ratio, "of-floor", ">=", 4 if engine.name == "sqlite" else 2)
 
+    def submit(self, engine):
+        count = self.options.lines
+        base = engine.new()
+        self.run("prepare", "--store", base, "--hosts", 100, "--servers", count, "--submitted", 0)
+        rounds = []
+        for number in range(self.options.rounds):
+            self.say(f"{engine.title}: a batch of {count:,}, round {number + 1} of {self.options.rounds}")
+            taken, floor = engine.copy(base), engine.copy(base)
+            submit = self.run("submit", "--store", taken)[0]
+            if submit["lines"] != count:
+                raise Failure(f"{submit['lines']:.0f} of {count} were taken")
+            rounds.append((submit["seconds"], self.run("submit-floor", "--recorded", taken, "--store", floor)[0]["seconds"]))
+            engine.drop(taken)
+            engine.drop(floor)
+        engine.drop(base)
+        ratio = statistics.median(submit / floor for submit, floor in rounds)
+        self.table(
+            f"{engine.title}: one batch of {count:,} migrations, one transaction, beside the raw rows", ["", "seconds of the rounds", "of the floor"], [
+                ["COPY of the rows" if engine.name == "postgres" else "multi-row INSERT of the rows", " ".join(f"{floor:.2f}" for _, floor in rounds), "1"],
+                ["submit: judged, chained, servers marked", " ".join(f"{submit:.2f}" for submit, _ in rounds), f"{ratio:.2f}"]])
+        self.figure(f"store_submit_{engine.name}", ratio, "of-floor", "<=", 2)
+
     def wake(self, engine):
         store = engine.new()
         self.run("prepare", "--store", store, "--hosts", 10, "--servers", 300, "--submitted", 0)
@@ -288,6 +310,7 @@ def main():
     parser.add_argument("--parts", default=",".join(PARTS), help="which parts, with commas (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of what is compared (default: %(default)s)")
     parser.add_argument("--lives", type=int, default=500, help="lives of a round with one in flight; three times as many with 64 (default: %(default)s)")
+    parser.add_argument("--lines", type=int, default=100_000, help="migrations of the submitted batch (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the history; the aims are for 10000000 (default: %(default)s)")
     parser.add_argument("--folder", help="where databases are made and removed, on the disk to be measured (default: a temporary one)")
     options = parser.parse_args()
@@ -297,8 +320,8 @@ def main():
         for word in given:
             if word not in known:
                 parser.error(f"--{what} names “{word}”; known are {', '.join(known)}")
-    if min(options.rounds, options.lives, options.rows // 6) < 1:
-        parser.error("--rounds and --lives must be at least 1, --rows at least 6")
+    if min(options.rounds, options.lives, options.lines, options.rows // 6) < 1 or options.lines > 100_000:
+        parser.error("--rounds, --lives and --lines must be at least 1, --rows at least 6, --lines at most 100000")
 
     # A shell's interrupt reaches this program, which then removes what it made.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -310,6 +333,8 @@ def main():
             try:
                 if "life" in options.parts:
                     bench.life(engine)
+                if "submit" in options.parts:
+                    bench.submit(engine)
                 if "wake" in options.parts:
                     bench.wake(engine)
                 if "history" in options.parts or "claims" in options.parts:

@@ -28,7 +28,8 @@ extension API {
         let order = try BatchOrder(&fields)
         let digest = try order.digest
         // What was selected then counts, not what would be now.
-        if let token = order.token, let known = try await store.batch(token: token), known.digest == digest {
+        if let token = order.token, let known = try await store.batch(token: token) {
+            guard known.digest == digest else { throw Store.tokenTaken(token, by: known.batch) }
             return try .json(try await view(of: known.batch))
         }
         let receipt = try await store.submitBatch(try await draft(order, digest, context))

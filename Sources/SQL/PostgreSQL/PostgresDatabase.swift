@@ -109,6 +109,7 @@ package final class PostgresDatabase: SQLDatabase {
                 if case .failure(let error) = result { throw error }
                 throw failure.error
             }
+            // At random, so that those whose sessions ended at one moment do not all come back at one.
             try await Task.sleep(for: .milliseconds(Int.random(in: 1...10) * min(losses, 10)))
         }
     }

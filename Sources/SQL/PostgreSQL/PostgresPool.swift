@@ -4,6 +4,8 @@ import Synchronization
 
 /// Sessions lent to one borrower each, in the order in which they asked: opened when needed, up to a number, and opened anew where one has
 /// ended. Who is cancelled while waiting leaves the queue, and who has waited for too long too.
+///
+/// Nobody is resumed under the lock: that takes a lock of the task's, which a cancellation of the task holds when it comes here.
 final class PostgresPool: Sendable {
     private enum Turn: Sendable {
         case connection(PostgresConnection)
@@ -11,21 +13,25 @@ final class PostgresPool: Sendable {
         case place
     }
 
+    private typealias Waiter = (number: UInt64, continuation: CheckedContinuation<Turn, any Error>)
+    private typealias Drainers = [CheckedContinuation<Void, Never>]
+
     private struct State {
         var free: [PostgresConnection] = []
         /// Open or about to be.
         var places = 0
         var lent = 0
         var isClosed = false
-        var waiters: [(number: UInt64, continuation: CheckedContinuation<Turn, any Error>)] = []
+        var waiters: [Waiter] = []
         var nextNumber: UInt64 = 0
-        var drainers: [CheckedContinuation<Void, Never>] = []
+        var drainers: Drainers = []
 
-        mutating func returned() {
+        /// Returns those to be told that all are back.
+        mutating func returned() -> Drainers {
             lent -= 1
-            guard lent == 0 else { return }
-            for drainer in drainers { drainer.resume() }
-            drainers = []
+            guard lent == 0 else { return [] }
+            defer { drainers = [] }
+            return drainers
         }
     }
 
@@ -54,6 +60,7 @@ final class PostgresPool: Sendable {
                 } catch {
                     leavePlace()
                     guard ContinuousClock.now + pause < deadline, !(error is CancellationError) else { throw error }
+                    // Nothing tells when a server takes connections again.
                     try await Task.sleep(for: pause)
                     pause = min(pause * 2, .milliseconds(500))
                 }
@@ -67,25 +74,31 @@ final class PostgresPool: Sendable {
             connection.close()
             return leavePlace()
         }
-        state.withLock { state in
-            if !state.waiters.isEmpty {
-                state.waiters.removeFirst().continuation.resume(returning: .connection(connection))
-            } else {
-                state.free.append(connection)
-                state.returned()
-            }
+        pass(.connection(connection)) { $0.free.append(connection) }
+    }
+
+    /// Gives a turn to whoever waits longest; where nobody does, `keeping` is what becomes of it.
+    private func pass(_ turn: Turn, keeping: (inout State) -> Void) {
+        let (waiter, drainers) = state.withLock { state -> (Waiter?, Drainers) in
+            if !state.waiters.isEmpty { return (state.waiters.removeFirst(), []) }
+            keeping(&state)
+            return (nil, state.returned())
         }
+        waiter?.continuation.resume(returning: turn)
+        for drainer in drainers { drainer.resume() }
     }
 
     /// Lends no more, waits until all are back, and ends them.
     func close() async {
         await withCheckedContinuation { continuation in
-            state.withLock { state in
+            let (waiters, isDrained) = state.withLock { state in
                 state.isClosed = true
-                for waiter in state.waiters { waiter.continuation.resume(throwing: Self.closed) }
-                state.waiters = []
-                if state.lent == 0 { continuation.resume() } else { state.drainers.append(continuation) }
+                defer { state.waiters = [] }
+                if state.lent > 0 { state.drainers.append(continuation) }
+                return (state.waiters, state.lent == 0)
             }
+            for waiter in waiters { waiter.continuation.resume(throwing: Self.closed) }
+            if isDrained { continuation.resume() }
         }
         let connections = state.withLock { state in
             defer { state.free = [] }
@@ -103,15 +116,15 @@ final class PostgresPool: Sendable {
         }
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
-                state.withLock { state in
+                let outcome: Result<Turn, any Error>? = state.withLock { state in
                     // A cancellation that came before is seen here, one that comes later finds the waiter in the queue.
-                    if Task.isCancelled { return continuation.resume(throwing: CancellationError()) }
-                    if state.isClosed { return continuation.resume(throwing: Self.closed) }
+                    if Task.isCancelled { return .failure(CancellationError()) }
+                    if state.isClosed { return .failure(Self.closed) }
                     // The one used last is the likeliest to be well.
                     while let connection = state.free.popLast() {
                         if connection.isOpen {
                             state.lent += 1
-                            return continuation.resume(returning: .connection(connection))
+                            return .success(.connection(connection))
                         }
                         connection.close()
                         state.places -= 1
@@ -119,11 +132,13 @@ final class PostgresPool: Sendable {
                     if state.places < size {
                         state.places += 1
                         state.lent += 1
-                        return continuation.resume(returning: .place)
+                        return .success(.place)
                     }
                     state.waiters.append((number, continuation))
                     leave(number, at: deadline)
+                    return nil
                 }
+                if let outcome { continuation.resume(with: outcome) }
             }
         } onCancel: {
             drop(number, CancellationError())
@@ -139,20 +154,13 @@ final class PostgresPool: Sendable {
     }
 
     private func drop(_ number: UInt64, _ error: any Error) {
-        state.withLock { state in
-            guard let index = state.waiters.firstIndex(where: { $0.number == number }) else { return }
-            state.waiters.remove(at: index).continuation.resume(throwing: error)
+        let waiter = state.withLock { state in
+            state.waiters.firstIndex { $0.number == number }.map { state.waiters.remove(at: $0) }
         }
+        waiter?.continuation.resume(throwing: error)
     }
 
     private func leavePlace() {
-        state.withLock { state in
-            if !state.waiters.isEmpty {
-                state.waiters.removeFirst().continuation.resume(returning: .place)
-            } else {
-                state.places -= 1
-                state.returned()
-            }
-        }
+        pass(.place) { $0.places -= 1 }
     }
 }

@@ -15,6 +15,7 @@ struct PostgresSettings: Sendable {
 
     /// Without anything secret, for messages.
     var shown: String {
+        // That libpq understands it was seen at the beginning.
         let options = (try? Self.options(of: text)) ?? [:]
         func list(_ keyword: String) -> [String] {
             (options[keyword] ?? "").split(separator: ",", omittingEmptySubsequences: false).map(String.init)

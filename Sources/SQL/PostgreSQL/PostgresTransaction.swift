@@ -99,20 +99,25 @@ final class PostgresTransaction: SQLTransaction {
         }
     }
 
-    /// Takes in what was answered to the ``ending``.
+    /// Takes in what was answered to the ``ending``; what failed of it becomes the ``failure``.
     func take(ending replies: some Sequence<Reply>) {
-        for reply in replies { try? take(reply) }
+        for reply in replies { _ = error(of: reply) }
     }
 
     private func take(_ reply: Reply) throws {
+        if let error = error(of: reply) { throw error }
+    }
+
+    /// What went wrong by a reply, which is the transaction's failure unless it has one.
+    private func error(of reply: Reply) -> SQLError? {
         if reply.isChange { state.withLock { $0.isChanged = true } }
-        guard case .failed(let error, let code) = reply else { return }
+        guard case .failed(let error, let code) = reply else { return nil }
         state.withLock { state in
             guard state.failure == nil else { return }
             state.failure = error
             state.failureState = code
         }
-        throw error
+        return error
     }
 
     private func keepingFailure<T>(_ body: () async throws -> T) async throws -> T {

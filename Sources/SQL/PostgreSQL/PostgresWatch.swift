@@ -112,6 +112,7 @@ final class PostgresWatch: Sendable {
     private func send() async {
         while true {
             await notify("")
+            // The commits of a moment share one; who cancels only shortens the gap.
             if !state.withLock({ $0.isClosed }) { try? await Task.sleep(for: Self.gap) }
             let isOwed = state.withLock { state in
                 defer { state.isOwed = false }
@@ -157,6 +158,7 @@ final class PostgresWatch: Sendable {
                 told.finish()
             }
             watch()?.signal()
+            // Nothing tells when a server takes connections again; who cancels ends the loop.
             try? await Task.sleep(for: pause)
             pause = min(pause * 2, .seconds(1))
         }
@@ -175,7 +177,8 @@ final class PostgresWatch: Sendable {
             group.addTask {
                 await watch()?.notify(proof)
                 while !Task.isCancelled {
-                    // Often, as long as it is not proven that notifications arrive: one behind a pooler never hears any.
+                    // Often, as long as it is not proven that notifications arrive: one behind a pooler never hears any. Else seldom, for
+                    // those that a process which died still owed.
                     let isProven = watch()?.state.withLock { $0.proof == nil } ?? true
                     try? await Task.sleep(for: isProven ? seldom : often)
                     watch()?.signal()

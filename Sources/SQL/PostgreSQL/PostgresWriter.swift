@@ -45,6 +45,7 @@ final class PostgresWriter: Sendable {
                 try await Task.sleep(for: .milliseconds(Int.random(in: 1...10) * losses))
             case .undone(let error):
                 guard .now < deadline else { throw error }
+                // The same: all sessions of a server end at one moment.
                 try await Task.sleep(for: .milliseconds(Int.random(in: 10...50)))
             case .unknown:
                 throw SQLError(.connection, "a commit was left unanswered")

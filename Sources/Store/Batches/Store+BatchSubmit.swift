@@ -40,14 +40,17 @@ extension Store {
     private func submittedBefore(_ draft: BatchDraft, in transaction: any SQLTransaction) async throws -> BatchReceipt {
         let row = try only(
             await transaction.query("SELECT \(Batch.columns), digest, flaws FROM batches WHERE token = \(draft.token)"))
-        guard try row.text("digest") == draft.digest else {
-            throw StoreError(
-                .tokenTaken,
-                "The token \(draft.token ?? "") was used for another submit, batch \(try row.text("id")) (\(try row.text("name"))). Give each submit a token of its own."
-            )
-        }
+        let batch = try Batch(row)
+        guard try row.text("digest") == draft.digest else { throw Self.tokenTaken(draft.token ?? "", by: batch) }
         return BatchReceipt(
-            batch: try Batch(row), flaws: try JSON.value([BatchFlaw].self, try row.text("flaws")), isNew: false)
+            batch: batch, flaws: try JSON.value([BatchFlaw].self, try row.text("flaws")), isNew: false)
+    }
+
+    /// That a token brought another batch than the one that is asked for now.
+    package static func tokenTaken(_ token: String, by batch: Batch) -> StoreError {
+        StoreError(
+            .tokenTaken,
+            "The token \(token) was used for another submit, batch \(batch.id) (\(batch.name)). Give each submit a token of its own.")
     }
 
     /// Adds the migrations to a batch whose row stands.

@@ -118,7 +118,7 @@ extension Store {
                 let batches = try await transaction.query(
                     """
                     SELECT \(OpenBatch.columns(dialect)), \(dialect.now) AS now FROM batches WHERE \(open) AND priority = \(level)
-                    ORDER BY id \(dialect.lock)
+                    ORDER BY created_at, id \(dialect.lock)
                     """)
                 // After that: what others let begin meanwhile has taken its slots.
                 slots = try await hostSlots(in: transaction)

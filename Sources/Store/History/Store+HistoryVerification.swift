@@ -66,7 +66,7 @@ extension Store {
                 WHERE h.migration_id IN (\(list: ids)) AND NOT EXISTS (SELECT 1 FROM migrations m WHERE m.id = h.migration_id)
             """)
         let headsByID = Dictionary(try heads.map { (try $0.text("id"), $0) }) { first, _ in first }
-        let rowsByID = Dictionary(grouping: rows) { (try? $0.text("migration_id")) ?? "" }
+        let rowsByID = try Dictionary(grouping: rows) { try $0.text("migration_id") }
         var page = Page(migrations: ids.count, rows: rows.count, last: migration == nil && ids.count == limit ? ids.last : nil)
         for id in ids { try Self.verify(MigrationID(id), rowsByID[id] ?? [], headsByID[id], &page) }
         return page

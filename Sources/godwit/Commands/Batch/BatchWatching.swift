@@ -10,6 +10,7 @@ struct BatchWatching {
     /// How long to follow it; nil is to its end.
     let patience: Duration?
 
+    /// Between two looks: the controller tells of single migrations by events, of a batch's counts when it is asked.
     private static let interval = Duration.milliseconds(500)
     /// Between two plain lines that tell the same.
     private static let lineInterval = Duration.seconds(10)
