@@ -10,4 +10,6 @@ package enum MigrationBounds {
     package static let stallTimeoutS: ClosedRange<Int64> = 5...86_400
     /// Seconds: at most thirty days.
     package static let timeoutS: ClosedRange<Int64> = 1...2_592_000
+    /// Higher ones begin first; 0 is the usual one.
+    package static let priority: ClosedRange<Int64> = -100...100
 }

@@ -18,10 +18,13 @@ package struct MigrateRequest: Hashable, Sendable, Codable {
     package var stallTimeoutS: Int64?
     /// Seconds that an attempt may take; by what there is to move when nil.
     package var timeoutS: Int64?
+    /// ``MigrationBounds/priority``; 0 when nil.
+    package var priority: Int?
 
     package init(
         preferHost: String? = nil, autoStart: Bool? = nil, rescueMode: Bool? = nil, confirmHostDown: Bool? = nil,
-        maxBandwidthMB: Int64? = nil, enableTLS: Bool? = nil, stallTimeoutS: Int64? = nil, timeoutS: Int64? = nil
+        maxBandwidthMB: Int64? = nil, enableTLS: Bool? = nil, stallTimeoutS: Int64? = nil, timeoutS: Int64? = nil,
+        priority: Int? = nil
     ) {
         self.preferHost = preferHost
         self.autoStart = autoStart
@@ -31,6 +34,7 @@ package struct MigrateRequest: Hashable, Sendable, Codable {
         self.enableTLS = enableTLS
         self.stallTimeoutS = stallTimeoutS
         self.timeoutS = timeoutS
+        self.priority = priority
     }
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
@@ -42,6 +46,7 @@ package struct MigrateRequest: Hashable, Sendable, Codable {
         case enableTLS = "enable_tls"
         case stallTimeoutS = "stall_timeout_s"
         case timeoutS = "timeout_s"
+        case priority
     }
 }
 
@@ -72,12 +77,15 @@ package struct LiveMigrateRequest: Hashable, Sendable, Codable {
     package var stallTimeoutS: Int64?
     /// Seconds that an attempt may take; by what there is to move when nil.
     package var timeoutS: Int64?
+    /// ``MigrationBounds/priority``; 0 when nil.
+    package var priority: Int?
 
     package init(
         preferHost: String? = nil, maxBandwidthMB: Int64? = nil, cpuCheck: CPUCheck? = nil, skipCPUCheck: Bool? = nil,
         skipKernelCheck: Bool? = nil, enableTLS: Bool? = nil, quicklyFinish: Bool? = nil,
         maxDowntimeMS: Int64? = nil, autoConverge: Bool? = nil, postCopy: Bool? = nil, multifd: Int? = nil,
-        keepDestGuestOnFailed: Bool? = nil, ejectCDROM: Bool? = nil, stallTimeoutS: Int64? = nil, timeoutS: Int64? = nil
+        keepDestGuestOnFailed: Bool? = nil, ejectCDROM: Bool? = nil, stallTimeoutS: Int64? = nil, timeoutS: Int64? = nil,
+        priority: Int? = nil
     ) {
         self.preferHost = preferHost
         self.maxBandwidthMB = maxBandwidthMB
@@ -94,6 +102,7 @@ package struct LiveMigrateRequest: Hashable, Sendable, Codable {
         self.ejectCDROM = ejectCDROM
         self.stallTimeoutS = stallTimeoutS
         self.timeoutS = timeoutS
+        self.priority = priority
     }
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
@@ -112,6 +121,7 @@ package struct LiveMigrateRequest: Hashable, Sendable, Codable {
         case ejectCDROM = "eject_cdrom"
         case stallTimeoutS = "stall_timeout_s"
         case timeoutS = "timeout_s"
+        case priority
     }
 }
 

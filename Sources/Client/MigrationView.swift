@@ -23,6 +23,8 @@ package struct MigrationView: Hashable, Sendable, Codable {
     package var progress: ProgressView?
     package var blackout: BlackoutView?
     package var actor: String
+    /// Of those that wait, higher ones begin first; 0 is the usual one.
+    package var priority: Int
     package var createdAt: WireTime
     package var finishedAt: WireTime?
     /// When the attempt under way is given up.
@@ -36,7 +38,7 @@ package struct MigrationView: Hashable, Sendable, Codable {
         id: String, server: Named, mode: Mode, state: MigrationState, direction: Direction, attempt: Int, maxAttempts: Int,
         sourceHost: Named, targetHost: Named? = nil, options: OptionsView = OptionsView(), reason: Reason? = nil,
         cancelRequested: Bool = false, awaiting: String? = nil, progress: ProgressView? = nil, blackout: BlackoutView? = nil,
-        actor: String, createdAt: WireTime, finishedAt: WireTime? = nil, deadlineAt: WireTime? = nil,
+        actor: String, priority: Int = 0, createdAt: WireTime, finishedAt: WireTime? = nil, deadlineAt: WireTime? = nil,
         totalMS: Int64? = nil, batch: String? = nil
     ) {
         self.id = id
@@ -55,6 +57,7 @@ package struct MigrationView: Hashable, Sendable, Codable {
         self.progress = progress
         self.blackout = blackout
         self.actor = actor
+        self.priority = priority
         self.createdAt = createdAt
         self.finishedAt = finishedAt
         self.deadlineAt = deadlineAt
@@ -69,7 +72,7 @@ package struct MigrationView: Hashable, Sendable, Codable {
         case targetHost = "target_host"
         case options, reason
         case cancelRequested = "cancel_requested"
-        case awaiting, progress, blackout, actor
+        case awaiting, progress, blackout, actor, priority
         case createdAt = "created_at"
         case finishedAt = "finished_at"
         case deadlineAt = "deadline_at"

@@ -27,6 +27,8 @@ package struct Migration: Hashable, Sendable, Codable {
     package var progress: Progress?
     package var blackout: Blackout?
     package var actor: String
+    /// Of those that wait, higher ones begin first.
+    package var priority: Int
     package var createdAt: Timestamp
     /// Not claimed before.
     package var dueAt: Timestamp
@@ -42,7 +44,8 @@ package struct Migration: Hashable, Sendable, Codable {
         id: MigrationID, server: ServerID, mode: Mode, options: MigrationOptions, state: MigrationState = .pending,
         direction: Direction = .forward, epoch: Epoch, attempt: Int = 0, maxAttempts: Int = 3, source: HostID, target: HostID? = nil,
         excluded: [HostID: Reason] = [:], reason: Reason? = nil, remedy: Fault.Remedy? = nil, cancelRequested: Bool = false,
-        awaiting: String? = nil, progress: Progress? = nil, blackout: Blackout? = nil, actor: String, createdAt: Timestamp,
+        awaiting: String? = nil, progress: Progress? = nil, blackout: Blackout? = nil, actor: String, priority: Int = 0,
+        createdAt: Timestamp,
         dueAt: Timestamp, finishedAt: Timestamp? = nil, deadlineAt: Timestamp? = nil, statusBefore: ServerStatus? = nil,
         batch: BatchID? = nil
     ) {
@@ -65,6 +68,7 @@ package struct Migration: Hashable, Sendable, Codable {
         self.progress = progress
         self.blackout = blackout
         self.actor = actor
+        self.priority = priority
         self.createdAt = createdAt
         self.dueAt = dueAt
         self.finishedAt = finishedAt

@@ -4,7 +4,7 @@ import SQL
 extension Migration {
     static let columns: SQLStatement = """
         id, server_id, mode, options, state, direction, epoch, attempt, max_attempts, source_id, target_id, excluded, reason_code,
-        reason_message, remedy, cancel_requested, awaiting, progress, blackout, actor, created_at, due_at, finished_at,
+        reason_message, remedy, cancel_requested, awaiting, progress, blackout, actor, priority, created_at, due_at, finished_at,
         deadline_at, status_before, batch_id
         """
 
@@ -22,7 +22,7 @@ extension Migration {
             awaiting: try row.optionalText("awaiting"),
             progress: try row.optionalText("progress").map { try JSON.value(Progress.self, $0) },
             blackout: try row.optionalText("blackout").map { try JSON.value(Blackout.self, $0) }, actor: try row.text("actor"),
-            createdAt: try row.time("created_at"), dueAt: try row.time("due_at"),
+            priority: Int(try row.integer("priority")), createdAt: try row.time("created_at"), dueAt: try row.time("due_at"),
             finishedAt: try row.optionalInteger("finished_at").map { Timestamp(milliseconds: $0) },
             deadlineAt: try row.optionalInteger("deadline_at").map { Timestamp(milliseconds: $0) },
             statusBefore: try row.optionalWord("status_before"), batch: try row.optionalText("batch_id").map { BatchID($0) })

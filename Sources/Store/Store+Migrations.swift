@@ -50,7 +50,7 @@ extension Store {
     /// (live needs `running`, cold `ready`), and for a rescue what ``checkRescue(of:options:)`` does. A start or a stop that hangs on a host
     /// which is down ends with the acceptance of a rescue: whoever holds it is superseded, and the server counts as off.
     package func submitMigration(
-        server: ServerID, mode: Mode, options: MigrationOptions, maxAttempts: Int, actor: String
+        server: ServerID, mode: Mode, options: MigrationOptions, maxAttempts: Int, priority: Int = 0, actor: String
     ) async throws -> Migration {
         let optionsText = try JSON.text(options)
         return try await write { transaction in
@@ -68,11 +68,11 @@ extension Store {
                     only(
                         await transaction.query(
                             """
-                            INSERT INTO migrations (id, server_id, mode, options, state, direction, epoch, attempt, max_attempts, source_id,
-                                excluded, actor, status_before, claimable, active, created_at, due_at)
+                            INSERT INTO migrations (id, server_id, mode, options, state, direction, priority, epoch, attempt, max_attempts,
+                                source_id, excluded, actor, status_before, claimable, active, created_at, due_at)
                             VALUES (\(id.value), \(server.value), \(mode.rawValue), \(optionsText), \(MigrationState.pending.rawValue),
-                                \(Direction.forward.rawValue), \(try row.integer("epoch")), 0, \(maxAttempts), \(try row.text("host_id")),
-                                '{}', \(actor), \((status.isOperation ? .ready : status).rawValue), 1, 0, \(dialect.now), \(dialect.now))
+                                \(Direction.forward.rawValue), \(priority), \(try row.integer("epoch")), 0, \(maxAttempts),
+                                \(try row.text("host_id")), '{}', \(actor), \((status.isOperation ? .ready : status).rawValue), 1, 0, \(dialect.now), \(dialect.now))
                             RETURNING \(Migration.columns)
                             """)))
                 try await record(MigrationChange.HistoryNote(from: nil, actor: actor), of: migration, in: transaction)

@@ -2,7 +2,7 @@ package import Fleet
 import SQL
 
 extension Store {
-    /// Whether a server may be rescued now, as ``submitMigration(server:mode:options:maxAttempts:actor:)`` will decide.
+    /// Whether a server may be rescued now, as ``submitMigration(server:mode:options:maxAttempts:priority:actor:)`` will decide.
     ///
     /// A host that does not answer is not for that reason off: what is cut may be the network, and then its guests run on. Nothing here can
     /// prove a host dead, so that somebody must vouch for it, and an agent that answers contradicts whoever does.

@@ -27,11 +27,11 @@ struct MoveTests {
             try await fixture.server("web1")
             let reply = try await fixture.ask(
                 .post, "/v1/servers/web1/migrate",
-                #"{"prefer_host": "host2", "auto_start": true, "max_bandwidth_mb": 100, "enable_tls": true, "stall_timeout_s": 9, "timeout_s": 99}"#
+                #"{"prefer_host": "host2", "auto_start": true, "max_bandwidth_mb": 100, "enable_tls": true, "stall_timeout_s": 9, "timeout_s": 99, "priority": -7}"#
             )
             #expect(reply.status == 202, "\(reply.text)")
             let migration: MigrationView = try reply.decode()
-            #expect((migration.mode, migration.state) == (.cold, .pending))
+            #expect((migration.mode, migration.state, migration.priority) == (.cold, .pending, -7))
             let options = migration.options
             #expect((options.preferHost?.name, options.autoStart, options.enableTLS) == ("host2", true, true))
             #expect((options.maxBandwidthMB, options.stallTimeoutS, options.timeoutS) == (100, 9, 99))
@@ -46,7 +46,7 @@ struct MoveTests {
             let body = """
                 {"max_bandwidth_mb": 5, "cpu_check": "features", "skip_kernel_check": true, "enable_tls": true, "quickly_finish": true,
                  "max_downtime_ms": 800, "auto_converge": false, "multifd": 4, "keep_dest_guest_on_failed": true,
-                 "eject_cdrom": true, "stall_timeout_s": 30, "timeout_s": 600}
+                 "eject_cdrom": true, "stall_timeout_s": 30, "timeout_s": 600, "priority": 100}
                 """
             let migration: MigrationView = try await fixture.ask(.post, "/v1/servers/web1/live-migrate", body).decode()
             let asked = MigrationOptions(
@@ -55,6 +55,7 @@ struct MoveTests {
                 timeoutS: 600)
             #expect(try await fixture.store.migration(migration.id).options == asked)
             #expect(migration.options == OptionsView(asked))
+            #expect(migration.priority == 100)
         }
     }
 

@@ -47,6 +47,9 @@ struct RefusalTests {
             .post, "/v1/servers/on/live-migrate", #"{"max_bandwidth_mb": 0}"#, 400, "invalid-request", says: "between 1 and",
             field: "max_bandwidth_mb"),
         Case(
+            .post, "/v1/servers/on/live-migrate", #"{"priority": 101}"#, 400, "invalid-request", says: "between -100 and", field: "priority"
+        ),
+        Case(
             .post, "/v1/servers/on/live-migrate", #"{"max_bandwidth_mb": -5}"#, 400, "invalid-request", says: "-5",
             field: "max_bandwidth_mb"),
         Case(
@@ -99,7 +102,7 @@ struct RefusalTests {
             .post, "/v1/servers/off/migrate", #"{"rescue_mode": true, "enable_tls": true}"#, 400, "invalid-request",
             says: "copies nothing", field: "enable_tls"),
         Case(
-            .post, "/v1/servers/off/migrate", #"{"quickly_finish": true}"#, 400, "invalid-request", says: "known are prefer_host",
+            .post, "/v1/servers/off/migrate", #"{"quickly_finish": true}"#, 400, "invalid-request", says: "known are priority, prefer_host",
             field: "quickly_finish"),
         Case(.post, "/v1/servers/nosuch/cancel-live-migrate", nil, 404, "not-found", says: "nosuch"),
         Case(
@@ -117,7 +120,8 @@ struct RefusalTests {
             .post, "/v1/servers/moving/set-live-migrate-params", #"{"downtime_limit_ms": 0}"#, 400, "invalid-request", says: "milliseconds",
             field: "downtime_limit_ms"),
         Case(
-            .post, "/v1/servers/on/live-migrate", #"{"max_bandwith_mb": 100}"#, 400, "invalid-request", says: "known are prefer_host",
+            .post, "/v1/servers/on/live-migrate", #"{"max_bandwith_mb": 100}"#, 400, "invalid-request",
+            says: "known are priority, prefer_host",
             field: "max_bandwith_mb"),
         Case(
             .post, "/v1/servers/on/live-migrate", #"{"skip_cpu_check": "yes"}"#, 400, "invalid-request", says: "true or false",

@@ -147,14 +147,16 @@ import Testing
     func `what has a higher priority goes first, and of the same priority who has least under way`(_ backend: Backend) async throws {
         try await withStore(backend) { store in
             let (big, small, high) = (names("big", 10), names("small", 2), names("high", 1))
-            _ = try await fleet(store, big + small + high + ["single"])
+            _ = try await fleet(store, big + small + high + ["single", "urgent", "idle"])
             _ = try await store.submitBatch(.sample(big, name: "big"))
             #expect(try await store.names(store.claims(4)) == Array(big[..<4]))
             _ = try await store.submitBatch(.sample(small, name: "small"))
             _ = try await store.submitBatch(.sample(high, name: "high", priority: 5))
             // A single one, submitted last, has nothing under way.
             _ = try await store.submit(store.server("single"))
-            #expect(try await store.names(store.claims(3)) == ["high0", "single", "small0"])
+            _ = try await store.submit(store.server("idle"), priority: -1)
+            #expect(try await store.submit(store.server("urgent"), priority: 6).priority == 6)
+            #expect(try await store.names(store.claims(4)) == ["urgent", "high0", "single", "small0"])
             #expect(try await Set(store.names(store.claims(2))) == ["small1", "big4"])
         }
     }

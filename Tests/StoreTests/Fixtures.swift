@@ -59,10 +59,11 @@ extension Store {
     }
 
     /// A rescue is submitted for a host that has gone by then.
-    func submit(_ server: Server, mode: Mode = .live, maxAttempts: Int = 3) async throws -> Migration {
+    func submit(_ server: Server, mode: Mode = .live, maxAttempts: Int = 3, priority: Int = 0) async throws -> Migration {
         if mode == .rescue { try await recordHealth(of: server.host, facts: .sample(), validForMS: 0) }
         let options = MigrationOptions(confirmHostDown: mode == .rescue)
-        return try await submitMigration(server: server.id, mode: mode, options: options, maxAttempts: maxAttempts, actor: "ada")
+        return try await submitMigration(
+            server: server.id, mode: mode, options: options, maxAttempts: maxAttempts, priority: priority, actor: "ada")
     }
 
     /// Submits and claims one.

@@ -24,6 +24,7 @@ extension MigrationView: Listed {
             Field("Prefer_host") { FieldValue($0.options.preferHost.map(name)) },
             Field("max_bandwidth_mb") { FieldValue($0.options.maxBandwidthMB) },
             Field("Actor") { .text($0.actor) },
+            Field("Priority") { .number(Int64($0.priority)) },
             Field("cancel_requested") { FieldValue($0.cancelRequested) },
             Field("Awaiting") { FieldValue($0.awaiting) },
             Field("Finished_at") { FieldValue($0.finishedAt?.description) },

@@ -10,15 +10,21 @@ extension API {
 
     @Sendable func liveMigrate(_ request: Request, _ context: APIContext) async throws -> Response {
         var fields = try await fields(request)
-        return try await submit(try MigrationRequest.live(&fields), context)
+        let priority = try Self.priority(&fields)
+        return try await submit(try MigrationRequest.live(&fields), priority: priority, context)
     }
 
     @Sendable func migrate(_ request: Request, _ context: APIContext) async throws -> Response {
         var fields = try await fields(request)
-        return try await submit(try MigrationRequest.coldOrRescue(&fields), context)
+        let priority = try Self.priority(&fields)
+        return try await submit(try MigrationRequest.coldOrRescue(&fields), priority: priority, context)
     }
 
-    private func submit(_ request: MigrationRequest, _ context: APIContext) async throws -> Response {
+    static func priority(_ fields: inout Fields) throws -> Int {
+        Int(try fields.integer("priority", in: MigrationBounds.priority, unit: "(0 is the usual one)") ?? 0)
+    }
+
+    private func submit(_ request: MigrationRequest, priority: Int, _ context: APIContext) async throws -> Response {
         let server = try await store.server(try parameter("server", context))
         var options = request.options
         if let wanted = request.preferHost {
@@ -32,7 +38,8 @@ extension API {
         let source = try await store.host(server.host.value)
         if let refusal = MigrationRefusal.problem(request, of: server, on: source, at: .now) { throw refusal }
         let migration = try await store.submitMigration(
-            server: server.id, mode: request.mode, options: options, maxAttempts: Self.attempts, actor: context.actor)
+            server: server.id, mode: request.mode, options: options, maxAttempts: Self.attempts, priority: priority,
+            actor: context.actor)
         return try .json(try await view(of: migration), status: .accepted)
     }
 

@@ -19,7 +19,6 @@ struct BatchOrder {
     let live: MigrationRequest
     let cold: MigrationRequest
 
-    static let priorities: ClosedRange<Int64> = -100...100
     static let tokenLength = 200
 
     init(_ fields: inout Fields) throws {
@@ -31,7 +30,7 @@ struct BatchOrder {
                 search: try fields.string("search"))
         }
         mode = try fields.choice("mode", BatchMode.self) ?? .auto
-        priority = Int(try fields.integer("priority", in: Self.priorities, unit: "(0 is the usual one)") ?? 0)
+        priority = try API.priority(&fields)
         maxParallel = try fields.integer("max_parallel", in: 1...100_000, unit: "migrations").map { Int($0) }
         maxFailures = try Self.maxFailures(&fields)
         startAt = try fields.time("start_at")

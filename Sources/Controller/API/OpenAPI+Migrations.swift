@@ -65,7 +65,7 @@ extension OpenAPI {
               },
               "Migration": {
                 "type": "object",
-                "required": [ "id", "server", "mode", "state", "direction", "attempt", "max_attempts", "source_host", "options", "cancel_requested", "actor", "created_at" ],
+                "required": [ "id", "server", "mode", "state", "direction", "attempt", "max_attempts", "source_host", "options", "cancel_requested", "actor", "priority", "created_at" ],
                 "properties": {
                   "id": { "type": "string" },
                   "server": { "$ref": "#/components/schemas/Named" },
@@ -83,6 +83,7 @@ extension OpenAPI {
                   "progress": { "$ref": "#/components/schemas/Progress" },
                   "blackout": { "$ref": "#/components/schemas/Blackout" },
                   "actor": { "type": "string" },
+                  "priority": { "type": "integer" },
                   "created_at": { "type": "string", "format": "date-time" },
                   "finished_at": { "type": "string", "format": "date-time" },
                   "deadline_at": { "type": "string", "format": "date-time", "description": "When the attempt under way is given up" },

@@ -67,7 +67,8 @@ extension OpenAPI {
                   "max_bandwidth_mb": { "type": "integer", "minimum": 1, "maximum": 1000000, "description": "Cold only: MB/s (10^6 bytes a second) over all disks; no limit where left out" },
                   "enable_tls": { "type": "boolean", "default": false, "description": "Cold only: disks travel under TLS" },
                   "stall_timeout_s": { "type": "integer", "minimum": 5, "maximum": 86400, "default": 60, "description": "Cold only: seconds in which no byte moves until an attempt is given up" },
-                  "timeout_s": { "type": "integer", "minimum": 1, "maximum": 2592000, "description": "Seconds that an attempt may take; by what there is to move where left out" }
+                  "timeout_s": { "type": "integer", "minimum": 1, "maximum": 2592000, "description": "Seconds that an attempt may take; by what there is to move where left out" },
+                  "priority": { "type": "integer", "minimum": -100, "maximum": 100, "default": 0, "description": "Of those that wait, higher ones begin first" }
                 }
               },
               "LiveMigrate": {
@@ -87,7 +88,8 @@ extension OpenAPI {
                   "keep_dest_guest_on_failed": { "type": "boolean", "default": false, "description": "What a failed attempt left on its target is kept" },
                   "eject_cdrom": { "type": "boolean", "default": false, "description": "The medium is taken out of the cdrom first" },
                   "stall_timeout_s": { "type": "integer", "minimum": 5, "maximum": 86400, "default": 60, "description": "Seconds in which no byte moves until an attempt is given up" },
-                  "timeout_s": { "type": "integer", "minimum": 1, "maximum": 2592000, "description": "Seconds that an attempt may take; by what there is to move where left out" }
+                  "timeout_s": { "type": "integer", "minimum": 1, "maximum": 2592000, "description": "Seconds that an attempt may take; by what there is to move where left out" },
+                  "priority": { "type": "integer", "minimum": -100, "maximum": 100, "default": 0, "description": "Of those that wait, higher ones begin first" }
                 }
               },
               "SetLiveMigrateParams": {

@@ -43,7 +43,8 @@ struct Views {
             cancelRequested: migration.cancelRequested,
             awaiting: migration.awaiting, progress: migration.progress.map(ProgressView.init),
             blackout: migration.blackout.map(BlackoutView.init),
-            actor: migration.actor, createdAt: WireTime(migration.createdAt), finishedAt: migration.finishedAt.map(WireTime.init),
+            actor: migration.actor, priority: migration.priority, createdAt: WireTime(migration.createdAt),
+            finishedAt: migration.finishedAt.map(WireTime.init),
             deadlineAt: migration.deadlineAt.map(WireTime.init),
             totalMS: migration.finishedAt.map { $0 - migration.createdAt }, batch: migration.batch?.value)
     }

@@ -53,10 +53,7 @@ struct BatchMigrate: ControllerCommand {
         help: ArgumentHelp("What the batch is called: letters, digits, -, _ and . (batch- and the time when left out).", valueName: "NAME"))
     var name: String?
 
-    @Option(
-        parsing: .unconditional, help: ArgumentHelp("-100 to 100: higher ones begin first. 0 when left out.", valueName: "N"),
-        transform: { try Numbers.whole($0, in: -100...100, unit: "priority") })
-    var priority: Int64?
+    @OptionGroup var urgency: PriorityOption
 
     @Option(
         parsing: .unconditional,
@@ -133,7 +130,8 @@ struct BatchMigrate: ControllerCommand {
     func request(_ lines: BatchLines?) -> BatchRequest {
         let selection = BatchRequest.Selection(fromHost: fromHost, filter: filters.isEmpty ? nil : filters, search: search)
         return BatchRequest(
-            name: name, servers: lines?.servers, selection: lines == nil ? selection : nil, mode: mode, priority: priority.map { Int($0) },
+            name: name, servers: lines?.servers, selection: lines == nil ? selection : nil, mode: mode,
+            priority: urgency.priority.map { Int($0) },
             maxParallel: maxParallel.map { Int($0) }, maxFailures: maxFailures, startAt: startAt, skipInvalid: skipInvalid ? true : nil,
             // An answer that was lost is asked for again under it.
             token: clientToken ?? "cli-\(UUID().uuidString.lowercased())",

@@ -32,6 +32,7 @@ enum MigrationTables {
             "progress": migration.progress.map(progress),
             "blackout": migration.blackout.map(blackout),
             "actor": migration.actor,
+            "priority": migration.priority == 0 ? nil : String(migration.priority),
             "created_at": migration.createdAt.description,
             "deadline_at": migration.deadlineAt?.description,
             "finished_at": migration.finishedAt?.description,

@@ -11,8 +11,8 @@ struct ServerLiveMigrate: ControllerCommand {
             [
                 "--skip-cpu-check", "--skip-kernel-check", "--enable-tls", "--quickly-finish", "--max-bandwidth-mb MAX_BANDWIDTH_MB",
                 "--keep-dest-guest-on-failed", "--prefer-host PREFER_HOST", "--max-downtime-ms N", "--post-copy", "--multifd N",
-                "--no-auto-converge", "--cpu-check exact|features", "--eject-cdrom", "--timeout TIME", "--stall-timeout TIME", "--wait",
-                "--wait-timeout TIME",
+                "--no-auto-converge", "--cpu-check exact|features", "--eject-cdrom", "--priority N", "--timeout TIME",
+                "--stall-timeout TIME", "--wait", "--wait-timeout TIME",
             ], "<ID>"),
         discussion: "Answers when the migration is accepted; follow it with migration-watch, or give --wait.")
 
@@ -84,6 +84,7 @@ struct ServerLiveMigrate: ControllerCommand {
     @Flag(name: .customLong("eject-cdrom"), help: "Take the medium out of the guest's cdrom first.")
     var ejectCDROM = false
 
+    @OptionGroup var urgency: PriorityOption
     @OptionGroup var deadlines: DeadlineOptions
     @OptionGroup var waiting: WaitOptions
     @OptionGroup var output: OutputOptions
@@ -104,7 +105,7 @@ struct ServerLiveMigrate: ControllerCommand {
             skipKernelCheck: skipKernelCheck, enableTLS: enableTLS, quicklyFinish: quicklyFinish, maxDowntimeMS: maxDowntimeMS,
             autoConverge: !noAutoConverge, postCopy: postCopy, multifd: multifd.map(Int.init),
             keepDestGuestOnFailed: keepDestGuestOnFailed, ejectCDROM: ejectCDROM, stallTimeoutS: deadlines.stallTimeout,
-            timeoutS: deadlines.timeout)
+            timeoutS: deadlines.timeout, priority: urgency.priority.map { Int($0) })
     }
 
     func run(_ client: GodwitClient) async throws {

@@ -10,7 +10,7 @@ struct ServerMigrate: ControllerCommand {
             "server-migrate",
             [
                 "--auto-start", "--rescue-mode", "--confirm-host-down", "--prefer-host PREFER_HOST", "--max-bandwidth-mb N", "--enable-tls",
-                "--timeout TIME", "--stall-timeout TIME", "--wait", "--wait-timeout TIME",
+                "--priority N", "--timeout TIME", "--stall-timeout TIME", "--wait", "--wait-timeout TIME",
             ], "<ID>"),
         discussion: """
             Cold: the server's local disks are copied, only what is allocated in them; a copy that broke off goes on where it was. A disk on \
@@ -50,6 +50,7 @@ struct ServerMigrate: ControllerCommand {
     @Flag(name: .customLong("enable-tls"), help: "Cold: disks travel encrypted, both hosts proven.")
     var enableTLS = false
 
+    @OptionGroup var urgency: PriorityOption
     @OptionGroup var deadlines: DeadlineOptions
     @OptionGroup var waiting: WaitOptions
     @OptionGroup var output: OutputOptions
@@ -68,7 +69,8 @@ struct ServerMigrate: ControllerCommand {
     var request: MigrateRequest {
         MigrateRequest(
             preferHost: preferHost, autoStart: autoStart, rescueMode: rescueMode, confirmHostDown: confirmHostDown,
-            maxBandwidthMB: maxBandwidthMB, enableTLS: enableTLS, stallTimeoutS: deadlines.stallTimeout, timeoutS: deadlines.timeout)
+            maxBandwidthMB: maxBandwidthMB, enableTLS: enableTLS, stallTimeoutS: deadlines.stallTimeout, timeoutS: deadlines.timeout,
+            priority: urgency.priority.map { Int($0) })
     }
 
     func run(_ client: GodwitClient) async throws {
