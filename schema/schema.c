@@ -20,7 +20,11 @@ static const char sqlite_0004[] = {
 };
 
 static const char sqlite_0005[] = {
-#embed "sqlite/0005_host_down.sql"
+#embed "sqlite/0005_speed.sql"
+};
+
+static const char sqlite_0006[] = {
+#embed "sqlite/0006_host_down.sql"
 };
 
 static const char postgres_0001[] = {
@@ -40,7 +44,11 @@ static const char postgres_0004[] = {
 };
 
 static const char postgres_0005[] = {
-#embed "postgres/0005_host_down.sql"
+#embed "postgres/0005_speed.sql"
+};
+
+static const char postgres_0006[] = {
+#embed "postgres/0006_host_down.sql"
 };
 
 static const struct schema_step sqlite_steps[] = {
@@ -48,7 +56,8 @@ static const struct schema_step sqlite_steps[] = {
     {2, "modes", sqlite_0002, sizeof sqlite_0002},
     {3, "history", sqlite_0003, sizeof sqlite_0003},
     {4, "batches", sqlite_0004, sizeof sqlite_0004},
-    {5, "host_down", sqlite_0005, sizeof sqlite_0005},
+    {5, "speed", sqlite_0005, sizeof sqlite_0005},
+    {6, "host_down", sqlite_0006, sizeof sqlite_0006},
 };
 
 const struct schema_step *schema_sqlite(size_t *count) {
@@ -61,7 +70,8 @@ static const struct schema_step postgres_steps[] = {
     {2, "modes", postgres_0002, sizeof postgres_0002},
     {3, "history", postgres_0003, sizeof postgres_0003},
     {4, "batches", postgres_0004, sizeof postgres_0004},
-    {5, "host_down", postgres_0005, sizeof postgres_0005},
+    {5, "speed", postgres_0005, sizeof postgres_0005},
+    {6, "host_down", postgres_0006, sizeof postgres_0006},
 };
 
 const struct schema_step *schema_postgres(size_t *count) {

@@ -1,4 +1,5 @@
 import CSchema
+import Fleet
 import Foundation
 import SQL
 
@@ -21,6 +22,11 @@ struct Dialect: Sendable {
     let lockAll: SQLStatement?
     /// Makes whoever is about to add up what is promised, and to promise more, alone in that until the transaction's end.
     let lockPlacement: SQLStatement?
+    /// The same for what a migration will need, on whatever of the fleet that is about.
+    let lockPlacementOf: @Sendable (Migration, Reservation) throws -> SQLStatement?
+    /// When one of the migrations that failed did so; and what leads to the index of those.
+    let failedAt: SQLStatement
+    let hasFailed: SQLStatement
     /// Takes away what is kept for past months of which nothing is left.
     let dropEmptyMonths: SQLStatement?
     /// Makes whoever is about to change the schema alone in that.
@@ -41,6 +47,9 @@ struct Dialect: Sendable {
             lockFree = ""
             lockAll = nil
             lockPlacement = nil
+            lockPlacementOf = { _, _ in nil }
+            failedAt = "finished_at"
+            hasFailed = "state = 'failed'"
             dropEmptyMonths = nil
             lockSchema = nil
             schema = SchemaStep.embedded(schema_sqlite)
@@ -59,6 +68,14 @@ struct Dialect: Sendable {
             lockFree = "FOR NO KEY UPDATE SKIP LOCKED"
             lockAll = lock
             lockPlacement = "SELECT placement_lock()"
+            failedAt = "failed_at"
+            hasFailed = "failed_at IS NOT NULL"
+            lockPlacementOf = { migration, reservation in
+                let storages = try JSON.text(reservation.storageBytes.keys.sorted())
+                return """
+                    SELECT placement_lock_of(\(reservation.host.value), \(migration.source.value), \(migration.server.value), \(storages))
+                    """
+            }
             dropEmptyMonths = "SELECT transitions_drop_empty()"
             lockSchema = "SELECT pg_advisory_xact_lock(1198482551, hashtext(current_schema() || '.schema'))"
             schema = SchemaStep.embedded(schema_postgres)

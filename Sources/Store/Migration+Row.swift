@@ -55,7 +55,14 @@ extension Transition {
             epoch: Epoch(try row.integer("epoch")), source: HostID(try row.text("source_id")),
             target: try row.optionalText("target_id").map { HostID($0) }, actor: try row.text("actor"),
             step: try row.optionalText("step"), reason: try row.reason("reason_code", "reason_message"),
-            numbers: try JSON.value([String: Int64].self, try row.text("numbers")), hash: try row.optionalText("hash"))
+            numbers: try Self.numbers(row.text("numbers")), hash: try row.optionalText("hash"))
+    }
+}
+
+extension Transition {
+    /// Most rows have none.
+    private static func numbers(_ text: String) throws -> [String: Int64] {
+        text == "{}" ? [:] : try JSON.value([String: Int64].self, text)
     }
 }
 

@@ -10,7 +10,7 @@ extension Store {
         }
         let storages = reservation.storageBytes.sorted { $0.key < $1.key }
         // Everything that is looked at, behind the lock and in one exchange.
-        let lock = dialect.lockPlacement.map { [$0] } ?? []
+        let lock = try dialect.lockPlacementOf(migration, reservation).map { [$0] } ?? []
         let asked =
             lock + roomQueries(of: reservation.host) + [slotsQuery(for: migration, on: reservation.host)]
             + [companionsQuery(of: migration.server)] + storages.map { storageQuery($0.key, of: reservation.host) }

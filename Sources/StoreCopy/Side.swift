@@ -93,6 +93,7 @@ struct Side {
         values.enumerated().flatMap { place, value in place == 0 ? [.value(value)] : [.text(", "), .value(value)] }
     }
 
+    /// Without those that the engine makes out of others.
     private func columns(of table: String) async throws -> [String] {
         let query: SQLStatement =
             switch dialect {
@@ -100,7 +101,7 @@ struct Side {
             case .postgres:
                 """
                 SELECT CAST(attname AS TEXT) AS name FROM pg_attribute
-                WHERE attrelid = to_regclass(\(table)) AND attnum > 0 AND NOT attisdropped
+                WHERE attrelid = to_regclass(\(table)) AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
                 """
             }
         return try await transaction.query(query).map { try $0.text("name") }.sorted()

@@ -49,17 +49,7 @@ final class PostgresSink: FillSink {
     }
 
     private func append(_ table: Int, _ values: [SQLValue]) throws {
-        for (index, value) in values.enumerated() {
-            if index > 0 { texts[table].text += "\t" }
-            switch value {
-            case .null: texts[table].text += "\\N"
-            case .integer(let number): texts[table].text += String(number)
-            // None of ours holds what COPY would want marked.
-            case .text(let text): texts[table].text += text
-            case .real, .blob: throw BenchFailure("a filled row holds neither")
-            }
-        }
-        texts[table].text += "\n"
+        texts[table].text += try RawPostgres.copyLine(values)
         if texts[table].text.utf8.count > Self.portion { try send(table) }
     }
 

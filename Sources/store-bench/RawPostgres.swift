@@ -53,6 +53,25 @@ final class RawPostgres: RawSession {
         }
     }
 
+    /// A row in the text form of COPY.
+    static func copyLine(_ values: [SQLValue]) throws -> String {
+        let fields = try values.map { value in
+            switch value {
+            case .null: "\\N"
+            case .integer(let number): String(number)
+            case .text(let text): text.contains { "\\\t\n\r".contains($0) } ? marked(text) : text
+            case .real, .blob: throw BenchFailure("rows to be copied hold neither numbers with fractions nor bytes")
+            }
+        }
+        return fields.joined(separator: "\t") + "\n"
+    }
+
+    private static func marked(_ text: String) -> String {
+        var text = text.replacing("\\", with: "\\\\")
+        for (character, mark) in [("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")] { text = text.replacing(character, with: mark) }
+        return text
+    }
+
     /// Rows in the form of COPY.
     func copy(_ rows: String, into table: String, _ columns: [String]) throws {
         let text = "COPY \(table) (\(columns.joined(separator: ", "))) FROM STDIN"

@@ -5,5 +5,8 @@ import ArgumentParser
 struct StoreBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "store-bench", abstract: "Measures a store.",
-        subcommands: [Prepare.self, Life.self, Floor.self, Fill.self, Questions.self, Claims.self])
+        subcommands: [
+            Prepare.self, Life.self, Floor.self, Submit.self, SubmitFloor.self, Fill.self, Questions.self, Claims.self, Wake.self,
+            Running.self,
+        ])
 }

@@ -50,6 +50,43 @@ import Testing
         }
     }
 
+    @Test(arguments: Backend.available)
+    func `many that write all the time keep no other process out`(_ backend: Backend) async throws {
+        try await withDatabases(backend, 2) { databases in
+            let stop = Door()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                let many = Task {
+                    try await withThrowingTaskGroup(of: Void.self) { group in
+                        for writer in 1...16 {
+                            group.addTask {
+                                var round = 0
+                                while !Task.isCancelled {
+                                    round += 1
+                                    let id = writer * 1_000_000 + round
+                                    try await databases[0].write { try await $0.execute("INSERT INTO t VALUES (\(id), 1)") }
+                                }
+                            }
+                        }
+                        try await group.waitForAll()
+                    }
+                }
+                group.addTask {
+                    for turn in 1...5 {
+                        let begun = ContinuousClock.now
+                        try await databases[1].write { try await $0.execute("INSERT INTO t VALUES (\(-turn), 1)") }
+                        #expect(ContinuousClock.now - begun < .seconds(20))
+                    }
+                    await stop.open()
+                }
+                await stop.pass()
+                many.cancel()
+                await #expect(throws: CancellationError.self) { try await many.value }
+                try await group.waitForAll()
+            }
+            #expect(try await databases[0].integer("SELECT count(*) FROM t WHERE id < 0") == 5)
+        }
+    }
+
     /// Where the other process of the next test finds the database.
     private static let variable = "GODWIT_TEST_SHARED_COMMITS"
 

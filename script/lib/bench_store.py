@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 
-PARTS = ("life", "history", "claims")
+PARTS = ("life", "submit", "wake", "history", "claims", "running")
 
 
 class Failure(Exception):
@@ -50,6 +50,10 @@ class SQLite:
         made = self.new()
         shutil.copyfile(store, made)
         return made
+
+    def cpu_seconds(self):
+        """There is no server."""
+        return 0.0
 
     def drop(self, store):
         for path in glob.glob(store + "*"):
@@ -111,6 +115,21 @@ class Postgres:
 
     def copy(self, store):
         return self.new(re.search(r"///(\w+)", store)[1])
+
+    def cpu_seconds(self):
+        """Of the server's processes, those that have ended included."""
+        def times(pid):
+            with open(f"/proc/{pid}/stat") as file:
+                return sum(int(word) for word in file.read().rpartition(")")[2].split()[11:15])
+        total = times(self.server.pid)
+        for path in glob.glob(f"/proc/{self.server.pid}/task/*/children"):
+            with open(path) as file:
+                for child in file.read().split():
+                    try:
+                        total += times(child)
+                    except FileNotFoundError:
+                        pass
+        return total / os.sysconf("SC_CLK_TCK")
 
     def drop(self, store):
         self.sql("DROP DATABASE " + re.search(r"///(\w+)", store)[1])
@@ -200,6 +219,55 @@ class Bench:
         self.figure(f"store_life_one_{engine.name}", one, "of-floor", ">=", 0.7)
         self.figure(f"store_life_64_{engine.name}", many_ratio, "of-floor", ">=", 4 if engine.name == "sqlite" else 2)
 
+    def submit(self, engine):
+        count = self.options.lines
+        base = engine.new()
+        self.run("prepare", "--store", base, "--hosts", 100, "--servers", count, "--submitted", 0)
+        rounds = []
+        for number in range(self.options.rounds):
+            self.say(f"{engine.title}: a batch of {count:,}, round {number + 1} of {self.options.rounds}")
+            taken, floor = engine.copy(base), engine.copy(base)
+            submit = self.run("submit", "--store", taken)[0]
+            if submit["lines"] != count:
+                raise Failure(f"{submit['lines']:.0f} of {count} were taken")
+            rounds.append((submit["seconds"], self.run("submit-floor", "--recorded", taken, "--store", floor)[0]["seconds"]))
+            engine.drop(taken)
+            engine.drop(floor)
+        engine.drop(base)
+        ratio = statistics.median(submit / floor for submit, floor in rounds)
+        self.table(
+            f"{engine.title}: one batch of {count:,} migrations, one transaction, beside the raw rows", ["", "seconds of the rounds", "of the floor"], [
+                ["COPY of the rows" if engine.name == "postgres" else "multi-row INSERT of the rows", " ".join(f"{floor:.2f}" for _, floor in rounds), "1"],
+                ["submit: judged, chained, servers marked", " ".join(f"{submit:.2f}" for submit, _ in rounds), f"{ratio:.2f}"]])
+        self.figure(f"store_submit_{engine.name}", ratio, "of-floor", "<=", 2)
+
+    def wake(self, engine):
+        store = engine.new()
+        self.run("prepare", "--store", store, "--hosts", 10, "--servers", 300, "--submitted", 0)
+        self.say(f"{engine.title}: an idle queue")
+        line = self.run("wake", "--store", store, "--times", 300)[0]
+        engine.drop(store)
+        self.table(f"{engine.title}: from a submit's return to the claim's in another process, idle queue", ["", "p50 ms", "p99 ms"],
+                   [["", f"{line['p50']:.2f}", f"{line['p99']:.2f}"]])
+        self.figure(f"store_wake_{engine.name}", line["p99"], "ms", "<=", 10)
+
+    def running(self, engine):
+        store = engine.new()
+        count = 10_000
+        self.run("prepare", "--store", store, "--hosts", 100, "--servers", count, "--submitted", count)
+        self.say(f"{engine.title}: {count:,} that run")
+        before, begun = engine.cpu_seconds(), time.monotonic()
+        line = self.run("running", "--store", store, "--migrations", count)[0]
+        server = (engine.cpu_seconds() - before) / (time.monotonic() - begun)
+        engine.drop(store)
+        cores = line["cores"] + server
+        self.table(
+            f"{engine.title}: {count:,} migrations run, each tells its progress every 2 s",
+            ["", "wanted/s", "written/s", "cores of the process that writes", "of the server"],
+            [["", f"{line['wanted']:.0f}", f"{line['writesPerSecond']:.0f}", f"{line['cores']:.2f}", f"{server:.2f}"]])
+        self.figure(f"store_running_rate_{engine.name}", line["writesPerSecond"] / line["wanted"], "of-wanted", ">=", 0.95)
+        self.figure(f"store_running_cores_{engine.name}", cores, "cores", "<=", 0.5)
+
     def history(self, engine):
         store = engine.new()
         self.run("prepare", "--store", store, "--hosts", 100, "--servers", 10_000, "--submitted", 0)
@@ -242,6 +310,7 @@ def main():
     parser.add_argument("--parts", default=",".join(PARTS), help="which parts, with commas (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of what is compared (default: %(default)s)")
     parser.add_argument("--lives", type=int, default=500, help="lives of a round with one in flight; three times as many with 64 (default: %(default)s)")
+    parser.add_argument("--lines", type=int, default=100_000, help="migrations of the submitted batch (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the history; the aims are for 10000000 (default: %(default)s)")
     parser.add_argument("--folder", help="where databases are made and removed, on the disk to be measured (default: a temporary one)")
     options = parser.parse_args()
@@ -251,8 +320,8 @@ def main():
         for word in given:
             if word not in known:
                 parser.error(f"--{what} names “{word}”; known are {', '.join(known)}")
-    if min(options.rounds, options.lives, options.rows // 6) < 1:
-        parser.error("--rounds and --lives must be at least 1, --rows at least 6")
+    if min(options.rounds, options.lives, options.lines, options.rows // 6) < 1 or options.lines > 100_000:
+        parser.error("--rounds, --lives and --lines must be at least 1, --rows at least 6, --lines at most 100000")
 
     # A shell's interrupt reaches this program, which then removes what it made.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -264,8 +333,14 @@ def main():
             try:
                 if "life" in options.parts:
                     bench.life(engine)
+                if "submit" in options.parts:
+                    bench.submit(engine)
+                if "wake" in options.parts:
+                    bench.wake(engine)
                 if "history" in options.parts or "claims" in options.parts:
                     bench.history(engine)
+                if "running" in options.parts:
+                    bench.running(engine)
             finally:
                 engine.close()
     except Failure as failure:

@@ -18,7 +18,12 @@ extension Store {
         if let actor = filter.actor { conditions.append("actor = \(actor)") }
         if let since = filter.since { conditions.append("finished_at >= \(since.milliseconds)") }
         if let until = filter.until { conditions.append("finished_at < \(until.milliseconds)") }
-        let chosen: SQLStatement = "SELECT * FROM migration_outcomes WHERE \(.all(conditions))"
+        let chosen: SQLStatement =
+            if let failures = failures(by: dimensions, filter) {
+                failures
+            } else {
+                "SELECT * FROM migration_outcomes WHERE \(.all(conditions))"
+            }
         let keys = dimensions.enumerated().map { index, dimension in
             SQLStatement(parts: dimension.column.parts + [.text(" AS key\(index)")])
         }
@@ -37,12 +42,13 @@ extension Store {
             var found: [[String?]: HistoryStatistics] = [:]
             var order: [[String?]] = []
             for row in counts where try row.integer("n") > 0 {
-                let key = try dimensions.indices.map { try row.optionalText("key\($0)") }
+                let key = try dimensions.enumerated().map { try $1.key(row.value("key\($0)")) }
                 let (count, ready) = (Int(try row.integer("n")), Int(try row.integer("ready")))
                 found[key] = HistoryStatistics(key: key, count: count, ready: ready, failed: count - ready)
                 order.append(key)
             }
-            for figure in HistoryFigure.allCases {
+            // None of those that failed has any.
+            for figure in HistoryFigure.allCases where filter.states?.contains(.ready) ?? true {
                 // Nearest rank: the smallest value that is not below so many hundredths of them.
                 let partition: SQLStatement = dimensions.isEmpty ? "" : "PARTITION BY \(nameList)"
                 let rows = try await transaction.query(
@@ -61,7 +67,7 @@ extension Store {
                     ) AS placed \(grouping)
                     """)
                 for row in rows {
-                    let key = try dimensions.indices.map { try row.optionalText("key\($0)") }
+                    let key = try dimensions.enumerated().map { try $1.key(row.value("key\($0)")) }
                     guard let p50 = try row.optionalInteger("p50"), let p95 = try row.optionalInteger("p95"),
                         let p99 = try row.optionalInteger("p99")
                     else { continue }
@@ -75,6 +81,25 @@ extension Store {
             }
             return order.compactMap { found[$0] }
         }
+    }
+}
+
+extension Store {
+    /// Failures alone, where nothing is asked of them but what their index holds; nil for any other question.
+    private func failures(by dimensions: [HistoryDimension], _ filter: HistoryFilter) -> SQLStatement? {
+        guard filter.states == [.failed], Set(dimensions).isSubset(of: [.day, .reason, .mode, .state]) else { return nil }
+        var rest = filter
+        (rest.states, rest.modes, rest.reasons, rest.since, rest.until) = (nil, nil, nil, nil, nil)
+        guard rest == HistoryFilter() else { return nil }
+        var conditions: [SQLStatement] = [dialect.hasFailed]
+        if let modes = filter.modes { conditions.append("mode IN (\(list: modes.map(\.rawValue).sorted()))") }
+        if let reasons = filter.reasons { conditions.append("reason_code IN (\(list: reasons.map(\.value).sorted()))") }
+        if let since = filter.since { conditions.append("\(dialect.failedAt) >= \(since.milliseconds)") }
+        if let until = filter.until { conditions.append("\(dialect.failedAt) < \(until.milliseconds)") }
+        return """
+            SELECT \(dialect.failedAt) AS finished_at, reason_code, mode, \(MigrationState.failed.rawValue) AS state FROM migrations
+            WHERE \(.all(conditions))
+            """
     }
 }
 
@@ -93,9 +118,20 @@ private enum HistoryFigure: CaseIterable {
 }
 
 extension HistoryDimension {
+    /// From the value of ``column``.
+    fileprivate func key(_ value: SQLValue) throws -> String? {
+        switch value {
+        case .null: nil
+        case .text(let text): text
+        case .integer(let number) where self == .day: CivilDate(daysSince1970: number).description
+        case .integer, .real, .blob: throw SQLError(.statement, "a dimension of the statistics holds something else than text")
+        }
+    }
+
     fileprivate var column: SQLStatement {
         switch self {
-        case .day: "day"
+        // The day's number: its name is made of that once a group and not once a row.
+        case .day: "finished_at / 86400000"
         case .source: "COALESCE(source, source_id)"
         case .target: "COALESCE(target, target_id)"
         case .mode: "mode"
