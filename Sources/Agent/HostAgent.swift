@@ -68,12 +68,17 @@ package final class HostAgent: AgentOrders {
     }
 
     private func restore() async throws {
+        let standing = try? host.guardFiles.readBook().standing(at: BootClock.now())
         for name in try FileManager.default.contentsOfDirectory(atPath: host.paths.guests).sorted() {
             let guest = try Guest(ServerID(name), host: host)
             guests.withLock { $0[guest.server] = guest }
             // An earlier agent may have known no marks. One that is there stays, whatever the storages are called now, until the guest is started.
             if let description = await guest.record.description, host.isMarked(description, guest.paths) {
                 try GuestMark.set(true, guest.paths)
+                // One that ran before the host was started anew is to be started again like those that the guard ended.
+                if standing == .over(forMS: nil), await guest.record.desired == .running {
+                    try Data().write(to: URL(fileURLWithPath: guest.paths.ended))
+                }
             }
         }
         secondLine.withLock { $0 = Task { [weak self] in await self?.keepSecondLine() } }

@@ -89,9 +89,17 @@ struct HostDownTests {
         try await Fixture.with { fixture in
             try await guarded(fixture, "host1")
             let host = try await fixture.store.host("host1")
-            try await fixture.store.recordHealth(of: host.id, facts: .sample(), validForMS: 0)
+            var facts = HostFacts.sample()
+            facts.boot = BootTime(bootID: "b", milliseconds: 1000)
+            facts.guardian = GuardReport(state: .serving, number: host.guardian.number, isArmed: true)
+            try await fixture.store.recordHealth(of: host.id, facts: facts, validForMS: 0)
             try await fixture.controller.down.look()
             #expect(try await fixture.store.host("host1").downNote == nil, "it was not asked lately")
+            await fixture.fleet["host1"].fail("host", with: silence)
+            await fixture.controller.watch.look(at: host)
+            try await fixture.controller.down.look()
+            #expect(try await fixture.store.host("host1").downNote?.contains("until that is certain") == true)
+            #expect(try await fixture.store.migrations(MigrationFilter()).isEmpty)
         }
     }
 
