@@ -6,7 +6,8 @@ struct StoreBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "store-bench", abstract: "Measures a store.",
         subcommands: [
-            Prepare.self, Life.self, Floor.self, Submit.self, SubmitFloor.self, Fill.self, Questions.self, Claims.self, Wake.self,
+            Prepare.self, Life.self, Floor.self, Submit.self, SubmitFloor.self, CancelSubmitted.self, Fill.self, Questions.self,
+            Claims.self, Wake.self,
             Running.self,
         ])
 }

@@ -230,15 +230,19 @@ class Bench:
             submit = self.run("submit", "--store", taken)[0]
             if submit["lines"] != count:
                 raise Failure(f"{submit['lines']:.0f} of {count} were taken")
-            rounds.append((submit["seconds"], self.run("submit-floor", "--recorded", taken, "--store", floor)[0]["seconds"]))
+            raw = self.run("submit-floor", "--recorded", taken, "--store", floor)[0]
+            cancel = self.run("cancel", "--store", taken)[0]
+            rounds.append((submit["seconds"], raw["seconds"], cancel["seconds"]))
             engine.drop(taken)
             engine.drop(floor)
         engine.drop(base)
-        ratio = statistics.median(submit / floor for submit, floor in rounds)
+        ratio = statistics.median(submit / floor for submit, floor, _ in rounds)
         self.table(
             f"{engine.title}: one batch of {count:,} migrations, one transaction, beside the raw rows", ["", "seconds of the rounds", "of the floor"], [
-                ["COPY of the rows" if engine.name == "postgres" else "multi-row INSERT of the rows", " ".join(f"{floor:.2f}" for _, floor in rounds), "1"],
-                ["submit: judged, chained, servers marked", " ".join(f"{submit:.2f}" for submit, _ in rounds), f"{ratio:.2f}"]])
+                ["COPY of the rows" if engine.name == "postgres" else "multi-row INSERT of the rows", " ".join(f"{floor:.2f}" for _, floor, _ in rounds), "1"],
+                ["submit: judged, chained, servers marked", " ".join(f"{submit:.2f}" for submit, _, _ in rounds), f"{ratio:.2f}"],
+                ["cancel of all of it, none begun", " ".join(f"{cancel:.2f}" for _, _, cancel in rounds),
+                 f"{statistics.median(cancel / floor for _, floor, cancel in rounds):.2f}"]])
         self.figure(f"store_submit_{engine.name}", ratio, "of-floor", "<=", 2)
 
     def wake(self, engine):

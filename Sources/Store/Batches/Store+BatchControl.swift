@@ -110,7 +110,8 @@ extension Store {
 
     // MARK: parts
 
-    /// All of a batch that nobody has ever claimed, in four statements.
+    /// All of a batch that nobody has ever claimed, told apart from what ended before by the time of its end. The rows of all that is
+    /// unfinished of the batch are locked.
     private func endUnbegun(_ batch: BatchID, actor: String, in transaction: any SQLTransaction) async throws {
         let reason = Self.cancelledEarly(actor)
         let unbegun: SQLStatement = """
@@ -124,20 +125,23 @@ extension Store {
                 status = (SELECT m.status_before FROM migrations m WHERE m.server_id = servers.id AND m.finished_at IS NULL)
             WHERE status IN (\(list: Self.movingStatuses)) AND id IN (SELECT server_id FROM migrations WHERE \(unbegun))
             """)
+        let end = try only(
+            await transaction.query(
+                """
+                SELECT \(dialect.now) AS now, MAX(finished_at) AS last FROM migrations
+                WHERE batch_id = \(batch.value) AND finished_at IS NOT NULL
+                """))
+        let now = max(try end.integer("now"), (try end.optionalInteger("last") ?? 0) + 1)
         let number = try await transaction.execute(
             """
             UPDATE migrations SET cancel_requested = 1, state = \(MigrationState.failed.rawValue), reason_code = \(reason.code.value),
-                reason_message = \(reason.message), remedy = \(Fault.Remedy.none.rawValue), claimable = 0, finished_at = \(dialect.now)
+                reason_message = \(reason.message), remedy = \(Fault.Remedy.none.rawValue), claimable = 0, finished_at = \(now)
             WHERE \(unbegun)
             """)
         guard number > 0 else { return }
-        // Of this batch nothing else failed without ever having been begun.
         try await record(
-            MigrationChange.HistoryNote(from: .pending, actor: actor, reason: reason), ofAllIn: batch,
-            where: """
-                state = \(MigrationState.failed.rawValue) AND attempt = 0 AND reason_code = \(reason.code.value) AND NOT EXISTS (
-                    SELECT 1 FROM transitions t WHERE t.migration_id = migrations.id AND t.to_state = \(MigrationState.failed.rawValue))
-                """, in: transaction)
+            MigrationChange.HistoryNote(from: .pending, actor: actor, reason: reason), ofAllIn: batch, where: "finished_at = \(now)",
+            in: transaction)
         try await count(batch, cancelled: number, in: transaction)
     }
 
