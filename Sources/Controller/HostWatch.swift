@@ -136,8 +136,8 @@ package final class HostWatch: Service {
         let guests = Dictionary(facts.guests.map { ($0.server, $0) }) { first, _ in first }
         for server in servers {
             let guest = guests[server.id]
-            // It is started again as soon as the host may.
-            if guest?.endedByGuard == true, facts.guardian?.isOver == true { continue }
+            // One that the guard ended is started again as soon as the host may, and the guard writes down which they are when it has ended them.
+            if guest?.status == .stopped, facts.guardian?.isOver == true { continue }
             guard let correction = Self.correction(of: server, by: guest, on: host.name) else { continue }
             // Changes nothing where the server has moved on since it was read.
             try await store.observeGuest(
