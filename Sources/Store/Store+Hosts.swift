@@ -122,6 +122,6 @@ extension Host {
             overcommit: Overcommit(vcpus: try row.real("vcpus_overcommit"), memory: try row.real("memory_overcommit")),
             slots: MigrationSlots(inbound: Int(try row.integer("inbound_slots")), outbound: Int(try row.integer("outbound_slots"))),
             healthyUntil: Timestamp(milliseconds: try row.integer("healthy_until")),
-            facts: try row.optionalText("facts").map { try JSON.value(HostFacts.self, $0) })
+            facts: try row.optionalText("facts").map { try JSON.facts($0) })
     }
 }
