@@ -43,6 +43,7 @@ extension Guest {
                 try await loan?.open()
                 return try loanReport(order.key)
             }
+            try record.requireNotTakenBack(order.key)
             let guest = try requireHome()
             if order.bases == nil, process?.isAlive == true {
                 throw AgentProblem(
@@ -129,24 +130,7 @@ extension Guest {
 
     func yield(_ order: YieldOrder) async throws -> LoanReport {
         try await obey(order.epoch) {
-            try await ledger.change { record in
-                guard var loan = record.loan, loan.key == order.key, !loan.isOfBases else {
-                    throw AgentProblem(
-                        .notFound, .invalidRequest,
-                        "attempt \(order.key.attempt) of migration \(order.key.migration) does not take server \(record.server) from here")
-                }
-                switch loan.phase {
-                case .yielded: return
-                case .returned:
-                    throw AgentProblem(.conflict, .invalidRequest, "server \(record.server) was taken back: it is this host's")
-                case .lent: break
-                }
-                loan.phase = .yielded
-                loan.epoch = order.epoch
-                record.loan = loan
-                record.tenure = .handedOver
-                record.desired = .stopped
-            }
+            try await ledger.change { try $0.yield(order) }
             try await endLoan()
             return try loanReport(order.key)
         }
@@ -158,27 +142,13 @@ extension Guest {
                 guard record.tenure != .handedOver else {
                     throw AgentProblem(.conflict, .invalidRequest, "another attempt took server \(server) away")
                 }
-                // It was never lent under this key, so that there is nothing to take back.
+                // It was never lent under this key, so that there is nothing to take back; the order to lend it may be on its way still.
+                try await ledger.change { try $0.takeBack(order) }
                 return LoanReport(
                     epoch: order.epoch, key: order.key, phase: .returned, address: host.migrationAddress, port: 0, isEncrypted: false,
                     files: [])
             }
-            try await ledger.change { record in
-                guard var loan = record.loan, loan.key == order.key else { return }
-                switch loan.phase {
-                case .returned: return
-                case .lent: break
-                case .yielded:
-                    guard order.targetRefused else {
-                        throw AgentProblem(
-                            .owned, .invalidRequest, "the server was handed over: it comes back only when the target has refused it")
-                    }
-                    record.tenure = .home
-                }
-                loan.phase = .returned
-                loan.epoch = order.epoch
-                record.loan = loan
-            }
+            try await ledger.change { try $0.takeBack(order) }
             try await endLoan()
             return try loanReport(order.key)
         }

@@ -59,6 +59,7 @@ extension Guest {
                 try await renew(order.epoch, order.key, bandwidth: order.bandwidth, leave: nil, target: order.target)
                 return try outgoingNow(order.key)
             }
+            try record.requireNotAborted(order.key)
             let guest = try requireHome()
             if let other = record.outgoing, !other.isOver {
                 throw AgentProblem(
@@ -102,14 +103,7 @@ extension Guest {
 
     /// Takes what an order says anew about an attempt that is under way.
     private func renew(_ epoch: Epoch, _ key: AttemptKey, bandwidth: Int64?, leave: OutgoingRecord.Leave?, target: Endpoints) async throws {
-        try await ledger.change { record in
-            guard var outgoing = record.outgoing, outgoing.key == key, !outgoing.isOver else { return }
-            outgoing.epoch = epoch
-            outgoing.bandwidth = bandwidth
-            outgoing.target = target
-            if let leave { outgoing.leave = leave }
-            record.outgoing = outgoing
-        }
+        try await ledger.change { $0.renew(epoch, key, bandwidth: bandwidth, leave: leave, target: target) }
         outgoing?.bell.ring()
     }
 
@@ -132,34 +126,12 @@ extension Guest {
                 if let other = record.outgoing, !other.isOver, other.phase == .handedOver {
                     throw AgentProblem(.conflict, .invalidRequest, "another attempt took server \(server) away")
                 }
+                // Its orders may be on their way still.
+                try await ledger.change { try $0.abort(order) }
                 return OutgoingReport(
                     epoch: order.epoch, key: order.key, phase: .aborted, version: Timestamp.microseconds, progress: Fleet.Progress())
             }
-            try await ledger.change { record in
-                guard var outgoing = record.outgoing, outgoing.key == order.key else { return }
-                switch outgoing.phase {
-                case .aborted, .failed: return
-                case .confirmed: throw AgentProblem(.owned, .invalidRequest, "the target runs the guest: there is nothing left to abort")
-                case .handedOver:
-                    guard order.targetRefused else {
-                        throw AgentProblem(
-                            .owned, .invalidRequest,
-                            "the guest was handed over: it comes back only when the target has refused it, or is proven dead")
-                    }
-                    // From here on QEMU's answers decide: it has completed, so that `cont` is what is left; unless it was by post-copy.
-                    outgoing.phase = .memory
-                    record.tenure = .home
-                case .mirroring, .mirrored, .memory, .switching:
-                    guard outgoing.postCopy != .begun || order.targetRefused else {
-                        throw AgentProblem(
-                            .owned, .invalidRequest,
-                            "post-copy has begun: QEMU can run the guest only at the target, unless that refuses it")
-                    }
-                }
-                outgoing.epoch = order.epoch
-                if outgoing.unwinding == nil { outgoing.unwinding = OutgoingRecord.Unwinding(phase: .aborted, reason: nil) }
-                record.outgoing = outgoing
-            }
+            try await ledger.change { try $0.abort(order) }
             // The driver may have ended, or wait for a target that is not there.
             if outgoing == nil || known.phase == .handedOver {
                 await outgoing?.stop()
@@ -230,14 +202,7 @@ extension Guest {
         let begun = IncomingRecord(
             epoch: order.epoch, key: order.key, phase: .prepared, source: order.source, streams: order.streams,
             keepsFailed: order.keepsFailed)
-        try await ledger.change { record in
-            record.tenure = .awaited
-            record.desired = .stopped
-            record.description = guest
-            record.warnings = []
-            record.incoming = begun
-            record.outgoing = nil
-        }
+        try await ledger.change { $0.expect(begun, guest) }
         do {
             try await removeFiles(of: guest)
             try await requireFiles(of: guest)
@@ -267,15 +232,7 @@ extension Guest {
     /// - Parameter reason: why, where whoever gives it up says so.
     /// - Parameter keepsCopies: what was copied stays, for another attempt to go on with.
     func dropIncoming(_ reason: Reason? = nil, keepsCopies: Bool = false) async throws {
-        try await ledger.change { record in
-            guard var incoming = record.incoming else { return }
-            guard incoming.phase != .owned, incoming.phase != .running else {
-                throw AgentProblem(.owned, .invalidRequest, "this host owns server \(record.server)")
-            }
-            if !record.refused.contains(incoming.key) { record.refused.append(incoming.key) }
-            if incoming.phase != .failed { incoming.phase = .refused }
-            record.incoming = incoming
-        }
+        try await ledger.change { try $0.giveUpIncoming() }
         await incoming?.stop()
         incoming = nil
         await receiver?.stop()
@@ -327,17 +284,7 @@ extension Guest {
                 throw AgentProblem(
                     .conflict, .invalidRequest, "post-copy has begun: the guest can run here alone, and waits for the handover")
             }
-            try await ledger.change { record in
-                if var incoming = record.incoming, incoming.key == order.key {
-                    guard incoming.phase != .owned, incoming.phase != .running else {
-                        throw AgentProblem(.owned, .invalidRequest, "this host owns server \(record.server) and may have run it")
-                    }
-                    incoming.phase = .refused
-                    incoming.epoch = order.epoch
-                    record.incoming = incoming
-                }
-                if !record.refused.contains(order.key) { record.refused.append(order.key) }
-            }
+            try await ledger.change { try $0.refuse(order) }
             if record.incoming?.key == order.key {
                 await incoming?.stop()
                 await receiver?.stop()

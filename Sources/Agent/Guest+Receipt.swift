@@ -39,12 +39,7 @@ extension Guest {
                     bases: order.bases, sourceAgentURL: order.sourceAgentURL, bandwidth: order.bandwidth, enableTLS: order.enableTLS,
                     verifies: order.verifies))
             try await ledger.change { record in
-                record.tenure = .awaited
-                record.desired = .stopped
-                record.description = order.description
-                record.warnings = []
-                record.incoming = begun
-                record.outgoing = nil
+                record.expect(begun, order.description)
                 record.loan = nil
                 if order.bases == nil { record.kept = nil }
             }
@@ -81,27 +76,7 @@ extension Guest {
     /// live migration.
     func takeStopped(_ order: HandoverOrder) async throws -> IncomingReport {
         let key = order.key
-        try await ledger.change { record in
-            guard var incoming = record.incoming, incoming.key == key, !record.refused.contains(key), incoming.phase != .refused else {
-                throw AgentProblem(
-                    .conflict, .invalidRequest, "this host has refused server \(record.server) of \(key.migration), attempt \(key.attempt)")
-            }
-            guard !incoming.isOfBases else {
-                throw AgentProblem(.conflict, .targetLost, "only base images of server \(record.server) were brought here")
-            }
-            switch incoming.phase {
-            case .owned, .running: return
-            case .prepared, .refused, .failed:
-                throw AgentProblem(
-                    .conflict, incoming.reason ?? Reason(.targetLost, "the files of server \(record.server) are not here in full"))
-            case .received: break
-            }
-            incoming.phase = .owned
-            record.incoming = incoming
-            record.own(under: order.epoch)
-            record.desired = .stopped
-            record.epoch = max(record.epoch, order.epoch)
-        }
+        try await ledger.change { try $0.takeStopped(order) }
         receiver?.show(.owned)
         return try incomingNow(key)
     }

@@ -133,11 +133,7 @@ extension Guest {
             await TPMEmulator.end(paths)
             try tpm.clear()
         }
-        try await ledger.change {
-            $0.lost = GuestRecord.Lost(
-                owner: owner, endedGuest: endedGuest, description: $0.description, ownedSince: $0.ownedSince ?? $0.epoch)
-            $0.forget()
-        }
+        try await ledger.change { $0.lose(to: owner, endedGuest: endedGuest) }
         try await endLoan()
     }
 
@@ -259,14 +255,7 @@ extension Guest {
         try await ledger.change { $0.adopting = adoption }
         // First, so that a host that still runs the guest ends it as early as can be.
         try await host.owners.write(order.epoch, on: storages, of: paths)
-        try await ledger.change { record in
-            record.own(under: order.epoch)
-            record.desired = .stopped
-            record.description = guest
-            record.warnings = []
-            record.outgoing = nil
-            record.adopted = adoption
-        }
+        try await ledger.change { $0.adopt(adoption, guest, under: order.epoch) }
     }
 
     /// - Throws: ``AgentProblem`` when the owner record is newer than the order, or of a host that the order does not know of.

@@ -227,27 +227,9 @@ actor Incoming {
             bell.ring()
         }
         if watched.value.phase == .prepared || watched.value.phase == .received { try await awaitState() }
-        let key = key
         let isFetching = hasPostCopyBegun
-        let isNew = try await ledger.change(isUrgent: true) { record in
-            guard var incoming = record.incoming, incoming.key == key, !record.refused.contains(key), incoming.phase != .refused else {
-                throw AgentProblem(
-                    .conflict, .invalidRequest, "this host has refused the guest of \(key.migration), attempt \(key.attempt)")
-            }
-            if incoming.phase == .owned || incoming.phase == .running { return false }
-            guard incoming.phase != .failed else {
-                throw AgentProblem(.conflict, incoming.reason ?? Reason(.targetLost, "the incoming guest failed"))
-            }
-            incoming.phase = .owned
-            incoming.postCopy = isFetching ? .fetching : nil
-            incoming.ownershipUS = received.duration(to: .now).inMicroseconds
-            incoming.isPaused = order.isPaused
-            record.incoming = incoming
-            record.own(under: order.epoch)
-            record.desired = order.isPaused == true ? .paused : .running
-            // The handover belongs to the attempt: a newer worker of the same one may hold a higher epoch already.
-            record.epoch = max(record.epoch, order.epoch)
-            return true
+        let isNew = try await ledger.change(isUrgent: true) {
+            try $0.take(order, isFetching: isFetching, ownershipUS: received.duration(to: .now).inMicroseconds)
         }
         if isNew {
             let ownership = received.duration(to: .now).inMicroseconds

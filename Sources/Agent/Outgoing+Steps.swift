@@ -205,16 +205,8 @@ extension Outgoing {
         if timeline.completed == nil { timeline.completed = Timestamp.microseconds }
         let (timeline, progress, events) = (timeline, latest, events)
         let key = key
-        try await ledger.change(isUrgent: true) { record in
-            guard var outgoing = record.outgoing, outgoing.key == key, outgoing.unwinding == nil, !outgoing.isOver else { return }
-            outgoing.phase = .handedOver
-            // What was to end by post-copy may have converged meanwhile.
-            outgoing.postCopy = isPostCopy ? .begun : nil
-            outgoing.timeline = timeline
-            outgoing.progress = progress
-            outgoing.events = events
-            record.outgoing = outgoing
-            record.tenure = .handedOver
+        try await ledger.change(isUrgent: true) {
+            $0.handOver(key, isPostCopy: isPostCopy, timeline: timeline, progress: progress, events: events)
         }
         guard self.record?.phase == .handedOver else { return }
         show(.handedOver) { if isPostCopy { $0.postCopy = .fetching } }

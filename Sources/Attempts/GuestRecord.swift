@@ -41,6 +41,11 @@ package struct GuestRecord: Hashable, Sendable, Codable {
     package var kept: KeptCopies?
     /// Attempts whose guest this host has promised never to run.
     package var refused: [AttemptKey] = []
+    /// Live attempts that were called off here under the present epoch: orders of theirs that were on their way meanwhile come too late. Those
+    /// under earlier epochs are refused for that.
+    package var aborted: [AttemptKey]?
+    /// The same of attempts that were to copy the server's files.
+    package var takenBack: [AttemptKey]?
     /// The epoch under which this host became the owner, while it is.
     package var ownedSince: Epoch?
     /// The rescue that brought the server here.
@@ -94,6 +99,10 @@ package struct GuestRecord: Hashable, Sendable, Codable {
             throw AgentProblem(
                 .staleEpoch, .staleEpoch,
                 "server \(server) is held under epoch \(epoch) here, and this order comes with \(order): somebody newer is at work")
+        }
+        if order > epoch {
+            aborted = nil
+            takenBack = nil
         }
         epoch = order
     }

@@ -16,12 +16,12 @@ struct BatchPlanner {
 
     func plan(_ draft: BatchDraft) async throws -> BatchPlanView {
         let judged = try await store.judgeBatch(draft)
-        let loads = try await store.hostLoads()
+        let (loads, now) = try await store.hostLoadsNow()
         let servers = Dictionary(uniqueKeysWithValues: try await store.servers(ServerFilter()).map { ($0.id, $0) })
         let views = Views(hosts: loads.map(\.host), names: servers.mapValues(\.name))
         let grouped = Set(try await store.groups().flatMap(\.members).map(\.server))
         let storages = Dictionary(uniqueKeysWithValues: loads.map { ($0.host.id, $0.host.facts?.storages ?? []) })
-        var plan = BatchPlan(loads, maxParallel: draft.maxParallel, now: .now)
+        var plan = BatchPlan(loads, maxParallel: draft.maxParallel, now: now)
         var known: [Way: Experience] = [:]
         var moves: [BatchPlanView.Move] = []
         for (number, judgement) in judged.modes.enumerated() {

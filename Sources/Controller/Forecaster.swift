@@ -22,21 +22,21 @@ struct Forecaster {
     private static let unknownRate: Int64 = 100_000_000
 
     func forecast(_ server: Server, mode: Mode, _ options: MigrationOptions, measures: Bool) async throws -> ForecastView {
-        let loads = try await store.hostLoads()
+        let (loads, now) = try await store.hostLoadsNow()
         let fleet = FleetSnapshot(loads)
         let request = PlacementRequest(
             server: server.id, description: server.description, source: server.host, mode: mode, options: options,
             companions: try await store.companions(of: server.id))
-        var (candidates, rejections) = Placement.survey(request, in: fleet, now: .now)
+        var (candidates, rejections) = Placement.survey(request, in: fleet, now: now)
         var notes = notes(server, mode)
         if mode == .rescue, let source = fleet[server.host]?.host,
             let refusal = MigrationRefusal.problem(
-                MigrationRequest(mode: mode, options: options, preferHost: nil), of: server, on: source, at: .now)
+                MigrationRequest(mode: mode, options: options, preferHost: nil), of: server, on: source, at: now)
         {
             notes.append(refusal.detail)
         }
         if request.asksForFeatures, !candidates.isEmpty {
-            (candidates, rejections) = try await checked(request, candidates, fleet, &notes)
+            (candidates, rejections) = try await checked(request, candidates, fleet, at: now, &notes)
         }
         let views = Views(hosts: loads.map(\.host), names: [server.id: server.name])
         var view = ForecastView(
@@ -69,13 +69,13 @@ struct Forecaster {
 
     /// Surveys again with what the QEMUs of the candidates say about the features of the guest's CPU.
     private func checked(
-        _ request: PlacementRequest, _ candidates: [HostID], _ fleet: FleetSnapshot, _ notes: inout [String]
+        _ request: PlacementRequest, _ candidates: [HostID], _ fleet: FleetSnapshot, at now: Timestamp, _ notes: inout [String]
     ) async throws -> ([HostID], Rejections) {
         let unasked = candidates.count - Self.featuresAsked
         if unasked > 0 {
             notes.append("Of \(unasked) of the hosts it is not known whether they offer the guest's CPU: only the best were asked.")
         }
-        guard let source = fleet[request.source]?.host else { return Placement.survey(request, in: fleet, now: .now) }
+        guard let source = fleet[request.source]?.host else { return Placement.survey(request, in: fleet, now: now) }
         var request = request
         do {
             let (agent, server) = (agents.agent(of: source), request.server)
@@ -99,7 +99,7 @@ struct Forecaster {
         } catch let problem as AgentProblem {
             notes.append("The features of the guest's CPU cannot be told: \(problem.reason.message).")
         }
-        return Placement.survey(request, in: fleet, now: .now)
+        return Placement.survey(request, in: fleet, now: now)
     }
 
     private func estimate(

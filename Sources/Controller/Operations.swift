@@ -53,7 +53,8 @@ package struct Operations: Service {
         let companions = if let group { try await store.companions(inGroup: group.id.value) } else { [GroupCompanion]() }
         var wanted: HostID?
         if let reference = request.preferHost { wanted = try await store.host(reference, field: "prefer_host").id }
-        let candidates = try candidates(request, on: wanted, among: try await store.hostLoads(), companions)
+        let (loads, now) = try await store.hostLoadsNow()
+        let candidates = try candidates(request, on: wanted, among: loads, at: now, companions)
         let macs = try await macs(of: request.spec)
         var server: Server?
         for load in candidates {
@@ -141,7 +142,7 @@ package struct Operations: Service {
     /// An intent that nobody can obey now would bind the server until the host is back.
     private func requireOnline(_ server: Server) async throws {
         let host = try await store.host(server.host.value)
-        guard host.isOnline(at: .now) else {
+        guard host.isOnline(at: try await store.now()) else {
             throw Problem(
                 status: 503, code: "host-offline",
                 "The host \(host.name) of the server \(server.name) does not answer; try again when it is online.")
@@ -341,7 +342,7 @@ extension Operations {
     }
 
     private func candidates(
-        _ request: ServerRequest, on wanted: HostID?, among loads: [HostLoad], _ companions: [GroupCompanion]
+        _ request: ServerRequest, on wanted: HostID?, among loads: [HostLoad], at now: Timestamp, _ companions: [GroupCompanion]
     ) throws -> [HostLoad] {
         let spec = request.spec
         var considered = loads
@@ -350,7 +351,7 @@ extension Operations {
             throw Problem.conflict("no-host", "There is no host yet to put \(spec.name) on; register one.")
         }
         try refuseUnknown(spec, among: loads)
-        let choice = HostChoice(for: spec, among: considered, at: .now, companions: companions)
+        let choice = HostChoice(for: spec, among: considered, at: now, companions: companions)
         if choice.fit.isEmpty {
             let reasons = choice.unfit.map { "\($0.host) \($0.why)" }.joined(separator: "; ")
             throw Problem.conflict(

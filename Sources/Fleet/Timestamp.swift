@@ -17,8 +17,21 @@ package struct Timestamp: Hashable, Comparable, Sendable, Codable, CustomStringC
         try container.encode(milliseconds)
     }
 
+    /// A wall clock that is not the machine's.
+    package struct Clock: Sendable {
+        let now: @Sendable () -> Timestamp
+
+        package init(now: @escaping @Sendable () -> Timestamp) {
+            self.now = now
+        }
+    }
+
+    /// Tells the time to the tasks in which a simulation sets it; elsewhere nil, and the machine's clock does.
+    @TaskLocal package static var clock: Clock?
+
     package static var now: Timestamp {
-        Timestamp(milliseconds: Int64((Date().timeIntervalSince1970 * 1000).rounded(.down)))
+        if let clock { return clock.now() }
+        return Timestamp(milliseconds: Int64((Date().timeIntervalSince1970 * 1000).rounded(.down)))
     }
 
     package var date: Date { Date(timeIntervalSince1970: Double(milliseconds) / 1000) }

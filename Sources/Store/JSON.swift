@@ -32,4 +32,14 @@ enum JSON {
     }
 
     private static let known = Mutex<[String: MigrationOptions]>([:])
+
+    /// What a host told is read with its every row, and a guest's description with every row of its server.
+    static func facts(_ text: String) throws -> HostFacts { try facts.value(of: text) { try value(HostFacts.self, $0) } }
+
+    static func description(_ text: String) throws -> GuestDescription {
+        try descriptions.value(of: text) { try value(GuestDescription.self, $0) }
+    }
+
+    private static let facts = Remembered<HostFacts>(bytesAtMost: 32 << 20)
+    private static let descriptions = Remembered<GuestDescription>(bytesAtMost: 16 << 20)
 }

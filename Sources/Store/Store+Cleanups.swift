@@ -58,12 +58,14 @@ extension Store {
     }
 
     func insert(_ cleanup: Cleanup, in transaction: any SQLTransaction) async throws {
+        // The writer's clock tells how much later it is due, the store's tells from when.
+        let delayMS = max(0, cleanup.dueAt - .now)
         try await transaction.post(
             """
             INSERT INTO cleanups (id, kind, migration_id, server_id, host_id, attempt, epoch, tries, last_error, due_at, created_at)
             VALUES (\(cleanup.id), \(cleanup.kind.rawValue), \(cleanup.migration.value), \(cleanup.server.value), \(cleanup.host.value),
-                \(cleanup.attempt), \(cleanup.epoch.value), \(cleanup.tries), \(cleanup.lastError), \(cleanup.dueAt.milliseconds),
-                \(dialect.now))
+                \(cleanup.attempt), \(cleanup.epoch.value), \(cleanup.tries), \(cleanup.lastError),
+                \(dialect.now) + \(delayMS), \(dialect.now))
             ON CONFLICT (id) DO NOTHING
             """)
     }

@@ -170,7 +170,7 @@ extension Store {
         guard migration.deadlineAt != nil else { return 0 }
         let rows = try await transaction.query("SELECT description FROM servers WHERE id = \(migration.server.value)")
         guard let row = rows.first else { return 0 }
-        let description = try JSON.value(GuestDescription.self, try row.text("description"))
+        let description = try JSON.description(try row.text("description"))
         let bytes = CompletionDeadline.bytes(of: description, mode: migration.mode)
         let more =
             CompletionDeadline.seconds(for: options, bytes: bytes) - CompletionDeadline.seconds(for: migration.options, bytes: bytes)

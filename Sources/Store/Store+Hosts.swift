@@ -149,6 +149,6 @@ extension Host {
                 number: try row.integer("guard_number"), isConfirmed: try row.flag("guard_confirmed"),
                 leaseMS: try row.integer("guard_lease_ms")),
             downNote: try row.optionalText("down_note"),
-            facts: try row.optionalText("facts").map { try JSON.value(HostFacts.self, $0) })
+            facts: try row.optionalText("facts").map { try JSON.facts($0) })
     }
 }

@@ -3,11 +3,14 @@ import SQL
 
 extension Store {
     /// All hosts with what is promised of each: the input of placement, in one consistent view. By name.
-    package func hostLoads() async throws -> [HostLoad] {
+    package func hostLoads() async throws -> [HostLoad] { try await hostLoadsNow().loads }
+
+    /// The same with the store's clock at that moment, by which alone a host is online or not.
+    package func hostLoadsNow() async throws -> (loads: [HostLoad], now: Timestamp) {
         try await read { transaction in
             let rows = try await transaction.query(
                 """
-                SELECT \(Host.columns),
+                SELECT \(Host.columns), \(dialect.now) AS now,
                     (SELECT COALESCE(SUM(s.vcpus), 0) FROM servers s WHERE s.host_id = hosts.id)
                         + (SELECT COALESCE(SUM(r.vcpus), 0) FROM reservations r WHERE r.host_id = hosts.id) AS vcpus_taken,
                     (SELECT COALESCE(SUM(s.memory), 0) FROM servers s WHERE s.host_id = hosts.id)
@@ -23,7 +26,7 @@ extension Store {
                 WHERE m.mode <> \(Mode.rescue.rawValue) GROUP BY m.source_id
                 """, in: transaction)
             let failures = try await failures(in: transaction)
-            return try rows.map { row in
+            let loads = try rows.map { row in
                 let host = try Host(row)
                 return HostLoad(
                     host: host, vcpusTaken: Int(try row.integer("vcpus_taken")), memoryTakenBytes: try row.integer("memory_taken"),
@@ -31,7 +34,13 @@ extension Store {
                     inboundMigrations: inbound[host.id] ?? 0, outboundMigrations: outbound[host.id] ?? 0,
                     recentFailures: failures[host.id] ?? 0)
             }
+            return (loads, try rows.first?.time("now") ?? .now)
         }
+    }
+
+    /// The store's clock.
+    package func now() async throws -> Timestamp {
+        try await read { try only(await $0.query("SELECT \(dialect.now) AS now")).time("now") }
     }
 
     /// How far back a failure counts against a host.

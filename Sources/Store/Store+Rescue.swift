@@ -26,7 +26,7 @@ extension Store {
             try await transaction.query(
                 "SELECT name FROM storages WHERE host_id = \(try row.text("host_id")) AND kind = \(Storage.Kind.shared.rawValue)"
             ).map { try $0.text("name") })
-        let description = try JSON.value(GuestDescription.self, try row.text("description"))
+        let description = try JSON.description(try row.text("description"))
         if let disk = description.disks.first(where: { !shared.contains($0.storage) }) {
             throw StoreError(
                 .localDisk,

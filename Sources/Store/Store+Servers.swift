@@ -268,7 +268,7 @@ extension Server {
         self.init(
             id: ServerID(try row.text("id")), name: try row.text("name"), status: try row.word("status"),
             isPaused: try row.flag("paused"), host: HostID(try row.text("host_id")), epoch: Epoch(try row.integer("epoch")),
-            description: try JSON.value(GuestDescription.self, try row.text("description")),
+            description: try JSON.description(try row.text("description")),
             note: try row.reason("note_code", "note_message"),
             createdAt: Timestamp(milliseconds: try row.integer("created_at")))
     }

@@ -187,6 +187,29 @@ struct DecisionTests {
         #expect(IncomingMachine.next(record, shown: .owned, gone) == .noteEnded(IncomingMachine.ended))
     }
 
+    @Test func `remembers an attempt that was called off before it was heard of, as long as its orders would be obeyed`() throws {
+        var record = GuestRecord(server: "s")
+        record.own(under: Epoch(1))
+        try record.admit(Epoch(5))
+        try record.requireNotAborted(Self.key)
+        try record.requireNotTakenBack(Self.key)
+        try record.abort(AbortOrder(epoch: Epoch(5), key: Self.key, targetRefused: false))
+        #expect(throws: AgentProblem.self) { try record.requireNotAborted(Self.key) }
+        // Base images that are taken back in the course of a live attempt do not call it off, nor the other way round.
+        try record.requireNotTakenBack(Self.key)
+        let other = AttemptKey(migration: "m", attempt: 2)
+        try record.takeBack(TakeBackOrder(epoch: Epoch(5), key: other, targetRefused: false))
+        try record.takeBack(TakeBackOrder(epoch: Epoch(5), key: other, targetRefused: false))
+        #expect(throws: AgentProblem.self) { try record.requireNotTakenBack(other) }
+        try record.requireNotAborted(other)
+        #expect(record.takenBack == [other] && record.tenure == .home && record.loan == nil && record.outgoing == nil)
+        try record.admit(Epoch(5))
+        #expect(throws: AgentProblem.self) { try record.requireNotAborted(Self.key) }
+        // From here on the epoch keeps those orders out.
+        try record.admit(Epoch(6))
+        #expect(record.aborted == nil && record.takenBack == nil)
+    }
+
     @Test func `refuses an older epoch and keeps a newer one`() throws {
         var record = GuestRecord(server: "s")
         try record.admit(Epoch(5))

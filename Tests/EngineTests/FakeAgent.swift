@@ -10,6 +10,8 @@ final class FakeAgent: PartialAgent, AgentDirectory {
     let problems = Mutex<[AgentProblem]>([])
     /// What it answers to being cleaned up.
     let endsGuest = Mutex(false)
+    /// Under which the last discard came.
+    let epoch = Mutex(Epoch.none)
     /// The host that the last discard named as the rescuer.
     let rescuer = Mutex<String?>(nil)
 
@@ -28,6 +30,7 @@ final class FakeAgent: PartialAgent, AgentDirectory {
     func discard(_ server: ServerID, _ order: DiscardOrder) async throws -> DiscardReport {
         try answer("discard \(order.end.rawValue)")
         rescuer.withLock { $0 = order.rescuedBy }
+        epoch.withLock { $0 = order.epoch }
         return DiscardReport(endedGuest: endsGuest.withLock { $0 })
     }
 }

@@ -246,13 +246,37 @@ import Testing
         }
     }
 
-    @Test(arguments: [AgentProblem.Kind.staleEpoch, .notFound])
-    func `what is moot or gone is finished`(kind: AgentProblem.Kind) async throws {
+    @Test(arguments: [Cleanup.Kind.source, .target])
+    func `what is gone is finished`(kind: Cleanup.Kind) async throws {
         try await withGround { ground in
             let agent = FakeAgent()
-            agent.problems.withLock { $0 = [AgentProblem(kind, .staleEpoch, "newer")] }
-            await Self.run(ground, agent, try await Self.cleanup(ground))
+            agent.problems.withLock { $0 = [AgentProblem(.notFound, .invalidRequest, "nothing here")] }
+            await Self.run(ground, agent, try await Self.cleanup(ground, kind))
             #expect(try await ground.store.cleanups().isEmpty)
+        }
+    }
+
+    @Test func `what is left goes under the server's present epoch, whoever was at work since`() async throws {
+        try await withGround { ground in
+            let agent = FakeAgent()
+            let cleanup = try await Self.cleanup(ground, .source)
+            // Another claim of the same migration, of which the host has obeyed an order.
+            try await ground.expireLeases()
+            let claimed = try #require(try await ground.store.claimMigrations(worker: "w2", leaseMS: 60_000, limit: 1).first)
+            #expect(claimed.epoch > cleanup.epoch)
+            await Self.run(ground, agent, cleanup)
+            #expect(agent.epoch.withLock { $0 } == claimed.epoch)
+            #expect(try await ground.store.cleanups().isEmpty)
+        }
+    }
+
+    @Test func `a host that obeyed somebody newer just now is asked again later`() async throws {
+        try await withGround { ground in
+            let agent = FakeAgent()
+            agent.problems.withLock { $0 = [AgentProblem(.staleEpoch, .staleEpoch, "newer")] }
+            await Self.run(ground, agent, try await Self.cleanup(ground, .source))
+            let left = try #require(try await ground.store.cleanups().first)
+            #expect(left.tries == 1)
         }
     }
 }

@@ -119,6 +119,9 @@ struct FakeAgent: PartialAgent {
     func handOver(_ server: ServerID, _ order: HandoverOrder) async throws -> IncomingReport {
         try await fleet.call(name, "handOver", epoch: nil) { [name] world in
             guard let known = world.nodes[name]?.incoming, known.key == order.key else { throw unknown }
+            guard known.phase != .failed, known.phase != .refused else {
+                throw AgentProblem(.conflict, known.reason ?? Reason(.targetLost, "It was refused here."))
+            }
             _ = world.take(name, order.key)
             return world.nodes[name]?.incoming ?? known
         }

@@ -258,6 +258,22 @@ import Testing
         }
     }
 
+    @Test func `a target whose QEMU ended before it owned the guest refuses, and the source takes the guest back`() async throws {
+        try await Stage.run(hosts: ["host1", "host2"]) { stage in
+            stage.fleet.world.withLock { world in
+                world.areAgentsConnected = false
+                world.onPhase[.handedOver] = { world in
+                    world.setIncoming("host2", .failed)
+                    world.nodes["host2"]?.incoming?.reason = Reason(.targetLost, "Its host was off.")
+                }
+            }
+            let id = try await stage.submit()
+            let row = try await stage.withWorker { try await stage.end(of: id) }
+            #expect(row.state == .failed && row.reason?.code == .targetLost)
+            #expect(try await stage.isWhole(on: "host1"))
+        }
+    }
+
     @Test func `a target that is away after the handover is awaited: nobody runs, and nobody else may`() async throws {
         try await Stage.run { stage in
             stage.fleet.world.withLock { world in

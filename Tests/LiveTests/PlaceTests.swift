@@ -2,6 +2,7 @@ import AgentAPI
 import AgentFakes
 import Engine
 import Fleet
+import Glibc
 import Staging
 import Store
 import Synchronization
@@ -21,6 +22,24 @@ import Testing
             let row = try await stage.runToEnd(MigrationOptions(cpuCheck: .features))
             #expect(row.state == .ready && row.attempt == 1)
             #expect(try await stage.isWhole(on: "host3"))
+        }
+    }
+
+    @Test(arguments: [-86_400_000, 86_400_000])
+    func `judges by the store's clock whether hosts are online, not by the worker's`(aheadMS: Int64) async throws {
+        let clock = Timestamp.Clock {
+            var now = timespec()
+            clock_gettime(CLOCK_REALTIME, &now)
+            return Timestamp(milliseconds: Int64(now.tv_sec) * 1000 + aheadMS)
+        }
+        try await Timestamp.$clock.withValue(clock) {
+            try await Stage.run { stage in
+                // Of one that fell silent a clock that is behind would not know.
+                try await stage.store.recordHealth(of: stage.hosts[1].id, facts: .staged(memoryGB: 64), validForMS: 0)
+                let row = try await stage.runToEnd()
+                #expect(row.state == .ready && row.attempt == 1)
+                #expect(try await stage.isWhole(on: "host3"))
+            }
         }
     }
 

@@ -1,3 +1,5 @@
+import Fleet
+
 /// How long to wait before another try: twice as long each time up to a bound, of which half is left to chance so that many that
 /// failed together do not come back together.
 package struct Backoff: Hashable, Sendable {
@@ -17,7 +19,7 @@ package struct Backoff: Hashable, Sendable {
 
     /// The same with the system's randomness.
     package func delay(after tries: Int) -> Duration {
-        var random = SystemRandomNumberGenerator()
+        var random = Chance()
         return delay(after: tries, using: &random)
     }
 

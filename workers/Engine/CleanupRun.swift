@@ -31,6 +31,12 @@ struct CleanupRun: Sendable {
         let host = try await store.host(cleanup.host.value)
         let link = AgentLink(host: host, agent: agents.agent(of: host), clock: clock, settings: settings)
         let key = AttemptKey(migration: cleanup.migration, attempt: cleanup.attempt)
+        let rescuer = try await rescuer(cleanup)
+        // What is left is known by the attempt's key, and is there also when the host obeyed somebody newer since, who wanted something else
+        // of it. After a rescue the cleanup's own epoch tells since when the server is another host's.
+        var present: Epoch?
+        if rescuer == nil { present = try await presentEpoch(of: cleanup.server) }
+        let epoch = max(cleanup.epoch, present ?? .none)
         do {
             switch cleanup.kind {
             case .source: break
@@ -38,18 +44,17 @@ struct CleanupRun: Sendable {
                 do {
                     // Only what promised never to run may go.
                     _ = try await link.ask(patience: settings.shortPatience) {
-                        try await $0.refuse(cleanup.server, RefuseOrder(epoch: cleanup.epoch, key: key))
+                        try await $0.refuse(cleanup.server, RefuseOrder(epoch: epoch, key: key))
                     }
                 } catch is Superseded {
                     // Copies that the attempt left for the next one go under any epoch.
                 }
             }
-            let rescuer = try await rescuer(cleanup)
             let report = try await link.ask(patience: settings.shortPatience) {
                 try await $0.discard(
                     cleanup.server,
                     DiscardOrder(
-                        epoch: cleanup.epoch, key: key, end: cleanup.kind == .source ? .source : .target, rescuedBy: rescuer?.name))
+                        epoch: epoch, key: key, end: cleanup.kind == .source ? .source : .target, rescuedBy: rescuer?.name))
             }
             guard report.endedGuest, let rescuer else { return nil }
             return MigrationChange.HistoryNote(
@@ -57,11 +62,23 @@ struct CleanupRun: Sendable {
                 reason: Reason(
                     .guestEnded, "\(host.name) is back and still ran the guest, which is \(rescuer.name)'s by now; it was ended."))
         } catch is Superseded {
+            guard present == nil else {
+                throw AgentProblem(.staleEpoch, .staleEpoch, "somebody newer has just been at work with the server there")
+            }
             log.info("moot: the agent obeyed a newer epoch", metadata: ["cleanup": "\(cleanup.id)"])
         } catch let problem as AgentProblem where problem.kind == .notFound {
             log.debug("nothing was there", metadata: ["cleanup": "\(cleanup.id)"])
         }
         return nil
+    }
+
+    /// Nil when the server is gone.
+    private func presentEpoch(of server: ServerID) async throws -> Epoch? {
+        do {
+            return try await store.server(server.value).epoch
+        } catch let error as StoreError where error.code == .notFound {
+            return nil
+        }
     }
 
     /// The host that took the server over without its source; nil where the source handed it over itself.

@@ -121,9 +121,27 @@ struct SwitchStep: Step {
             switch problem.kind {
             case .notFound:
                 throw Fault(.targetLost, "\(target.host.name) has lost the guest: \(problem.reason.message)", remedy: .otherTarget)
-            case .unreachable, .invalid, .forbidden, .staleEpoch, .owned, .conflict, .failed:
+            case .conflict:
+                // It cannot take the guest now. Whether it ever can its record says.
+                if let report = await lookAtTarget(context, target), report.phase == .refused || report.phase == .failed {
+                    throw lost(report, target.host)
+                }
+                throw Awaiting("\(target.host.name) to answer: the guest was handed over to it", reason: problem.reason)
+            case .unreachable, .invalid, .forbidden, .staleEpoch, .owned, .failed:
                 throw Awaiting("\(target.host.name) to answer: the guest was handed over to it", reason: problem.reason)
             }
+        }
+    }
+
+    /// Nil where it does not say.
+    private func lookAtTarget(_ context: StepContext, _ target: AgentLink) async -> IncomingReport? {
+        do {
+            return try await target.ask(patience: context.settings.shortPatience) {
+                try await $0.incoming(context.server, context.key, seen: 0, waitMS: 0)
+            }
+        } catch {
+            context.log.info("the target does not say how its end stands", metadata: ["error": "\(error)"])
+            return nil
         }
     }
 

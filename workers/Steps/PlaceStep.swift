@@ -17,14 +17,14 @@ package struct PlaceStep: Step {
     package func perform(_ context: StepContext) async throws -> StepResult {
         let migration = context.migration
         let server = try await ground.store.server(migration.server.value)
-        let loads = try await ground.store.hostLoads()
+        let (loads, now) = try await ground.store.hostLoadsNow()
         var request = PlacementRequest(
             server: server.id, description: server.description, source: migration.source, mode: migration.mode, options: migration.options,
             excluded: migration.excluded, companions: try await ground.store.companions(of: server.id))
         let features = request.asksForFeatures ? try await features(of: server, context) : []
         let former = try await formerTarget(migration)
         while true {
-            switch choose(request, among: loads, first: former) {
+            switch choose(request, among: loads, at: now, first: former) {
             case .chosen(let host):
                 if !features.isEmpty, let missing = try await missing(features, on: host, context) {
                     request.missingFeatures[host] = missing
@@ -40,7 +40,7 @@ package struct PlaceStep: Step {
             case .rejected(let rejections):
                 let failure = PlacementFailure(server: server.name, rejections: rejections)
                 // Waiting in sight of everybody is better than to fail for what the end of another migration mends, but not for ever.
-                if let what = failure.waitsFor, Timestamp.now - migration.createdAt < Self.waitAtMostMS(migration) {
+                if let what = failure.waitsFor, now - migration.createdAt < Self.waitAtMostMS(migration) {
                     throw Awaiting(what, holdsNothing: true)
                 }
                 // What went wrong before is what the user must hear; that no other host is left comes after it.
@@ -55,14 +55,16 @@ package struct PlaceStep: Step {
         return try await ground.store.history(of: migration.id).last { $0.attempt == migration.attempt - 1 && $0.target != nil }?.target
     }
 
-    private func choose(_ request: PlacementRequest, among loads: [HostLoad], first former: HostID?) -> PlacementOutcome {
+    private func choose(
+        _ request: PlacementRequest, among loads: [HostLoad], at now: Timestamp, first former: HostID?
+    ) -> PlacementOutcome {
         if let former {
             var again = request
             again.options.preferHost = former
-            let outcome = Placement.choose(again, among: loads, now: .now)
+            let outcome = Placement.choose(again, among: loads, now: now)
             if case .chosen = outcome { return outcome }
         }
-        return Placement.choose(request, among: loads, now: .now)
+        return Placement.choose(request, among: loads, now: now)
     }
 
     /// How long after it was asked for a migration may still wait for a slot.

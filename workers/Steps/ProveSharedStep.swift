@@ -28,7 +28,7 @@ package struct ProveSharedStep: Step {
         guard !storages.isEmpty else { return try StepResult(output: Output(sharedDisks: [])) }
         let source = try await ground.source(context)
         let target = try await ground.target(context)
-        var random = SystemRandomNumberGenerator()
+        var random = Chance()
         let nonce = "\(context.key.migration) \(context.key.attempt) \(random.next())"
         func order(_ act: ProofOrder.Act) -> ProofOrder {
             ProofOrder(epoch: context.epoch, key: context.key, act: act, storages: storages, nonce: nonce)

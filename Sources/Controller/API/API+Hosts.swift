@@ -14,7 +14,8 @@ extension API {
         try query.finish()
         let selection = try list.selection(of: HostView.self)
         let search = list.search?.lowercased()
-        let hosts = try await store.hostLoads().map { HostView($0, at: .now) }.filter { host in
+        let (loads, now) = try await store.hostLoadsNow()
+        let hosts = loads.map { HostView($0, at: now) }.filter { host in
             if let hypervisor, hypervisor.lowercased() != "kvm" { return false }
             if let statuses, !statuses.contains(host.status) { return false }
             guard let search else { return true }
@@ -137,7 +138,7 @@ extension API {
     private static let slots: ClosedRange<Int64> = 0...1000
 
     private func view(of host: Fleet.Host) async throws -> HostView {
-        let load = try await store.hostLoads().first { $0.host.id == host.id }
-        return HostView(load ?? HostLoad(host: host), at: .now)
+        let (loads, now) = try await store.hostLoadsNow()
+        return HostView(loads.first { $0.host.id == host.id } ?? HostLoad(host: host), at: now)
     }
 }

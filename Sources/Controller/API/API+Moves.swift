@@ -36,7 +36,7 @@ extension API {
             options.preferHost = host.id
         }
         let source = try await store.host(server.host.value)
-        if let refusal = MigrationRefusal.problem(request, of: server, on: source, at: .now) { throw refusal }
+        if let refusal = MigrationRefusal.problem(request, of: server, on: source, at: try await store.now()) { throw refusal }
         let migration = try await store.submitMigration(
             server: server.id, mode: request.mode, options: options, maxAttempts: Self.attempts, priority: priority,
             actor: context.actor)
@@ -87,7 +87,7 @@ extension API {
         let (server, migration) = try await underWay(try parameter("server", context), so: "nothing to set")
         if parameters.confirmHostDown {
             let source = try await store.host(migration.source.value)
-            guard !source.isOnline(at: .now) else {
+            guard !source.isOnline(at: try await store.now()) else {
                 throw Problem.conflict(
                     "host-not-down",
                     "The host \(source.name), from which the server \(server.name) comes, answers: what it still has of the guest's memory will be fetched. Wait until it is offline before you vouch that it is off.",

@@ -79,7 +79,7 @@ extension API {
     private func view(of server: Server, _ context: APIContext) async throws -> ServerView {
         let hosts = try await store.hosts()
         var consoleLog: String?
-        if let host = hosts.first(where: { $0.id == server.host }), host.isOnline(at: .now), server.status != .deploying {
+        if let host = hosts.first(where: { $0.id == server.host }), host.isOnline(at: try await store.now()), server.status != .deploying {
             let agent = agents.agent(of: host)
             do {
                 consoleLog = try await within(.seconds(2)) { try await agent.guest(server.id) }.consoleLog
