@@ -1,3 +1,4 @@
+import AgentAPI
 package import Fleet
 import Foundation
 import Glibc
@@ -19,11 +20,19 @@ package struct GuestMark: Hashable, Sendable, Codable {
         ended = paths.ended
     }
 
-    /// All of a host. One that cannot be read is left out: it is none of ours.
-    package static func all(_ files: GuardFiles) throws -> [GuestMark] {
-        try DurableFile.names(in: files.run).filter { $0.hasSuffix(GuestPaths.markSuffix) }.compactMap { name in
-            FileManager.default.contents(atPath: "\(files.run)/\(name)").flatMap { try? JSONDecoder().decode(GuestMark.self, from: $0) }
+    /// All of a host that can be read, and the names of those that cannot: what these stand for may run.
+    package static func all(_ files: GuardFiles) throws -> (marks: [GuestMark], unreadable: [String]) {
+        var found: (marks: [GuestMark], unreadable: [String]) = ([], [])
+        for name in try DurableFile.names(in: files.run) where name.hasSuffix(GuestPaths.markSuffix) {
+            do {
+                // Nil for one that its agent has just taken away.
+                guard let bytes = try DurableFile.read("\(files.run)/\(name)") else { continue }
+                found.marks.append(try JSONDecoder().decode(GuestMark.self, from: bytes))
+            } catch {
+                found.unreadable.append(name)
+            }
         }
+        return found
     }
 
     /// Marks the guest, or takes the mark away.
@@ -54,9 +63,16 @@ package enum MarkedGuests {
         // One that is on its way out shows no arguments any more, and may still have a write under way.
         var dying: Set<KernelProcess> = []
         while true {
-            let living = living(try GuestMark.all(files))
+            let (marks, unreadable) = try GuestMark.all(files)
+            let living = living(marks)
             dying = dying.filter(\.isAlive)
-            if living.isEmpty, dying.isEmpty { return (ended, true) }
+            if living.isEmpty, dying.isEmpty {
+                // Nobody may count on the end of a guest that is not known.
+                guard unreadable.isEmpty else {
+                    throw AgentProblem(.failed, .agentError, "marks of guests cannot be read: \(unreadable.joined(separator: ", "))")
+                }
+                return (ended, true)
+            }
             for (_, process) in living {
                 process.signal(SIGKILL)
                 dying.insert(process)
