@@ -1,3 +1,4 @@
+import Failpoints
 import Foundation
 import Glibc
 
@@ -47,7 +48,7 @@ package struct KernelProcess: Hashable, Sendable {
     /// Writes down which process this one is, for ``find(agentFile:)``.
     package static func announce(in path: String) throws {
         let pid = getpid()
-        try DurableFile.write(Data("\(pid) \(startTime(of: pid) ?? 0)\n".utf8), to: path)
+        try DurableFile.write(Data("\(pid) \(startTime(of: pid) ?? 0)\n".utf8), to: path, as: .pid)
     }
 
     /// The process that wrote that file; nil when it is gone.
