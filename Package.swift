@@ -97,13 +97,15 @@ let package = Package(
         room(
             "Agent",
             [
-                "Failpoints", "Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", "Copying", "Measuring", "Sharing", "Attempts", "Guarding",
+                "Failpoints", "Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", "Copying", "Measuring", "Sharing", "Attempts",
+                "Guarding",
                 logging,
             ]),
         room(
             "AgentHTTP",
             [
-                "Failpoints", "Fleet", "AgentAPI", "Hypervisor", "Agent", hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL, swiftASN1, x509,
+                "Failpoints", "Fleet", "AgentAPI", "Hypervisor", "Agent", hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL,
+                swiftASN1, x509,
                 logging,
             ]),
         room("Client", ["Fleet", asyncHTTPClient, nioCore, nioPosix, nioFoundation, nioHTTP1, nioSSL]),
@@ -123,7 +125,8 @@ let package = Package(
         program(
             "godwit",
             [
-                "Failpoints", "Fleet", "Client", "Identity", "Output", "LocalFleet", "SQL", "Databases", "Store", "StoreCopy", argumentParser, yams,
+                "Failpoints", "Fleet", "Client", "Identity", "Output", "LocalFleet", "SQL", "Databases", "Store", "StoreCopy",
+                argumentParser, yams,
             ]),
         program(
             "godwit-controller",
@@ -151,7 +154,9 @@ let package = Package(
         // What several rooms of tests stand on.
         room("Backends", path: "Tests/Backends", ["SQL", "SQLite", "PostgreSQL"]),
         room("AgentFakes", path: "Tests/AgentFakes", ["AgentAPI", "Fleet"]),
-        room("Staging", path: "Tests/Staging", ["Failpoints", "AgentFakes", "AgentAPI", "Engine", "Steps", "Store", "SQL", "SQLite", "Fleet", logging]),
+        room(
+            "Staging", path: "Tests/Staging",
+            ["Failpoints", "AgentFakes", "AgentAPI", "Engine", "Steps", "Store", "SQL", "SQLite", "Fleet", logging]),
 
         tests("FleetTests", ["Fleet"]),
         tests("FailpointsTests", ["Failpoints", subprocess]),

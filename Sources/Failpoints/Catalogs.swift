@@ -123,4 +123,6 @@ package enum MonitorCommand: String, CaseIterable, Sendable {
     case stop
     case systemPowerdown = "system_powerdown"
     case yank
+    /// One that is missing here: nothing on a migration's way may be.
+    case other
 }

@@ -55,10 +55,7 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
     /// Of an agent that tells QEMU to change something; nil for a command that only asks.
     package static func qmp(_ command: String, _ side: Side) -> Failpoint? {
         if command.hasPrefix("query-") || command == "qmp_capabilities" { return nil }
-        guard let known = MonitorCommand(rawValue: command) else {
-            assertionFailure("\(command) changes something and is not among the failure points: add it to MonitorCommand")
-            return nil
-        }
+        let known = MonitorCommand(rawValue: command) ?? .other
         return Failpoint("agent", "qmp", known.rawValue, side.rawValue)
     }
 

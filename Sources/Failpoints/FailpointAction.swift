@@ -26,7 +26,9 @@ package enum FailpointAction: Hashable, Sendable {
 
 package struct UnknownFailpointAction: Error, CustomStringConvertible {
     package let text: String
-    package var description: String { "\"\(text)\" is nothing that can happen at a failure point: give fail, kill, hold or delay:MILLISECONDS" }
+    package var description: String {
+        "\"\(text)\" is nothing that can happen at a failure point: give fail, kill, hold or delay:MILLISECONDS"
+    }
 }
 
 /// What a point says that was made to fail.

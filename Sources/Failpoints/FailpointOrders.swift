@@ -1,3 +1,5 @@
+import Synchronization
+
 /// What was ordered for this process by `GODWIT_FAILPOINTS`: `NAME=ACTION;NAME=ACTION`. Each happens the first time that its point is reached.
 struct FailpointOrders: Hashable, Sendable {
     private var actions: [String: FailpointAction] = [:]
@@ -14,4 +16,16 @@ struct FailpointOrders: Hashable, Sendable {
     }
 
     mutating func take(_ point: Failpoint) -> FailpointAction? { actions.removeValue(forKey: point.name) }
+}
+
+/// The orders of this process, of which each is taken by one.
+final class FailpointBook: Sendable {
+    private let orders: Mutex<FailpointOrders>
+
+    /// - Throws: see ``FailpointOrders``.
+    init(_ text: String) throws {
+        orders = Mutex(try FailpointOrders(text))
+    }
+
+    func take(_ point: Failpoint) -> FailpointAction? { orders.withLock { $0.take(point) } }
 }

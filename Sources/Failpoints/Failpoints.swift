@@ -1,6 +1,5 @@
 #if DEBUG
     import Glibc
-    import Synchronization
 #endif
 
 /// Failure points as code reaches them: in debug builds they do what was ordered, in others they are nothing.
@@ -48,10 +47,9 @@ package enum Failpoints {
 
         private static let folder: FailpointFolder? = environment("GODWIT_FAILPOINTS_FOLDER").map { FailpointFolder(path: $0) }
 
-        /// Nil when nothing was ordered, which is looked at without a lock.
-        private static let orders: Mutex<FailpointOrders>? = environment("GODWIT_FAILPOINTS").map { text in
+        private static let book: FailpointBook? = environment("GODWIT_FAILPOINTS").map { text in
             do {
-                return Mutex(try FailpointOrders(text))
+                return try FailpointBook(text)
             } catch {
                 // A point that is never reached because of a typing error would look like a success.
                 fatalError("GODWIT_FAILPOINTS: \(error)")
@@ -61,7 +59,7 @@ package enum Failpoints {
         private static func environment(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
 
         private static func ordered(at point: Failpoint) throws -> FailpointAction? {
-            try orders?.withLock { $0.take(point) } ?? folder?.take(point)
+            try book?.take(point) ?? folder?.take(point)
         }
 
         /// Returns for how many milliseconds to wait.

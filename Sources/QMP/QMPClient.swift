@@ -78,7 +78,7 @@ package final class QMPClient: Sendable {
             let body: Body
             enum CodingKeys: String, CodingKey { case body = "QMP" }
         }
-        let message = try await converse(.greeting, "greeting", [:], patience: patience, until: end)
+        let message = try await exchange(.greeting, "greeting", [:], patience: patience, until: end)
         let greeting: Greeting
         do {
             greeting = try message.decode()
@@ -220,7 +220,7 @@ package final class QMPClient: Sendable {
     }
 
     private func exchange(
-        _ kind: Session.Kind, _ command: String, _ arguments: JSONValue, passing descriptor: Descriptor?, patience: Duration,
+        _ kind: Session.Kind, _ command: String, _ arguments: JSONValue, passing descriptor: Descriptor? = nil, patience: Duration,
         until end: ContinuousClock.Instant
     ) async throws -> JSONValue {
         let id = core.withLock { $0.nextID() }

@@ -37,6 +37,13 @@ struct CrashStage: Sendable {
         return try await fleet.server(recipe.name)
     }
 
+    /// Deletes the server of a way.
+    func clear(_ way: CrashWay) async throws {
+        for server in try await fleet.decode([ServerView].self, "server-list") where server.name == recipe(way).name {
+            try await remove(server)
+        }
+    }
+
     private func remove(_ server: ServerView) async throws {
         try await eventually("server \(server.name) is deleted", within: .seconds(120)) {
             _ = try await fleet.godwit("server-stop", server.id, "--force")
