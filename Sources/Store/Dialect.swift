@@ -96,6 +96,22 @@ extension Dialect {
         }
     }
 
+    /// A table of a JSON list of ``ProgressReport``: `migration`, `epoch`, `progress` (text).
+    func reports(_ json: String) -> SQLStatement {
+        switch engine {
+        case .sqlite:
+            """
+            (SELECT json_extract(value, '$.migration') AS migration, json_extract(value, '$.epoch') AS epoch,
+                json_extract(value, '$.progress') AS progress FROM json_each(\(json)))
+            """
+        case .postgres:
+            """
+            (SELECT r.migration, r.epoch, r.progress
+                FROM jsonb_to_recordset(CAST(\(json) AS jsonb)) AS r(migration TEXT, epoch BIGINT, progress TEXT))
+            """
+        }
+    }
+
     /// A field of a JSON object, as text; null where there is none.
     func field(_ name: String, of column: SQLStatement) -> SQLStatement {
         switch engine {

@@ -25,17 +25,22 @@ extension Store {
         }
     }
 
-    /// How far it is; no history row. Throws `superseded`.
-    package func recordProgress(_ migration: MigrationID, epoch: Epoch, _ progress: Progress) async throws {
-        let text = try JSON.text(progress)
-        try await write { transaction in
-            let changed = try await transaction.execute(
+    /// How far they are, in one statement; no history rows.
+    ///
+    /// - Returns: those that were not written: they are finished, or somebody newer holds them.
+    package func recordProgress(_ reports: [ProgressReport]) async throws -> Set<MigrationID> {
+        guard !reports.isEmpty else { return [] }
+        let told = try JSON.text(reports)
+        let written = try await write { transaction in
+            try await transaction.query(
                 """
-                UPDATE migrations SET progress = \(text)
-                WHERE id = \(migration.value) AND epoch = \(epoch.value) AND active = 1
-                """)
-            guard changed == 1 else { throw try await claimOver(migration, epoch, in: transaction) }
+                UPDATE migrations SET progress = told.progress FROM \(dialect.reports(told)) AS told
+                WHERE migrations.id = told.migration AND migrations.epoch = told.epoch AND migrations.active = 1
+                RETURNING migrations.id AS id
+                """
+            ).map { MigrationID(try $0.text("id")) }
         }
+        return Set(reports.map(\.migration)).subtracting(written)
     }
 
     // MARK: the parts of a change

@@ -3,7 +3,7 @@ import Fleet
 import Foundation
 import Store
 
-/// Migrations that run and tell how far they are, each every two seconds, as workers tell it.
+/// Migrations that run and tell how far they are, each every two seconds, as workers write it down.
 struct Running: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "What the progress of many running migrations costs.")
 
@@ -11,6 +11,7 @@ struct Running: AsyncParsableCommand {
     @Option(help: "How many run.") var migrations = 10_000
     @Option(help: "For so many seconds.") var seconds = 20
     @Option(help: "Milliseconds between two of one migration.") var everyMS = 2000
+    @Option(help: "How many a worker holds, which writes of all of them at once.") var held = 1000
 
     func run() async throws {
         try await place.with { store in
@@ -23,18 +24,19 @@ struct Running: AsyncParsableCommand {
             let cpu = Self.cpuSeconds()
             let begun = ContinuousClock.now
             let end = begun + .seconds(seconds)
-            let total = claimed.count
             let every = Duration.milliseconds(everyMS)
+            let workers = stride(from: 0, to: claimed.count, by: held).map { Array(claimed[$0..<min($0 + held, claimed.count)]) }
             let written = try await withThrowingTaskGroup(of: Int.self) { group in
-                for (number, migration) in claimed.enumerated() {
+                for (number, migrations) in workers.enumerated() {
                     group.addTask {
-                        var (count, next) = (0, begun + every * number / total)
+                        var (count, next) = (0, begun + every * number / workers.count)
                         while next < end {
                             try await Task.sleep(until: next, clock: .continuous)
-                            var progress = Progress()
-                            progress.diskDone = Int64(count) << 20
-                            try await store.recordProgress(migration.id, epoch: migration.epoch, progress)
-                            count += 1
+                            let progress = Self.progress(count)
+                            let refused = try await store.recordProgress(
+                                migrations.map { try ProgressReport($0.id, epoch: $0.epoch, progress) })
+                            guard refused.isEmpty else { throw BenchFailure("\(refused.count) were refused") }
+                            count += migrations.count
                             // One that comes late puts off its next.
                             next = max(next + every, .now)
                         }
@@ -49,6 +51,12 @@ struct Running: AsyncParsableCommand {
                 "wanted": Double(claimed.count) * 1000 / Double(everyMS),
             ])
         }
+    }
+
+    private static func progress(_ step: Int) -> Fleet.Progress {
+        var progress = Fleet.Progress()
+        progress.diskDone = Int64(step) << 20
+        return progress
     }
 
     /// Of this process.

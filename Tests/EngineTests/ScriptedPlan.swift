@@ -136,9 +136,19 @@ extension Ground {
     ) async throws -> MigrationRun.Ending? {
         let asked = clock.now()
         guard let claimed = try await store.claimMigrations(worker: worker, leaseMS: settings.leaseMS, limit: 1).first else { return nil }
+        let desk = ProgressDesk(store: store, clock: clock, log: .silent)
         let run = MigrationRun(
-            claimed, claimAsked: asked, store: store, plan: plan, worker: worker, settings: settings, clock: clock, log: .silent)
-        return await run.run(until: stop)
+            claimed, claimAsked: asked, store: store, desk: desk, plan: plan, worker: worker, settings: settings, clock: clock,
+            log: .silent)
+        return await withTaskGroup(of: MigrationRun.Ending?.self) { group in
+            group.addTask {
+                await desk.run()
+                return nil
+            }
+            let ending = await run.run(until: stop)
+            group.cancelAll()
+            return ending
+        }
     }
 
     /// Runs it to its end, attempt after attempt.

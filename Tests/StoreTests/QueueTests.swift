@@ -69,7 +69,7 @@ import Testing
                 try await store.renewLease(old.id, epoch: old.epoch, worker: "w1", leaseMS: 60_000)
             }
             #expect(sentence.contains("w2") && sentence.contains("epoch \(new.epoch)"))
-            await refusal(.superseded) { try await store.recordProgress(old.id, epoch: old.epoch, Progress()) }
+            #expect(try await store.recordProgress([ProgressReport(old.id, epoch: old.epoch, Progress())]) == [old.id])
             await refusal(.superseded) {
                 try await store.advance(old, to: .syncingDisk, worker: "w1") { change in
                     change.migration.target = two.id
@@ -104,7 +104,7 @@ import Testing
             let failed = try await store.fail(claimed)
             #expect(failed.finishedAt != nil)
             await refusal(.superseded) { try await store.apply(MigrationChange(claimed), worker: "w1") }
-            await refusal(.superseded) { try await store.recordProgress(claimed.id, epoch: claimed.epoch, Progress()) }
+            #expect(try await store.recordProgress([ProgressReport(claimed.id, epoch: claimed.epoch, Progress())]) == [claimed.id])
             #expect(try await store.requestCancel(claimed.id, actor: "ada") == failed)
             #expect(try await store.claimMigrations(worker: "w2", leaseMS: 1, limit: 1).isEmpty)
             #expect(try await store.migration(claimed.id.value) == failed)
@@ -139,12 +139,34 @@ import Testing
     }
 
     @Test(arguments: Backend.available)
+    func `the progress of many is written at once, each under its own epoch`(_ backend: Backend) async throws {
+        try await withStore(backend) { store in
+            let host = try await store.addHost("one")
+            var (held, lost): ([Migration], [Migration]) = ([], [])
+            for number in 0..<20 {
+                let migration = try await store.claim(store.addServer("s\(number)", on: host))
+                if number % 3 == 0 { lost.append(migration) } else { held.append(migration) }
+            }
+            let reports = try (held + lost).enumerated().map { number, migration in
+                try ProgressReport(
+                    migration.id, epoch: number < held.count ? migration.epoch : Epoch(migration.epoch.value + 1),
+                    Progress(diskTotal: 100, diskDone: Int64(number) + 1))
+            }
+            #expect(try await store.recordProgress(reports) == Set(lost.map(\.id)))
+            for (number, migration) in held.enumerated() {
+                #expect(try await store.migration(migration.id.value).progress?.diskDone == Int64(number) + 1)
+            }
+            for migration in lost { #expect(try await store.migration(migration.id.value).progress == nil) }
+        }
+    }
+
+    @Test(arguments: Backend.available)
     func `progress is kept through writes that do not know of it, until another attempt begins`(_ backend: Backend) async throws {
         try await withStore(backend) { store in
             let host = try await store.addHost("one")
             let migration = try await store.advance(store.claim(store.addServer("web", on: host)), to: .scheduling)
             let progress = Progress(diskTotal: 10, diskDone: 4, memoryTotal: 7, rate: 3, etaMS: 1_000)
-            try await store.recordProgress(migration.id, epoch: migration.epoch, progress)
+            #expect(try await store.recordProgress([ProgressReport(migration.id, epoch: migration.epoch, progress)]).isEmpty)
             #expect(try await store.migration(migration.id.value).progress == progress)
             #expect(try await store.history(of: migration.id).count == 2)
             #expect(try await store.apply(MigrationChange(migration), worker: "w1").progress == progress)

@@ -20,7 +20,7 @@ WAYS = {
     "cold-cancelled": "cold, cancelled while files are copied",
     "rescue": "rescue",
 }
-VICTIMS = ["controller", "worker", "source-agent", "target-agent", "source-qemu", "target-qemu", "store"]
+VICTIMS = ["controller", "worker", "source-agent", "target-agent", "source-qemu", "target-qemu", "everything", "store"]
 
 
 def cell(outcome):
@@ -53,7 +53,7 @@ def main():
     print(
         "What happens when each of Godwit's processes, and each QEMU, dies at each failure point of a migration. Made on real QEMU by\n"
         "`script/test crash-matrix`, which holds whoever reaches the point, kills the victim (SIGKILL), lets go, and starts the victim\n"
-        "again (a QEMU is not started again). `store` is a store that cannot be written for 6 s. In a rescue the source host has no power;\n"
+        "again (a QEMU is not started again). `everything` is all of Godwit's processes on all hosts at once; `store` is a store that cannot be written for 6 s. In a rescue the source host has no power;\n"
         "`source-agent` there is its return at that moment.\n"
     )
     print(

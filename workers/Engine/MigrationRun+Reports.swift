@@ -30,13 +30,7 @@ extension MigrationRun: StepReporting {
         let now = clock.now()
         if let lastProgress, now - lastProgress < Self.progressInterval { return }
         lastProgress = now
-        do {
-            try await store.recordProgress(id, epoch: epoch, progress)
-        } catch let error as StoreError where error.code == .superseded {
-            throw Superseded()
-        } catch let error as StoreError {
-            log.debug("progress was not written", metadata: ["error": "\(error)"])
-        }
+        try await desk.tell(ProgressReport(id, epoch: epoch, progress))
     }
 
     private static let progressInterval = Duration.milliseconds(300)

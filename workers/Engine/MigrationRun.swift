@@ -24,6 +24,7 @@ actor MigrationRun {
     let worker: String
     let settings: EngineSettings
     let clock: any EngineClock
+    let desk: ProgressDesk
     private let lease: Lease
     let log: Logger
     let id: MigrationID
@@ -44,11 +45,12 @@ actor MigrationRun {
     private var overbooked = 0
 
     init(
-        _ migration: Migration, claimAsked: Duration, store: Store, plan: Plan, worker: String, settings: EngineSettings,
-        clock: any EngineClock, log: Logger
+        _ migration: Migration, claimAsked: Duration, store: Store, desk: ProgressDesk, plan: Plan, worker: String,
+        settings: EngineSettings, clock: any EngineClock, log: Logger
     ) {
         self.migration = migration
         self.store = store
+        self.desk = desk
         self.plan = plan
         self.worker = worker
         self.settings = settings
@@ -83,6 +85,7 @@ actor MigrationRun {
             }
             return Task.isCancelled && ending != .finished && ending != .postponed ? .interrupted : ending
         }
+        await desk.withdraw(id)
         if ending == .stopped { await giveBack() }
         log.debug("out of hands", metadata: ["ending": "\(ending)"])
         return ending
@@ -418,6 +421,7 @@ actor MigrationRun {
         let change = draft.change
         let before = migration
         var tries = 0
+        await desk.withdraw(id)
         while true {
             do {
                 // To its end, also when this task is cancelled meanwhile: a commit that nobody saw the outcome of would leave the row in

@@ -33,7 +33,9 @@ package struct Worker: Sendable {
     /// like a crash, leases left to run out.
     package func run(until stop: Latch) async {
         let bell = Bell()
+        let desk = ProgressDesk(store: store, clock: clock, log: log)
         await withTaskGroup(of: Void.self) { group in
+            group.addTask { await desk.run() }
             group.addTask {
                 for await _ in store.changes() { bell.ring() }
             }
@@ -41,7 +43,7 @@ package struct Worker: Sendable {
                 await stop.wait()
                 bell.ring()
             }
-            await dispatch(bell, stop)
+            await dispatch(bell, desk, stop)
             group.cancelAll()
         }
     }
@@ -55,7 +57,7 @@ package struct Worker: Sendable {
         func changeCleanups(_ by: Int) { taken.withLock { $0.cleanups += by } }
     }
 
-    private func dispatch(_ bell: Bell, _ stop: Latch) async {
+    private func dispatch(_ bell: Bell, _ desk: ProgressDesk, _ stop: Latch) async {
         let places = Places()
         var emptyHanded = 0
         await withDiscardingTaskGroup { group in
@@ -64,7 +66,7 @@ package struct Worker: Sendable {
                 do {
                     let dueInMS = try await store.nextDueInMS()
                     if let dueInMS, dueInMS <= 0 {
-                        let claimed = try await claim(places, bell, stop, &group)
+                        let claimed = try await claim(places, bell, desk, stop, &group)
                         // Something is due that cannot be had now, as when all places are taken: do not ask in a circle.
                         emptyHanded = claimed > 0 ? 0 : emptyHanded + 1
                         sleep = claimed > 0 ? .zero : Self.circling.ceiling(after: emptyHanded)
@@ -87,7 +89,7 @@ package struct Worker: Sendable {
     private static let circling = Backoff(base: .milliseconds(20), cap: .seconds(1))
 
     private func claim(
-        _ places: Places, _ bell: Bell, _ stop: Latch, _ group: inout DiscardingTaskGroup
+        _ places: Places, _ bell: Bell, _ desk: ProgressDesk, _ stop: Latch, _ group: inout DiscardingTaskGroup
     ) async throws -> Int {
         var claimed = 0
         let free = settings.concurrency - places.migrations
@@ -97,7 +99,7 @@ package struct Worker: Sendable {
                 claimed += 1
                 places.changeMigrations(1)
                 group.addTask {
-                    await run(migration, asked, stop)
+                    await run(migration, asked, desk, stop)
                     places.changeMigrations(-1)
                     bell.ring()
                 }
@@ -118,14 +120,14 @@ package struct Worker: Sendable {
         return claimed
     }
 
-    private func run(_ migration: Migration, _ asked: Duration, _ stop: Latch) async {
+    private func run(_ migration: Migration, _ asked: Duration, _ desk: ProgressDesk, _ stop: Latch) async {
         guard let plan = plans.plan(for: migration.mode) else {
             log.error(
                 "this worker has no plan for the mode", metadata: ["migration": "\(migration.id)", "mode": "\(migration.mode.rawValue)"])
             return
         }
         let run = MigrationRun(
-            migration, claimAsked: asked, store: store, plan: plan, worker: name, settings: settings, clock: clock, log: log)
+            migration, claimAsked: asked, store: store, desk: desk, plan: plan, worker: name, settings: settings, clock: clock, log: log)
         _ = await run.run(until: stop)
     }
 }

@@ -24,6 +24,8 @@ enum CrashVictim: String, CaseIterable, Codable, Sendable {
     case targetAgent = "target-agent"
     case sourceQEMU = "source-qemu"
     case targetQEMU = "target-qemu"
+    /// Every process of Godwit on all hosts, guards too; QEMUs run on.
+    case everything
     /// The store's connections; SQLite, which has none, is kept from writing for some seconds.
     case store
 
@@ -41,6 +43,9 @@ struct CrashCase: Hashable, Codable, Sendable, CustomStringConvertible {
     var way: CrashWay
     var point: String
     var victim: CrashVictim
+
+    /// Whether the guest may not be the one that it was before.
+    var mayEndGuest: Bool { victim == .sourceQEMU || victim == .targetQEMU || way == .rescue }
 
     var description: String { "\(way.rawValue) at \(point): \(victim.rawValue) dies" }
 }

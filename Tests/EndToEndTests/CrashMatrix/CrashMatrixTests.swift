@@ -10,7 +10,7 @@ extension EndToEnd {
         static let sample: [CrashCase] = [
             CrashCase(way: .live, point: "agent.record.handed-over.after", victim: .sourceAgent),
             CrashCase(way: .live, point: "agent.record.owned.before", victim: .targetAgent),
-            CrashCase(way: .live, point: "agent.qmp.cont.before", victim: .worker),
+            CrashCase(way: .live, point: "agent.qmp.cont.before", victim: .everything),
             CrashCase(way: .live, point: "agent.qmp.migrate-continue.before", victim: .sourceAgent),
             CrashCase(way: .live, point: "worker.live.switch.performed", victim: .worker),
             CrashCase(way: .live, point: "worker.live.send-memory.performed", victim: .targetQEMU),

@@ -29,6 +29,8 @@ extension CrashStage {
         outcome.attempts = end.attempt
         outcome.milliseconds = (ContinuousClock.now - start).milliseconds
         outcome.flaws = try await flaws(crash, end, told: told)
+        // A guest that was booted again may not have written that down yet: the next case begins with another server.
+        if crash.mayEndGuest { try await clear(crash.way) }
         return outcome
     }
 
@@ -135,7 +137,7 @@ extension CrashStage {
     /// What of the guest's own proofs does not hold.
     private func memoryFlaws(_ crash: CrashCase, _ server: ServerView, told: UInt64) async throws -> [String] {
         var flaws: [String] = []
-        let mayHaveDied = crash.victim == .sourceQEMU || crash.victim == .targetQEMU || crash.way == .rescue
+        let mayHaveDied = crash.mayEndGuest
         let now = try await fleet.server(server.id)
         if crash.way.isLive, now.status != .running {
             if !mayHaveDied { flaws.append("the guest does not run, status \(now.status.rawValue)") }

@@ -97,15 +97,26 @@ struct CrashStage: Sendable {
             try await eventually("QEMU \(pid) is gone", within: .seconds(10)) {
                 try fleet.guests(of: migration.server.id)[host.name] != pid
             }
+        case .everything: try await killAll()
         case .store: try await fleet.store.interrupt(for: .seconds(6))
         }
         return true
     }
 
+    /// `kill -9` of every daemon on every host that is on.
+    func killAll() async throws {
+        let hosts = fleet.hostNames.filter(fleet.isOn)
+        for daemon in ["controller"] + NetFleet.workers + hosts.map(NetFleet.guardian) + hosts where try !fleet.pids(of: daemon).isEmpty {
+            try await fleet.slay(daemon)
+        }
+    }
+
     /// Has all daemons run again.
     func revive() async throws {
+        for host in fleet.hostNames where fleet.isOn(host) {
+            for daemon in [NetFleet.guardian(of: host), host] where try fleet.pids(of: daemon).isEmpty { try await fleet.revive(daemon) }
+        }
         for daemon in ["controller"] + NetFleet.workers where try fleet.pids(of: daemon).isEmpty { try await fleet.revive(daemon) }
-        for host in fleet.hostNames where try fleet.isOn(host) && fleet.pids(of: host).isEmpty { try await fleet.revive(host) }
     }
 
     // MARK: what is seen from outside
