@@ -30,6 +30,10 @@ final class Checker: @unchecked Sendable {
                 fail("2", "guests of \(machine.server) run on \(other.host.name) and on \(machine.host.name)")
             }
         }
+        let tenure = machine.host.records[machine.server]?.tenure ?? .none
+        if tenure != .home {
+            fail("2", "the guest of \(machine.server) runs on \(machine.host.name), whose record says \(tenure.rawValue)")
+        }
         if machine.life < server.highest {
             fail(
                 "2",

@@ -151,7 +151,7 @@ final class IncomingDriver: @unchecked Sendable {
         if world.mutation == .runningBeforeOwned {
             host.machine(server)?.hasExports = false
             host.machine(server)?.run()
-            await world.loop.pause(world.dice.within(100...5000))
+            await world.loop.pause(world.dice.within(1000...500_000))
         }
         let isNew: Bool
         if world.mutation == .unwrittenOwnership {

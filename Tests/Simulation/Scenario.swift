@@ -247,19 +247,23 @@ final class Scenario: @unchecked Sendable {
             return
         }
         guard now.status == .running || now.status == .ready else { return }
-        let mode = now.status == .running ? Mode.live : .cold
+        let isRescue = try await prepareRescue(server, now, store)
+        let mode = isRescue ? Mode.rescue : now.status == .running ? .live : .cold
+        var options = MigrationOptions()
+        options.confirmHostDown = isRescue
         let attempts = 1 + world.dice.below(3)
         let submitted: Migration
         do {
             submitted = try await store.submitMigration(
-                server: server.id, mode: mode, options: MigrationOptions(), maxAttempts: attempts, actor: "user")
+                server: server.id, mode: mode, options: options, maxAttempts: attempts, actor: "user")
         } catch let error as StoreError where error.code == .unavailable {
+            // It may have been accepted, and is carried out then.
             return
         }
         world.tell("\(server.id) is to be migrated \(mode.rawValue): \(world.name(submitted.id))")
         if world.dice.hits(1000) {
             _ = try? await store.submitMigration(
-                server: server.id, mode: mode, options: MigrationOptions(), maxAttempts: attempts, actor: "user")
+                server: server.id, mode: mode, options: options, maxAttempts: attempts, actor: "user")
         }
         if world.dice.hits(world.faults.cancellations) {
             await world.loop.pause(world.dice.within(0...8_000_000))
@@ -267,6 +271,22 @@ final class Scenario: @unchecked Sendable {
             _ = try? await patiently { try await store.requestCancel(submitted.id, actor: "user") }
         }
         while !isEnding, world.checker.breach == nil, try !isFinished(submitted.id), !isTooLate { await world.loop.pause(1_000_000) }
+    }
+
+    /// What a controller's health watch and an operator do: hosts without power are offline, hosts that are back online.
+    /// - Returns: whether the server is to be rescued, for its host has no power.
+    private func prepareRescue(_ server: World.KnownServer, _ now: Server, _ store: Store) async throws -> Bool {
+        for host in world.hosts where host.isOffline == host.isOn {
+            let isOffline = !host.isOn
+            try await patiently {
+                _ = try await store.recordHealth(
+                    of: host.id, facts: .staged(memoryGB: World.hostMemoryGB), validForMS: isOffline ? 0 : 100_000_000,
+                    leaseMS: 100_000_000)
+            }
+            host.isOffline = isOffline
+        }
+        guard server.isShared, let host = world.hosts.first(where: { $0.id == now.host }) else { return false }
+        return host.isOffline && !host.isOn
     }
 
     private func isFinished(_ id: MigrationID) throws -> Bool {

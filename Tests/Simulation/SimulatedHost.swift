@@ -11,6 +11,8 @@ final class SimulatedHost: @unchecked Sendable {
     var id = HostID("")
     /// Power is on.
     var isOn = true
+    /// The store says that it is offline.
+    var isOffline = false
     /// What agents wrote down, in the product's own form.
     var records: [ServerID: GuestRecord] = [:]
     /// The life that local disks hold of a server; negative while they are not whole.
