@@ -51,6 +51,7 @@ let package = Package(
         .executable(name: "godwit-agent", targets: ["godwit-agent"]),
         .executable(name: "godwit-worker", targets: ["godwit-worker"]),
         .executable(name: "godwit-guard", targets: ["godwit-guard"]),
+        .executable(name: "simulate", targets: ["simulate"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -157,6 +158,14 @@ let package = Package(
         room(
             "Staging", path: "Tests/Staging",
             ["Failpoints", "AgentFakes", "AgentAPI", "Engine", "Steps", "Store", "SQL", "SQLite", "Fleet", logging]),
+        .target(name: "CSimulationLoop", path: "Tests/SimulationLoop"),
+        room(
+            "Simulation", path: "Tests/Simulation",
+            [
+                "CSimulationLoop", "AgentFakes", "Engine", "Steps", "Live", "Cold", "Rescue", "Store", "SQL", "AgentAPI", "Attempts",
+                "Sharing", "Fleet", grdbSQLite, logging,
+            ]),
+        program("simulate", path: "Tests/simulate", ["Simulation", argumentParser]),
 
         tests("FleetTests", ["Fleet"]),
         tests("FailpointsTests", ["Failpoints", subprocess]),
@@ -190,6 +199,7 @@ let package = Package(
                 nioCore, nioPosix,
                 nioFoundation, nioSSL, serviceLifecycle, subprocess, logging,
             ]),
+        tests("SimulationTests", ["Simulation"]),
         tests("EndToEndTests", ["Backends", "Client", "Failpoints", "Fleet", subprocess, nioCore, nioPosix]),
     ],
     swiftLanguageModes: [.v6]
