@@ -71,35 +71,41 @@ let package = Package(
     ],
     targets: [
         room("Fleet"),
+        room("Failpoints"),
         room("Placement", ["Fleet", "Convergence"]),
         room("Convergence", ["Fleet"]),
-        room("QMP", [logging]),
+        room("QMP", ["Failpoints", logging]),
         room("SQL", path: "Sources/SQL/Interface"),
         room("SQLite", path: "Sources/SQL/SQLite", ["SQL", grdb, grdbSQLite]),
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         room("PostgreSQL", path: "Sources/SQL/PostgreSQL", ["SQL", "CLibPQ"]),
         room("Databases", path: "Sources/SQL/Databases", ["SQL", "SQLite", "PostgreSQL"]),
         .target(name: "CSchema", path: "schema", exclude: ["sqlite", "postgres"]),
-        room("Store", ["Fleet", "SQL", "CSchema", crypto, logging]),
+        room("Store", ["Failpoints", "Fleet", "SQL", "CSchema", crypto, logging]),
         room("StoreCopy", ["SQL", "Store", crypto]),
         room("Identity", [x509, crypto, swiftASN1]),
         room("AgentAPI", ["Fleet", asyncHTTPClient, nioCore, nioPosix, nioFoundation, nioHTTP1, nioSSL, logging]),
         .systemLibrary(name: "CLibNBD", pkgConfig: "libnbd", providers: [.apt(["libnbd-dev"])]),
         .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
-        room("Hypervisor", exclude: ["firmware.asm"], ["Fleet", "QMP", "AgentAPI", "CXXHash", subprocess, logging]),
-        room("Copying", ["Fleet", "AgentAPI", "Hypervisor", "CLibNBD"]),
+        room("Hypervisor", exclude: ["firmware.asm"], ["Failpoints", "Fleet", "QMP", "AgentAPI", "CXXHash", subprocess, logging]),
+        room("Copying", ["Failpoints", "Fleet", "AgentAPI", "Hypervisor", "CLibNBD"]),
         room("Measuring", ["Fleet", "QMP", "AgentAPI", "Hypervisor"]),
-        room("Sharing", ["Fleet", "AgentAPI", "Hypervisor"]),
-        room("Attempts", ["Fleet", "Convergence", "AgentAPI", "Hypervisor", "Sharing"]),
-        room("Guarding", ["Fleet", "AgentAPI", "Hypervisor"]),
+        room("Sharing", ["Failpoints", "Fleet", "AgentAPI", "Hypervisor"]),
+        room("Attempts", ["Failpoints", "Fleet", "Convergence", "AgentAPI", "Hypervisor", "Sharing"]),
+        room("Guarding", ["Failpoints", "Fleet", "AgentAPI", "Hypervisor"]),
         room("AgentSettings", ["Fleet", "AgentAPI", "Hypervisor", yams]),
         room(
             "Agent",
-            ["Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", "Copying", "Measuring", "Sharing", "Attempts", "Guarding", logging]),
+            [
+                "Failpoints", "Fleet", "Convergence", "QMP", "AgentAPI", "Hypervisor", "Copying", "Measuring", "Sharing", "Attempts",
+                "Guarding",
+                logging,
+            ]),
         room(
             "AgentHTTP",
             [
-                "Fleet", "AgentAPI", "Hypervisor", "Agent", hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL, swiftASN1, x509,
+                "Failpoints", "Fleet", "AgentAPI", "Hypervisor", "Agent", hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL,
+                swiftASN1, x509,
                 logging,
             ]),
         room("Client", ["Fleet", asyncHTTPClient, nioCore, nioPosix, nioFoundation, nioHTTP1, nioSSL]),
@@ -111,7 +117,7 @@ let package = Package(
                 "Fleet", "Placement", "Diagnosis", "Store", "APIDocument", "AgentAPI", "Client", crypto, hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL,
                 serviceLifecycle, logging,
             ]),
-        room("Engine", path: "workers/Engine", ["Fleet", "Store", "AgentAPI", logging]),
+        room("Engine", path: "workers/Engine", ["Failpoints", "Fleet", "Store", "AgentAPI", logging]),
         room("Steps", path: "workers/Steps", ["Fleet", "Placement", "Store", "AgentAPI", "Engine", logging]),
         room("Live", path: "workers/Live", ["Fleet", "Store", "AgentAPI", "Engine", "Steps", logging]),
         room("Cold", path: "workers/Cold", ["Fleet", "Store", "AgentAPI", "Engine", "Steps"]),
@@ -121,7 +127,8 @@ let package = Package(
         program(
             "godwit",
             [
-                "Fleet", "Client", "Identity", "Output", "LocalFleet", "SQL", "Databases", "Store", "StoreCopy", argumentParser, yams,
+                "Failpoints", "Fleet", "Client", "Identity", "Output", "LocalFleet", "SQL", "Databases", "Store", "StoreCopy",
+                argumentParser, yams,
             ]),
         program(
             "godwit-controller",
@@ -149,9 +156,12 @@ let package = Package(
         // What several rooms of tests stand on.
         room("Backends", path: "Tests/Backends", ["SQL", "SQLite", "PostgreSQL"]),
         room("AgentFakes", path: "Tests/AgentFakes", ["AgentAPI", "Fleet"]),
-        room("Staging", path: "Tests/Staging", ["AgentFakes", "AgentAPI", "Engine", "Steps", "Store", "SQL", "SQLite", "Fleet", logging]),
+        room(
+            "Staging", path: "Tests/Staging",
+            ["Failpoints", "AgentFakes", "AgentAPI", "Engine", "Steps", "Store", "SQL", "SQLite", "Fleet", logging]),
 
         tests("FleetTests", ["Fleet"]),
+        tests("FailpointsTests", ["Failpoints", subprocess]),
         tests("PlacementTests", ["Placement", "Fleet"]),
         tests("DiagnosisTests", ["Diagnosis", "AgentAPI", "Fleet"]),
         tests("ConvergenceTests", ["Convergence", "Fleet"]),
@@ -183,7 +193,7 @@ let package = Package(
                 nioCore, nioPosix,
                 nioFoundation, nioSSL, serviceLifecycle, subprocess, logging,
             ]),
-        tests("EndToEndTests", ["Backends", "Client", "Fleet", subprocess, nioCore, nioPosix]),
+        tests("EndToEndTests", ["Backends", "Client", "Failpoints", "Fleet", subprocess, nioCore, nioPosix]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,5 +1,6 @@
 import AgentAPI
 import Attempts
+import Failpoints
 import Fleet
 import Foundation
 import Glibc
@@ -260,7 +261,7 @@ actor Guest {
         guard let bytes = try DurableFile.read(template) else {
             throw AgentProblem(.failed, .agentError, "\(template) is gone")
         }
-        try DurableFile.write(bytes, to: path)
+        try DurableFile.write(bytes, to: path, as: .nvram)
     }
 
     /// Has nothing of the guest left here but its record.

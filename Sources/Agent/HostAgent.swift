@@ -1,5 +1,6 @@
 package import AgentAPI
 import Attempts
+import Failpoints
 package import Fleet
 import Foundation
 import Guarding
@@ -127,7 +128,7 @@ package final class HostAgent: AgentOrders {
 
     /// Keeps the address on which the agent is reached in its state folder.
     package func announce(_ address: String) throws {
-        try DurableFile.write(Data("\(address)\n".utf8), to: host.paths.address)
+        try DurableFile.write(Data("\(address)\n".utf8), to: host.paths.address, as: .address)
     }
 
     /// Ends every guest's QEMU at once, as if the power had been cut. For a host that is thrown away, such as a test's.

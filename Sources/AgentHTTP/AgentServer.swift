@@ -1,5 +1,6 @@
 package import Agent
 import AgentAPI
+import Failpoints
 import Fleet
 import Foundation
 import HTTPTypes
@@ -98,13 +99,13 @@ package enum AgentServer {
             await obey(request, context) { _ in try await agent.inventory() }
         }
         router.put("/v1/host/guard") { request, context in
-            await obey(request, context) { try await agent.obeyGuard($0.order(GuardOrder.self)) }
+            await obey(request, context, .obeyGuard) { try await agent.obeyGuard($0.order(GuardOrder.self)) }
         }
         router.post("/v1/bases/missing") { request, context in
             await obey(request, context) { try await agent.missingBases($0.order(BaseNeeds.self)) }
         }
         router.delete("/v1/kept/:id") { request, context in
-            await obey(request, context) {
+            await obey(request, context, .deleteKept) {
                 try await agent.deleteKept($0.context.parameters.require("id"))
                 return Nothing()
             }
@@ -129,22 +130,22 @@ package enum AgentServer {
             await answer(request, context) { try await agent.guest($0.server) }
         }
         guest.put { request, context in
-            await obey(request, context) { try await agent.define($0.server, $0.order(DefineOrder.self)) }
+            await obey(request, context, .define) { try await agent.define($0.server, $0.order(DefineOrder.self)) }
         }
         guest.post("start") { request, context in
-            await obey(request, context) { try await agent.start($0.server, $0.order(StartOrder.self)) }
+            await obey(request, context, .start) { try await agent.start($0.server, $0.order(StartOrder.self)) }
         }
         guest.post("stop") { request, context in
-            await obey(request, context) { try await agent.stop($0.server, $0.order(StopOrder.self)) }
+            await obey(request, context, .stop) { try await agent.stop($0.server, $0.order(StopOrder.self)) }
         }
         guest.post("pause") { request, context in
-            await obey(request, context) { try await agent.pause($0.server, $0.order(PauseOrder.self)) }
+            await obey(request, context, .pause) { try await agent.pause($0.server, $0.order(PauseOrder.self)) }
         }
         guest.post("cdrom") { request, context in
-            await obey(request, context) { try await agent.setCDROM($0.server, $0.order(CDROMOrder.self)) }
+            await obey(request, context, .setCDROM) { try await agent.setCDROM($0.server, $0.order(CDROMOrder.self)) }
         }
         guest.post("delete") { request, context in
-            await obey(request, context) {
+            await obey(request, context, .delete) {
                 try await agent.delete($0.server, $0.order(DeleteOrder.self))
                 return Nothing()
             }
@@ -156,19 +157,19 @@ package enum AgentServer {
             }
         }
         guest.post("discard") { request, context in
-            await obey(request, context) { try await agent.discard($0.server, $0.order(DiscardOrder.self)) }
+            await obey(request, context, .discard) { try await agent.discard($0.server, $0.order(DiscardOrder.self)) }
         }
         guest.post("shared") { request, context in
-            await obey(request, context) { try await agent.prove($0.server, $0.order(ProofOrder.self)) }
+            await obey(request, context, .prove) { try await agent.prove($0.server, $0.order(ProofOrder.self)) }
         }
         guest.put("adopted") { request, context in
-            await obey(request, context) { try await agent.adopt($0.server, $0.order(AdoptOrder.self)) }
+            await obey(request, context, .adopt) { try await agent.adopt($0.server, $0.order(AdoptOrder.self)) }
         }
         routeOutgoing(guest.group("outgoing"), agent)
         routeIncoming(guest.group("incoming"), agent)
         routeLoan(guest.group("loan"), agent)
         guest.put("receipt") { request, context in
-            await obey(request, context) { try await agent.receive($0.server, $0.order(ReceiveOrder.self)) }
+            await obey(request, context, .receive) { try await agent.receive($0.server, $0.order(ReceiveOrder.self)) }
         }
         return router
     }
@@ -178,13 +179,13 @@ package enum AgentServer {
             await answer(request, context) { try await agent.outgoing($0.server, $0.key, seen: $0.seen, waitMS: $0.waitMS) }
         }
         routes.put("disks") { request, context in
-            await obey(request, context) { try await agent.mirror($0.server, $0.order(MirrorOrder.self)) }
+            await obey(request, context, .mirror) { try await agent.mirror($0.server, $0.order(MirrorOrder.self)) }
         }
         routes.put("memory") { request, context in
-            await obey(request, context) { try await agent.sendMemory($0.server, $0.order(MemoryOrder.self)) }
+            await obey(request, context, .sendMemory) { try await agent.sendMemory($0.server, $0.order(MemoryOrder.self)) }
         }
         routes.post("abort") { request, context in
-            await obey(request, context) { try await agent.abort($0.server, $0.order(AbortOrder.self)) }
+            await obey(request, context, .abort) { try await agent.abort($0.server, $0.order(AbortOrder.self)) }
         }
     }
 
@@ -193,13 +194,13 @@ package enum AgentServer {
             await answer(request, context) { try await agent.loan($0.server, $0.key) }
         }
         routes.put { request, context in
-            await obey(request, context) { try await agent.lend($0.server, $0.order(LendOrder.self)) }
+            await obey(request, context, .lend) { try await agent.lend($0.server, $0.order(LendOrder.self)) }
         }
         routes.post("yield") { request, context in
-            await obey(request, context) { try await agent.yield($0.server, $0.order(YieldOrder.self)) }
+            await obey(request, context, .yield) { try await agent.yield($0.server, $0.order(YieldOrder.self)) }
         }
         routes.post("return") { request, context in
-            await obey(request, context) { try await agent.takeBack($0.server, $0.order(TakeBackOrder.self)) }
+            await obey(request, context, .takeBack) { try await agent.takeBack($0.server, $0.order(TakeBackOrder.self)) }
         }
         routes.post("digests") { request, context in
             await answer(request, context) { try await agent.digests($0.server, $0.order(DigestOrder.self)) }
@@ -211,10 +212,10 @@ package enum AgentServer {
             await answer(request, context) { try await agent.incoming($0.server, $0.key, seen: $0.seen, waitMS: $0.waitMS) }
         }
         routes.put { request, context in
-            await obey(request, context) { try await agent.prepare($0.server, $0.order(PrepareOrder.self)) }
+            await obey(request, context, .prepare) { try await agent.prepare($0.server, $0.order(PrepareOrder.self)) }
         }
         routes.post("refuse") { request, context in
-            await obey(request, context) { try await agent.refuse($0.server, $0.order(RefuseOrder.self)) }
+            await obey(request, context, .refuse) { try await agent.refuse($0.server, $0.order(RefuseOrder.self)) }
         }
         routes.post("handover") { request, context in
             await answer(request, context) { call in
@@ -222,7 +223,7 @@ package enum AgentServer {
                 guard call.peer.role != .agent || call.peer.name == order.source else {
                     throw AgentProblem(.forbidden, .invalidRequest, "agent/\(call.peer.name) hands over what is \(order.source)'s")
                 }
-                return try await agent.handOver(call.server, order)
+                return try await reaching(.handOver) { try await agent.handOver(call.server, order) }
             }
         }
     }
@@ -232,13 +233,23 @@ package enum AgentServer {
     private static let versionHeader = HTTPField.Name(AgentVersion.header)
 
     /// An order of a worker or controller.
+    ///
+    /// - Parameter order: what its failure points are named after; nil where nothing is changed.
     private static func obey<Reply: Encodable>(
-        _ request: Request, _ context: Context, _ body: (Call) async throws -> Reply
+        _ request: Request, _ context: Context, _ order: AgentOrder? = nil, _ body: (Call) async throws -> Reply
     ) async -> Response {
         await answer(request, context) { call in
             try call.peer.requireOrders()
-            return try await body(call)
+            guard let order else { return try await body(call) }
+            return try await reaching(order) { try await body(call) }
         }
+    }
+
+    private static func reaching<Reply>(_ order: AgentOrder, _ body: () async throws -> Reply) async throws -> Reply {
+        try await Failpoints.reach(.order(order, .before))
+        let reply = try await body()
+        try await Failpoints.reach(.order(order, .after))
+        return reply
     }
 
     private static func answer<Reply: Encodable>(

@@ -1,5 +1,6 @@
 import AgentAPI
 import Dispatch
+import Failpoints
 package import Fleet
 import Foundation
 import Glibc
@@ -57,10 +58,13 @@ package final class Ledger: Sendable {
         guard next != before.record else { return result }
         next.sequence += 1
         let bytes = try Self.encoder.encode(next)
+        let fact = next.fact(since: before.record)
+        try Failpoints.reachBlocking(.record(fact, .before))
         let isSlotted = try isUrgent && !before.slotIsNewest && writeSlot(bytes)
-        if !isSlotted { try DurableFile.write(bytes, to: path) }
+        if !isSlotted { try DurableFile.write(bytes, to: path, as: .record) }
         let written = next
         state.withLock { $0 = State(record: written, slotIsNewest: isSlotted) }
+        try Failpoints.reachBlocking(.record(fact, .after))
         return result
     }
 
@@ -71,7 +75,7 @@ package final class Ledger: Sendable {
                 continuation.resume(
                     with: Swift.Result {
                         guard !self.state.withLock({ $0.slotIsNewest }) else { return }
-                        try DurableFile.write(Data(count: Self.slotBytes), to: Self.slot(self.path))
+                        try DurableFile.write(Data(count: Self.slotBytes), to: Self.slot(self.path), as: .slotLayout)
                     })
             }
         }

@@ -1,4 +1,5 @@
 import AgentAPI
+import Failpoints
 import Foundation
 import Glibc
 import Hypervisor
@@ -22,6 +23,6 @@ struct CopyJournal: Hashable, Sendable, Codable {
     }
 
     func write(to path: String) throws {
-        try DurableFile.write(try JSONEncoder().encode(self), to: path)
+        try DurableFile.write(try JSONEncoder().encode(self), to: path, as: .copyJournal)
     }
 }

@@ -1,4 +1,5 @@
 import AgentAPI
+import Failpoints
 import Fleet
 import Foundation
 import Glibc
@@ -55,7 +56,7 @@ package struct GuardFiles: Hashable, Sendable {
     package func write(_ new: LeaseBook, over old: LeaseBook, writer: String) throws {
         let bytes = try JSONEncoder().encode(new)
         if new.lease?.bootID != old.lease?.bootID || !FileManager.default.fileExists(atPath: durableBook) {
-            try DurableFile.write(bytes, to: durableBook, draft: writer)
+            try DurableFile.write(bytes, to: durableBook, as: .leaseBook, draft: writer)
         }
         do {
             try bytes.write(to: URL(fileURLWithPath: "\(book).\(writer)"))
@@ -71,7 +72,7 @@ package struct GuardFiles: Hashable, Sendable {
     /// - Throws: ``AgentProblem``
     package func announceShutdown() throws {
         unlink("\(shutdown).told")
-        try DurableFile.write(Data(try BootClock.now().bootID.utf8), to: shutdown)
+        try DurableFile.write(Data(try BootClock.now().bootID.utf8), to: shutdown, as: .shutdownNote)
     }
 
     package var isShuttingDown: Bool {
@@ -80,7 +81,7 @@ package struct GuardFiles: Hashable, Sendable {
     }
 
     /// Controllers were told of the shutdown.
-    package func noteShutdownTold() throws { try DurableFile.write(Data(), to: "\(shutdown).told") }
+    package func noteShutdownTold() throws { try DurableFile.write(Data(), to: "\(shutdown).told", as: .shutdownNote) }
 
     package var isShutdownTold: Bool { access("\(shutdown).told", F_OK) == 0 }
 }

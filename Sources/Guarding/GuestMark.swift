@@ -1,4 +1,9 @@
+<<<<<<< HEAD
 package import AgentAPI
+=======
+import AgentAPI
+import Failpoints
+>>>>>>> hub/main
 package import Fleet
 import Foundation
 import Glibc
@@ -39,7 +44,7 @@ package struct GuestMark: Hashable, Sendable, Codable {
     /// - Throws: ``AgentProblem``
     package static func set(_ isMarked: Bool, _ paths: GuestPaths) throws {
         if isMarked {
-            try DurableFile.write(try JSONEncoder().encode(GuestMark(paths)), to: paths.mark)
+            try DurableFile.write(try JSONEncoder().encode(GuestMark(paths)), to: paths.mark, as: .guestMark)
         } else {
             unlink(paths.mark)
         }

@@ -1,4 +1,5 @@
 import AgentAPI
+import Failpoints
 package import Fleet
 package import Foundation
 import Glibc
@@ -48,7 +49,7 @@ package enum AcceleratorProbe {
         -> String?
     {
         let path = "\(folder)/probe-firmware"
-        try DurableFile.write(firmware, to: path)
+        try DurableFile.write(firmware, to: path, as: .probe)
         defer { unlink(path) }
         let outcome: Program.Outcome
         do {

@@ -1,4 +1,5 @@
 import AgentAPI
+package import Failpoints
 import Fleet
 package import Foundation
 import Glibc
@@ -6,9 +7,12 @@ import Glibc
 /// Small files that must be there after a power cut, whole, in their old form or in their new one.
 package enum DurableFile {
     /// Replaces the file. When it returns, the new content is on the disk.
-    /// - Parameter draft: what the name of the draft ends in; each writer of the same file needs one of its own.
+    /// - Parameters:
+    ///   - content: what the writing's failure points are named after.
+    ///   - draft: what the name of the draft ends in; each writer of the same file needs one of its own.
     /// - Throws: ``AgentProblem``; the old content may then stand or not, but never half of one.
-    package static func write(_ bytes: Data, to path: String, draft: String = "new") throws {
+    package static func write(_ bytes: Data, to path: String, as content: DurableContent, draft: String = "new") throws {
+        try Failpoints.reachBlocking(.file(content, .before))
         let draft = "\(path).\(draft)"
         let file = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw failure("create", draft) }
@@ -27,6 +31,7 @@ package enum DurableFile {
         }
         guard rename(draft, path) == 0 else { throw failure("replace", path) }
         try syncFolder(of: path)
+        try Failpoints.reachBlocking(.file(content, .after))
     }
 
     /// Nil when there is no such file.

@@ -1,4 +1,5 @@
 import AgentAPI
+import Failpoints
 import Fleet
 import Foundation
 import Glibc
@@ -27,7 +28,9 @@ package final class GuestProcess: Sendable {
     package static func spawn(_ qemu: String, _ arguments: [String], paths: GuestPaths, logger: Logger) async throws -> GuestProcess {
         for path in [paths.monitor, paths.rescue, paths.pid] { unlink(path) }
         do {
+            try await Failpoints.reach(.launch(.before))
             let outcome = try await Program.run(qemu, arguments, deadline: .seconds(40))
+            try await Failpoints.reach(.launch(.after))
             guard outcome.status == 0 else {
                 // With -D the messages of a QEMU that got that far are in its log.
                 let log = FileManager.default.contents(atPath: paths.log).map { String(decoding: $0.suffix(600), as: UTF8.self) } ?? ""

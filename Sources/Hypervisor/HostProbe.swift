@@ -1,4 +1,5 @@
 import AgentAPI
+import Failpoints
 package import Fleet
 import Foundation
 import Glibc
@@ -58,7 +59,7 @@ package struct HostProbe: Sendable {
             return cached.facts
         }
         let facts = try await measure(paths)
-        try DurableFile.write(try JSONEncoder().encode(Cached(key: key, facts: facts)), to: paths.probe)
+        try DurableFile.write(try JSONEncoder().encode(Cached(key: key, facts: facts)), to: paths.probe, as: .probe)
         return facts
     }
 

@@ -1,4 +1,5 @@
 package import AgentAPI
+import Failpoints
 package import Fleet
 import Foundation
 import Glibc
@@ -36,7 +37,7 @@ package struct KeptGuests: Sendable {
         try await offloaded { [moves] in
             try DurableFile.makeFolder(folder)
             // First what is there, then the moving of it: whatever was moved can be found and deleted.
-            if access(note, F_OK) != 0 { try DurableFile.write(try JSONEncoder().encode(kept), to: note) }
+            if access(note, F_OK) != 0 { try DurableFile.write(try JSONEncoder().encode(kept), to: note, as: .keptNote) }
             for move in moves where access(move.from, F_OK) == 0 {
                 guard rename(move.from, move.to) == 0 else {
                     throw AgentProblem(.failed, .diskError, "\(move.from) cannot be kept as \(move.to): \(systemMessage(errno))")

@@ -1,4 +1,5 @@
 package import AgentAPI
+import Failpoints
 import Fleet
 import Foundation
 import Glibc
@@ -101,7 +102,7 @@ package struct KernelProcess: Hashable, Sendable {
     /// Writes down which process this one is, for ``find(agentFile:)``.
     package static func announce(in path: String) throws {
         let pid = getpid()
-        try DurableFile.write(Data("\(pid) \(startTime(of: pid) ?? 0)\n".utf8), to: path)
+        try DurableFile.write(Data("\(pid) \(startTime(of: pid) ?? 0)\n".utf8), to: path, as: .pid)
     }
 
     /// The process that wrote that file; nil when it is gone.

@@ -1,4 +1,5 @@
 import AgentAPI
+import Failpoints
 package import Fleet
 import Foundation
 import Glibc
@@ -54,7 +55,7 @@ package final class TPMState: Sendable {
             throw AgentProblem(.failed, .agentError, "the state of the TPM did not come: there is none in \(paths.tpmArrival)")
         }
         try DurableFile.makeFolder(place)
-        try DurableFile.write(bytes, to: "\(place)/\(Self.file)")
+        try DurableFile.write(bytes, to: "\(place)/\(Self.file)", as: .tpmState)
         try DurableFile.syncFolder(of: place)
         try link(to: place)
         try DiskImages.removeFolder(paths.tpmArrival)

@@ -1,4 +1,5 @@
 import Dispatch
+import Failpoints
 package import Logging
 import Synchronization
 
@@ -77,7 +78,7 @@ package final class QMPClient: Sendable {
             let body: Body
             enum CodingKeys: String, CodingKey { case body = "QMP" }
         }
-        let message = try await converse(.greeting, "greeting", [:], patience: patience, until: end)
+        let message = try await exchange(.greeting, "greeting", [:], patience: patience, until: end)
         let greeting: Greeting
         do {
             greeting = try message.decode()
@@ -209,6 +210,16 @@ package final class QMPClient: Sendable {
 
     @discardableResult
     private func converse(
+        _ kind: Session.Kind, _ command: String, _ arguments: JSONValue, passing descriptor: Descriptor? = nil, patience: Duration,
+        until end: ContinuousClock.Instant
+    ) async throws -> JSONValue {
+        try await Failpoints.reach(.qmp(command, .before))
+        let reply = try await exchange(kind, command, arguments, passing: descriptor, patience: patience, until: end)
+        try await Failpoints.reach(.qmp(command, .after))
+        return reply
+    }
+
+    private func exchange(
         _ kind: Session.Kind, _ command: String, _ arguments: JSONValue, passing descriptor: Descriptor? = nil, patience: Duration,
         until end: ContinuousClock.Instant
     ) async throws -> JSONValue {

@@ -1,5 +1,6 @@
 package import AgentAPI
 import Dispatch
+import Failpoints
 package import Fleet
 import Foundation
 import Glibc
@@ -60,7 +61,7 @@ package final class OwnerDesk: Sendable {
             let path = "\(try paths.diskFolder(on: storage))/\(Self.file)"
             // Two hosts may write at the same time; each its own draft.
             let draft = "\(host).new"
-            try await answer(of: storage) { try DurableFile.write(bytes, to: path, draft: draft) }
+            try await answer(of: storage) { try DurableFile.write(bytes, to: path, as: .ownerRecord, draft: draft) }
         }
     }
 

@@ -1,4 +1,5 @@
 import AgentAPI
+import Failpoints
 import Fleet
 import Foundation
 import Glibc
@@ -11,7 +12,7 @@ enum StorageProof {
         // In the storage's own folder, beside the servers' folders; no server's id begins with a dot.
         let path = "\(storage.path)/.proof-\(fingerprint(order.key.migration.value))-\(order.key.attempt)"
         switch order.act {
-        case .write: try DurableFile.write(Data(order.nonce.utf8), to: path)
+        case .write: try DurableFile.write(Data(order.nonce.utf8), to: path, as: .storageProof)
         case .look: break
         case .remove:
             guard unlink(path) == 0 || errno == ENOENT else {

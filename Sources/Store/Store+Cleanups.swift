@@ -1,3 +1,4 @@
+import Failpoints
 package import Fleet
 import SQL
 
@@ -8,7 +9,7 @@ extension Store {
             SELECT id FROM cleanups WHERE done_at IS NULL AND due_at <= \(dialect.now) ORDER BY due_at, id LIMIT \(max(0, limit))
             """
         guard try await read({ try await !$0.query(due).isEmpty }) else { return [] }
-        return try await write { transaction in
+        return try await write(.claimCleanup) { transaction in
             let ids = try await transaction.query("\(due) \(dialect.lockFree)").map { try $0.text("id") }
             // Not due again before the lease ends: nobody else takes it meanwhile.
             return try await transaction.query(
@@ -24,7 +25,7 @@ extension Store {
     ///
     /// - Parameter note: What the migration's history is to tell of it: written once, also to a history that ended long ago.
     package func finishCleanup(_ id: String, note: MigrationChange.HistoryNote? = nil) async throws {
-        try await write { transaction in
+        try await write(.finishCleanup) { transaction in
             let done = try await transaction.query(
                 """
                 UPDATE cleanups SET done_at = \(dialect.now), lease_owner = NULL WHERE id = \(id) AND done_at IS NULL

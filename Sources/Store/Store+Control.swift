@@ -1,3 +1,4 @@
+import Failpoints
 package import Fleet
 import SQL
 
@@ -16,7 +17,7 @@ extension Store {
     /// only waits for its next try, ends in this very transaction, and its server is what it was. Any other one is due at once.
     /// Returns the row as it is now; a finished one, and one asked for before, is unchanged. Throws `notFound`.
     package func requestCancel(_ migration: MigrationID, actor: String) async throws -> Migration {
-        try await write { try await requestCancel(migration, actor: actor, in: $0) }
+        try await write(.requestCancel) { try await requestCancel(migration, actor: actor, in: $0) }
     }
 
     func requestCancel(_ migration: MigrationID, actor: String, in transaction: any SQLTransaction) async throws -> Migration {

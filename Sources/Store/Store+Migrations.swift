@@ -1,3 +1,4 @@
+import Failpoints
 package import Fleet
 import SQL
 
@@ -52,7 +53,7 @@ extension Store {
     package func submitMigration(
         server: ServerID, mode: Mode, options: MigrationOptions, maxAttempts: Int, priority: Int = 0, actor: String
     ) async throws -> Migration {
-        try await write { transaction in
+        try await write(.submit) { transaction in
             try await submit(server, mode, options, maxAttempts: maxAttempts, actor: actor, priority: priority, in: transaction)
         }
     }

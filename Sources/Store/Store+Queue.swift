@@ -1,3 +1,4 @@
+import Failpoints
 package import Fleet
 import SQL
 
@@ -19,7 +20,7 @@ extension Store {
     /// The only way in which a worker writes. Throws `superseded`, `overbooked`.
     @discardableResult
     package func apply(_ change: MigrationChange, worker: String) async throws -> Migration {
-        try await write { transaction in
+        try await write(.apply) { transaction in
             try await apply(change, worker: worker, in: transaction)
         }
     }

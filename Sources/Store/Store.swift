@@ -1,3 +1,4 @@
+import Failpoints
 import Fleet
 package import SQL
 
@@ -46,6 +47,26 @@ package struct Store: Sendable {
     @discardableResult
     func write<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T {
         try await Self.telling { try await database.write(body) }
+    }
+
+    /// The same for what a migration's way is made of, with its failure points.
+    @discardableResult
+    func write<T: Sendable>(
+        _ kind: StoreWrite, _ body: @Sendable (any SQLTransaction) async throws -> T
+    ) async throws -> T {
+        try await Self.failing(.store(kind, .before))
+        let result = try await write(body)
+        try await Self.failing(.store(kind, .after))
+        return result
+    }
+
+    /// A write that is made to fail is one of which nobody knows whether it took place.
+    private static func failing(_ point: Failpoint) async throws {
+        do {
+            try await Failpoints.reach(point)
+        } catch let failure as FailpointFailure {
+            throw StoreError(.unavailable, "\(failure)")
+        }
     }
 
     /// To be called before anything is added up of which the transaction will promise a part.

@@ -17,7 +17,7 @@ struct Godwit: AsyncParsableCommand {
             """,
         version: "0.1.0",
         groupedSubcommands: [
-            CommandGroup(name: "Trying it out", subcommands: [Dev.self]),
+            CommandGroup(name: "Trying it out", subcommands: [Dev.self, FailpointList.self]),
             CommandGroup(
                 name: "Servers",
                 subcommands: [

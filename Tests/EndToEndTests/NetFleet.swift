@@ -41,10 +41,15 @@ final class NetFleet: TestFleet {
     let environment: [String: String]
     /// What `--store` says.
     let store: FleetStore
+    /// How long a worker's claim lasts unless renewed; the product's own where nil.
+    let leaseMS: Int64?
+    /// By which all daemons are told what is to happen at which failure point.
+    var failpointFolder: String { path("failpoints") }
     var commandPrefix: [String] { control.command() }
 
-    private init(work: URL, hosts: Int) async throws {
+    private init(work: URL, hosts: Int, leaseMS: Int64?) async throws {
         self.work = work
+        self.leaseMS = leaseMS
         programs = try Self.programFolder()
         guest = try TestGuest.folder()
         hostNames = (1...hosts).map { "host\($0)" }
@@ -65,12 +70,12 @@ final class NetFleet: TestFleet {
     // MARK: one life
 
     /// Makes a fleet, runs the body, ends it all and checks that nothing stayed behind.
-    static func run<T: Sendable>(hosts: Int = 2, _ body: @Sendable (NetFleet) async throws -> T) async throws -> T {
+    static func run<T: Sendable>(hosts: Int = 2, leaseMS: Int64? = nil, _ body: @Sendable (NetFleet) async throws -> T) async throws -> T {
         try await Leftovers.remove()
         let work = URL(filePath: "/tmp/\(Leftovers.prefix)\(UUID().uuidString.prefix(8).lowercased())")
         let claim = try Leftovers.Claim(work)
         defer { withExtendedLifetime(claim) {} }
-        let fleet = try await NetFleet(work: work, hosts: hosts)
+        let fleet = try await NetFleet(work: work, hosts: hosts, leaseMS: leaseMS)
         do {
             try await fleet.assemble()
             let value = try await body(fleet)
@@ -84,7 +89,7 @@ final class NetFleet: TestFleet {
     }
 
     private func assemble() async throws {
-        for folder in ["log", "observer", "control", "shared"] { try makeFolder(folder) }
+        for folder in ["log", "observer", "control", "shared", "failpoints"] { try makeFolder(folder) }
         try await control.ip("link add mgmt type bridge")
         try await control.ip("addr add 10.77.0.1/24 dev mgmt")
         try await control.ip("link set mgmt up")
@@ -206,6 +211,8 @@ final class NetFleet: TestFleet {
         guard let host = state.withLock({ $0.hosts[name] }) else { throw Failure("\(name) is off") }
         return host
     }
+
+    func isOn(_ name: String) -> Bool { state.withLock { $0.hosts[name] != nil } }
 
     /// Switches a host on: its namespace, its links, its agent.
     func powerOn(_ name: String, agent: Bool = true) async throws {
@@ -333,7 +340,7 @@ final class NetFleet: TestFleet {
             [
                 "--store", store.location, "--name", name, "--ca", path("ca/ca.pem"), "--cert",
                 path("control/worker-\(name).pem"), "--key", path("control/worker-\(name)-key.pem"),
-            ], sign: "ready ")
+            ] + (leaseMS.map { ["--lease-ms", String($0)] } ?? []), sign: "ready ")
     }
 
     private func start(
@@ -341,7 +348,8 @@ final class NetFleet: TestFleet {
     ) async throws {
         let log = work.appending(path: "log/\(name).log")
         let before = FileManager.default.contents(atPath: log.path)?.count ?? 0
-        let daemon = try Spawned(place.command() + wrapper + [programs.appending(path: program).path] + arguments, log: log)
+        let points = ["env", "GODWIT_FAILPOINTS_FOLDER=\(failpointFolder)"]
+        let daemon = try Spawned(place.command() + points + wrapper + [programs.appending(path: program).path] + arguments, log: log)
         state.withLock { $0.daemons[name] = daemon }
         try await eventually("\(program) \(name) is up", within: .seconds(30)) {
             let said = String(decoding: (FileManager.default.contents(atPath: log.path) ?? Data()).dropFirst(before), as: UTF8.self)

@@ -1,5 +1,6 @@
 package import AgentFakes
 package import Engine
+import Failpoints
 package import Fleet
 package import Logging
 import SQL
@@ -26,6 +27,7 @@ package struct PlanStage<World: FakeWorld>: Sendable {
         self.scene = scene
         fleet = FakeFleet(agent: scene.agent)
         plan = scene.plan(store, fleet, scene.steps)
+        try Self.requireFailpoints(of: plan)
         var hosts: [Fleet.Host] = []
         for (number, name) in scene.hosts.enumerated() {
             let host = try await store.registerHost(name: name, agentURL: "https://\(name)")
@@ -50,6 +52,12 @@ package struct PlanStage<World: FakeWorld>: Sendable {
                 note: nil, createdAt: .now), owner: "test", leaseMS: 60_000)
         try await store.finishOperation(id, epoch: created.epoch, status: scene.status, note: nil)
         server = try await store.server(id.value)
+    }
+
+    private static func requireFailpoints(of plan: Plan) throws {
+        let named = Failpoint.steps.first { $0.mode == plan.mode.rawValue }?.steps ?? []
+        let wanted = plan.steps.map(\.name)
+        guard named == wanted else { throw StepsWithoutFailpoints(mode: plan.mode, named: named, wanted: wanted) }
     }
 
     // MARK: what a test does
@@ -112,4 +120,11 @@ package struct PlanStage<World: FakeWorld>: Sendable {
 extension Logger {
     /// Says nothing.
     package static let silent = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+}
+
+/// The catalog of failure points names other steps than a mode's plan has.
+struct StepsWithoutFailpoints: Error {
+    let mode: Mode
+    let named: [String]
+    let wanted: [String]
 }

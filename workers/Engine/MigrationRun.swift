@@ -1,4 +1,5 @@
 import AgentAPI
+import Failpoints
 import Fleet
 import Logging
 import Store
@@ -218,12 +219,19 @@ actor MigrationRun {
         stall = StallWatch()
         let context = context(for: step)
         do {
+            try await reach(step, .begun)
             let result = try await interruptible(isRevocable, hasDeadline: hasDeadline) { try await step.perform(context) }
+            try await reach(step, .performed)
             try await finish(position, result)
         } catch {
             try Task.checkCancellation()
-            try await meet(error, at: position)
+            return try await meet(error, at: position)
         }
+        try await reach(step, .committed)
+    }
+
+    private func reach(_ step: any Step, _ boundary: Failpoint.Boundary) async throws {
+        try await Failpoints.reach(.step(migration.mode.rawValue, step.name, boundary))
     }
 
     private func finish(_ position: Int, _ result: StepResult) async throws {
@@ -293,7 +301,9 @@ actor MigrationRun {
         let step = plan.steps[position]
         stepUnderWay = position
         do {
+            try await reach(step, .undoing)
             let compensation = try await step.compensate(context(for: step))
+            try await reach(step, .undone)
             var draft = draft()
             switch compensation {
             case .done: draft.mark(position, .compensated)

@@ -1,3 +1,4 @@
+import Failpoints
 package import Fleet
 import SQL
 
@@ -8,7 +9,7 @@ extension Store {
     ///   `tokenTaken` when the token was used for something else.
     package func submitBatch(_ draft: BatchDraft) async throws -> BatchReceipt {
         let (live, cold) = (try JSON.text(draft.liveOptions), try JSON.text(draft.coldOptions))
-        return try await write { transaction in
+        return try await write(.submitBatch) { transaction in
             let id = BatchID.unique()
             let begun = try await transaction.query(
                 """

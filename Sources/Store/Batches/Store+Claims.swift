@@ -1,3 +1,4 @@
+import Failpoints
 package import Fleet
 import SQL
 
@@ -14,7 +15,7 @@ extension Store {
         // Most wake-ups find nothing: then nobody's write has to wait.
         let next = try await read { try await due("", in: $0) }
         guard let next, next <= 0, limit > 0 else { return [] }
-        return try await write { transaction in
+        return try await write(.claim) { transaction in
             var ids = try await transaction.query(
                 """
                 SELECT id FROM migrations WHERE active = 1 AND lease_until <= \(now)
