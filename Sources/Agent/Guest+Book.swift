@@ -12,7 +12,8 @@ extension Guest {
         let record = record
         let state = await runState()
         return GuestBook(
-            server: server, epoch: record.epoch, tenure: tenure(record), isWanted: record.desired != .stopped, pid: livingPID, runState: state,
+            server: server, epoch: record.epoch, tenure: tenure(record), isWanted: record.desired != .stopped, pid: livingPID,
+            runState: state,
             endedByGuard: livingPID == nil && access(paths.ended, F_OK) == 0, ends: ends(record), hasCopies: record.kept != nil,
             missingDisks: await missingDisks(record), obstacle: obstacle?.reason.message)
     }

@@ -215,7 +215,9 @@ package struct AgentClient: AgentOrders {
         throw AgentProblem(.failed, .agentError, "the agent at \(url) answered \(method.rawValue) \(path) with status \(status)")
     }
 
-    private func exchange(_ request: HTTPClientRequest, until end: NIODeadline) async throws -> (status: UInt, version: String?, body: ByteBuffer) {
+    private func exchange(_ request: HTTPClientRequest, until end: NIODeadline) async throws -> (
+        status: UInt, version: String?, body: ByteBuffer
+    ) {
         var isRepeated = false
         while true {
             do {
@@ -232,7 +234,8 @@ package struct AgentClient: AgentOrders {
                 let isUntrusted = Self.isUntrusted(error)
                 var obstacle = Self.obstacle(error)
                 if isUntrusted, let ended = ends.first(where: { $0.end < .now }) {
-                    obstacle = "does not trust us: the certificate \(ended.path) has ended on \(ended.end); issue it anew with `godwit ca-issue`"
+                    obstacle =
+                        "does not trust us: the certificate \(ended.path) has ended on \(ended.end); issue it anew with `godwit ca-issue`"
                 }
                 throw AgentProblem(.unreachable, isUntrusted ? .tlsRefused : "unreachable", "the agent at \(url) \(obstacle)")
             }

@@ -12,7 +12,9 @@ package enum AgentVersion {
     /// - Throws: ``AgentProblem`` `incompatible-version` unless both work together.
     package static func require(_ text: String?, of other: String, own: Int = current) throws(AgentProblem) {
         guard let number = text.map({ Int($0) }) ?? unsaid else {
-            throw AgentProblem(.invalid, .incompatibleVersion, "\(other) says “\(text ?? "")” for its version of the agents' interface: a number is needed")
+            throw AgentProblem(
+                .invalid, .incompatibleVersion, "\(other) says “\(text ?? "")” for its version of the agents' interface: a number is needed"
+            )
         }
         guard !(own - 1...own + 1).contains(number) else { return }
         let older = number < own ? other : "this side"

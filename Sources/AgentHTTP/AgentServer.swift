@@ -22,7 +22,8 @@ package enum AgentServer {
         return Application(
             router: router(agent),
             // Longer than who asks keeps one that is idle: in a switchover no handshake may be waited for.
-            server: try .tls(.http1(configuration: .init(idleTimeout: .seconds(600))), tlsConfiguration: configuration.tls.mutualTLS.server()),
+            server: try .tls(
+                .http1(configuration: .init(idleTimeout: .seconds(600))), tlsConfiguration: configuration.tls.mutualTLS.server()),
             configuration: ApplicationConfiguration(address: .hostname(listen.address, port: listen.port), serverName: "godwit-agent"),
             onServerRunning: { channel in
                 let address = AgentConfiguration.Listen(address: listen.address, port: channel.localAddress?.port ?? listen.port)

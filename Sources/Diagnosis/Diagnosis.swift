@@ -30,7 +30,10 @@ package enum Diagnosis {
 
     private static func sorted(_ findings: [Finding]) -> [Finding] {
         func words(_ finding: Finding) -> [String] {
-            [finding.kind.rawValue, finding.host?.value ?? "", finding.server?.value ?? "", finding.migration?.value ?? "", finding.subject ?? ""]
+            [
+                finding.kind.rawValue, finding.host?.value ?? "", finding.server?.value ?? "", finding.migration?.value ?? "",
+                finding.subject ?? "",
+            ]
         }
         return findings.sorted { left, right in
             left.severity == right.severity ? words(left).lexicographicallyPrecedes(words(right)) : left.severity < right.severity

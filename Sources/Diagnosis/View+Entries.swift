@@ -46,7 +46,8 @@ extension View {
         let place = name(settled.host)
         let home = books[settled.host]?[server]
         // Never the only copy: the server must be seen whole where it is; and this host's own record must say that it is not here.
-        let isProven = home?.tenure == .home && home?.missingDisks.isEmpty == true && books[host.id]?[server]?.tenure == GuestBook.Tenure.none
+        let isProven =
+            home?.tenure == .home && home?.missingDisks.isEmpty == true && books[host.id]?[server]?.tenure == GuestBook.Tenure.none
         return Finding(
             .warning, .leftoverDisk, server: server, host: host.id, subject: entry.path,
             "\(entry.path) on \(host.name) (\(entry.bytes >> 20) MiB) is of server \(settled.name), which is on \(place).",

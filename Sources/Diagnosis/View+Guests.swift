@@ -59,13 +59,15 @@ extension View {
                     fix: .settle(
                         server.id, epoch: server.epoch, .ready, isPaused: false,
                         note: Reason(
-                            .guestStopped, "The guest of \(server.name) ended on \(host.name) without an order; start the server to run it again."))))
+                            .guestStopped,
+                            "The guest of \(server.name) ended on \(host.name) without an order; start the server to run it again."))))
         case (.ready, false) where book.isWanted && !book.endedByGuard && server.note?.code == .guestStopped:
             findings.append(
                 Finding(
                     .note, .serverWithoutGuest, server: server.id, host: host.id,
                     "The guest of server \(server.name) ended on \(host.name) without an order: it shut down, or its QEMU was ended.",
-                    remedy: "If it should run: godwit server-start \(server.name). What QEMU said last is in qemu.log of the agent's folder."))
+                    remedy:
+                        "If it should run: godwit server-start \(server.name). What QEMU said last is in qemu.log of the agent's folder."))
         case (.ready, true):
             let isPaused = book.runState.map { $0 != "running" } ?? false
             findings.append(
@@ -81,7 +83,8 @@ extension View {
                 Finding(
                     .warning, .pauseDiffers, server: server.id, host: host.id,
                     "The guest of server \(server.name) \(state == "paused" ? "stands still" : "runs") on \(host.name), and the store says that it \(server.isPaused ? "is suspended" : "runs").",
-                    remedy: "godwit doctor --fix sets its status right; then godwit server-\(state == "paused" ? "resume" : "suspend") \(server.name) if it should be otherwise.",
+                    remedy:
+                        "godwit doctor --fix sets its status right; then godwit server-\(state == "paused" ? "resume" : "suspend") \(server.name) if it should be otherwise.",
                     fix: .settle(server.id, epoch: server.epoch, .running, isPaused: state == "paused", note: nil)))
         default: break
         }
@@ -125,7 +128,9 @@ extension View {
     /// What an attempt that is over left, for which nobody has anything to do yet. The agent refuses where that is not so.
     private func leftover(_ book: GuestBook, epoch: Epoch, on host: Host) -> Finding? {
         guard book.tenure == .handedOver || book.tenure == .awaited, !isToBeCleaned(book.server, on: host.id) else { return nil }
-        let end = book.ends.last { $0.end == (book.tenure == .handedOver ? .source : .target) && look.after.finished[$0.key.migration] != nil }
+        let end = book.ends.last {
+            $0.end == (book.tenure == .handedOver ? .source : .target) && look.after.finished[$0.key.migration] != nil
+        }
         guard let end, let migration = look.after.finished[end.key.migration], migration.server == book.server,
             end.end == .target ? migration.state == .failed || migration.target != host.id : end.isGivenUp && migration.state == .ready
         else { return nil }
@@ -142,7 +147,8 @@ extension View {
         return Finding(
             .critical, .guestUnknown, server: stray.server, host: host.id, subject: "process",
             "On \(host.name) runs a QEMU (pid \(stray.pid)) out of the folder of server \(name(stray.server)) that the agent's record does not count as its guest.",
-            remedy: "Somebody else started it, or the agent lost its record. See what writes to the disks, and end the one that is not the server's."
+            remedy:
+                "Somebody else started it, or the agent lost its record. See what writes to the disks, and end the one that is not the server's."
         )
     }
 
@@ -158,7 +164,9 @@ extension View {
             return Finding(
                 .critical, .serverInTwoPlaces, server: server,
                 "Server \(name(server)) runs on \(hosts.map(\.name).joined(separator: " and ")) at once.",
-                remedy: "End one of the two at once, by its pid on its host: the one whose disks are not the newest. Both write on as long as they run.")
+                remedy:
+                    "End one of the two at once, by its pid on its host: the one whose disks are not the newest. Both write on as long as they run."
+            )
         }
     }
 

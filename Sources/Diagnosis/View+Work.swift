@@ -83,7 +83,8 @@ extension View {
     }
 
     private func awaiting(_ migration: Migration) -> Finding? {
-        guard let what = migration.awaiting, let since = look.after.lastChanges[migration.id], now > since + Diagnosis.Limits.awaiting else {
+        guard let what = migration.awaiting, let since = look.after.lastChanges[migration.id], now > since + Diagnosis.Limits.awaiting
+        else {
             return nil
         }
         return Finding(
@@ -144,7 +145,8 @@ extension View {
             Finding(
                 leftMS <= 0 ? .critical : .warning, leftMS <= 0 ? .certificateEnded : .certificateEnding, host: host?.id,
                 subject: certificate.path,
-                leftMS <= 0 ? "\(what) has ended on \(certificate.end)." : "\(what) ends on \(certificate.end), in \(span(leftMS)).", remedy: remedy)
+                leftMS <= 0 ? "\(what) has ended on \(certificate.end)." : "\(what) ends on \(certificate.end), in \(span(leftMS)).",
+                remedy: remedy)
         ]
     }
 

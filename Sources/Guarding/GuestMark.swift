@@ -1,9 +1,5 @@
-<<<<<<< HEAD
 package import AgentAPI
-=======
-import AgentAPI
 import Failpoints
->>>>>>> hub/main
 package import Fleet
 import Foundation
 import Glibc

@@ -135,7 +135,8 @@ package struct KernelProcess: Hashable, Sendable {
         return true
     }
 
+    /// Only what is seen to be it is signalled: by now another may have the pid.
     package func signal(_ number: Int32) {
-        if isAlive { kill(pid, number) }
+        if (try? Self.look(at: pid)) == startTime { kill(pid, number) }
     }
 }

@@ -52,7 +52,8 @@ extension Store {
     package func orderCleanup(_ cleanup: Cleanup, actor: String, why: String) async throws -> Bool {
         try await write { transaction in
             let rows = try await transaction.query(
-                "SELECT \(Migration.columns) FROM migrations WHERE id = \(cleanup.migration.value) AND finished_at IS NOT NULL \(dialect.lock)")
+                "SELECT \(Migration.columns) FROM migrations WHERE id = \(cleanup.migration.value) AND finished_at IS NOT NULL \(dialect.lock)"
+            )
             guard let migration = try rows.first.map(Migration.init) else { return false }
             let open = try await transaction.query(
                 """

@@ -22,7 +22,8 @@ struct InventoryTests {
             #expect(kill(pid, 0) == 0 && book.runState == "running" && book.missingDisks.isEmpty)
             #expect(Set(inventory.entries.map(\.name)) == [server.value, "stray.qcow2"])
             #expect(inventory.entries.allSatisfy { $0.bytes > 0 && $0.storage == "local" && !$0.isKept })
-            #expect(abs(inventory.clock - .now) < 5000 && inventory.strays.isEmpty && inventory.unseen.isEmpty && inventory.troubles.isEmpty)
+            #expect(
+                abs(inventory.clock - .now) < 5000 && inventory.strays.isEmpty && inventory.unseen.isEmpty && inventory.troubles.isEmpty)
             #expect(Set(inventory.certificates.map(\.kind)) == [.own, .authority])
             #expect(inventory.certificates.allSatisfy { (3_000_000...3_700_000).contains($0.end - .now) })
 

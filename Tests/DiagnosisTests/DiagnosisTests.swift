@@ -116,7 +116,9 @@ import Testing
         var scene = Scene(.ready)
         scene.book { _ in }
         var found = try #require(scene.findings.first)
-        #expect(found.kind == .serverNotExpectedRunning && found.fix == .settle(Scene.web, epoch: Epoch(5), .running, isPaused: false, note: nil))
+        #expect(
+            found.kind == .serverNotExpectedRunning
+                && found.fix == .settle(Scene.web, epoch: Epoch(5), .running, isPaused: false, note: nil))
         scene.book { $0.runState = "paused" }
         found = try #require(scene.findings.first)
         #expect(found.fix == .settle(Scene.web, epoch: Epoch(5), .running, isPaused: true, note: nil))
@@ -354,7 +356,8 @@ import Testing
         #expect(scene.kinds == [.certificateEnded, .certificateEnding])
         #expect(scene.findings.map(\.severity) == [.critical, .warning])
         for host in [Scene.home, Scene.other] { scene.inventories[host]?.certificates = [end(.authority, days: -1), end(.own, days: 3)] }
-        #expect(scene.kinds == [.certificateEnded, .certificateEnding, .certificateEnding, .certificateEnding], "one authority is told once")
+        #expect(
+            scene.kinds == [.certificateEnded, .certificateEnding, .certificateEnding, .certificateEnding], "one authority is told once")
     }
 
     @Test func `what could not be looked at is told, and nothing concluded from it`() {

@@ -20,7 +20,8 @@ struct Scene {
     init(_ status: ServerStatus = .running) {
         let hosts = [("h1", "host1"), ("h2", "host2")].map { id, name in
             Host(
-                id: HostID(id), name: name, agentURL: "https://\(name):7070", enabled: true, healthyUntil: Self.now + .seconds(10), facts: nil)
+                id: HostID(id), name: name, agentURL: "https://\(name):7070", enabled: true, healthyUntil: Self.now + .seconds(10),
+                facts: nil)
         }
         let server = Server(
             id: Self.web, name: "web", status: status, host: Self.home, epoch: Epoch(5),

@@ -26,7 +26,8 @@ extension EndToEnd {
             let worker = fleet.path("control/worker-w1")
             let answer = try await execute(
                 fleet.control.command() + [
-                    "curl", "-sS", "--fail-with-body", "-X", method, "--cacert", fleet.path("ca/ca.pem"), "--cert", "\(worker).pem", "--key",
+                    "curl", "-sS", "--fail-with-body", "-X", method, "--cacert", fleet.path("ca/ca.pem"), "--cert", "\(worker).pem",
+                    "--key",
                     "\(worker)-key.pem", "-H", "content-type: application/json", "-d", body,
                     "https://\(fleet.address(of: host)):\(NetFleet.agentPort)\(path)",
                 ])
@@ -49,9 +50,11 @@ extension EndToEnd {
                 try FileManager.default.createDirectory(atPath: leftover, withIntermediateDirectories: true)
                 try Data(count: 4096).write(to: URL(filePath: "\(leftover)/disk0.qcow2"))
                 let description = GuestDescription(
-                    server: "stranger", name: "stranger", vcpus: 1, memoryBytes: 64 << 20, cpuModel: "qemu64", machine: "pc", accelerator: .auto,
+                    server: "stranger", name: "stranger", vcpus: 1, memoryBytes: 64 << 20, cpuModel: "qemu64", machine: "pc",
+                    accelerator: .auto,
                     firmware: .bios, boot: nil,
-                    disks: [GuestDescription.Disk(name: "disk0", sizeBytes: 16 << 20, format: .qcow2, bus: .virtioBlk, storage: "local")], cdrom: nil,
+                    disks: [GuestDescription.Disk(name: "disk0", sizeBytes: 16 << 20, format: .qcow2, bus: .virtioBlk, storage: "local")],
+                    cdrom: nil,
                     nics: [])
                 let text = String(decoding: try JSONEncoder().encode(description), as: UTF8.self)
                 try await order(

@@ -93,7 +93,8 @@ extension EndToEnd {
                     _ = try await inControl(fleet, "dd if=/dev/zero of=\(folder)/filler bs=4K 2>/dev/null || true")
                     var refusal = Answer(status: 0, output: "", error: "")
                     try await eventually("a write is refused", within: .seconds(30)) {
-                        refusal = try await fleet.godwit("server-group-create", "g\(UInt32.random(in: 0...UInt32.max))", "--policy", "apart")
+                        refusal = try await fleet.godwit(
+                            "server-group-create", "g\(UInt32.random(in: 0...UInt32.max))", "--policy", "apart")
                         return refusal.status != 0
                     }
                     print("outside: store full: \(refusal.error)")
@@ -111,7 +112,8 @@ extension EndToEnd {
                     _ = try? await inControl(fleet, "rm -f \(folder)/filler; umount -l \(folder)")
                     throw error
                 }
-                try await moved("cp -a \(folder)/. \(folder).kept/; umount \(folder); cp -a \(folder).kept/. \(folder)/; rm -r \(folder).kept")
+                try await moved(
+                    "cp -a \(folder)/. \(folder).kept/; umount \(folder); cp -a \(folder).kept/. \(folder)/; rm -r \(folder).kept")
             }
         }
 
