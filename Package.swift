@@ -110,10 +110,12 @@ let package = Package(
                 logging,
             ]),
         room("Client", ["Fleet", asyncHTTPClient, nioCore, nioPosix, nioFoundation, nioHTTP1, nioSSL]),
+        room("APIDocument"),
+        room("Diagnosis", ["Fleet", "AgentAPI"]),
         room(
             "Controller",
             [
-                "Fleet", "Placement", "Store", "AgentAPI", "Client", crypto, hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL,
+                "Fleet", "Placement", "Diagnosis", "Store", "APIDocument", "AgentAPI", "Client", crypto, hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL,
                 serviceLifecycle, logging,
             ]),
         room("Engine", path: "workers/Engine", ["Failpoints", "Fleet", "Store", "AgentAPI", logging]),
@@ -170,6 +172,7 @@ let package = Package(
         tests("FleetTests", ["Fleet"]),
         tests("FailpointsTests", ["Failpoints", subprocess]),
         tests("PlacementTests", ["Placement", "Fleet"]),
+        tests("DiagnosisTests", ["Diagnosis", "AgentAPI", "Fleet"]),
         tests("ConvergenceTests", ["Convergence", "Fleet"]),
         tests("QMPTests", ["QMP", subprocess]),
         tests("SQLTests", ["Backends", "Databases", "SQL", "SQLite", "PostgreSQL"]),
@@ -195,7 +198,7 @@ let package = Package(
         tests(
             "ControllerTests",
             [
-                "AgentFakes", "Controller", "Client", "Store", "SQL", "SQLite", "Fleet", "AgentAPI", hummingbird, hummingbirdTesting,
+                "AgentFakes", "Controller", "APIDocument", "Diagnosis", "Client", "Store", "SQL", "SQLite", "Fleet", "AgentAPI", hummingbird, hummingbirdTesting,
                 nioCore, nioPosix,
                 nioFoundation, nioSSL, serviceLifecycle, subprocess, logging,
             ]),

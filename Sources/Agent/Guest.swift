@@ -466,7 +466,7 @@ actor Guest {
             server: server, status: await status(record), epoch: record.epoch, pid: pid, endedByGuard: wasEnded ? true : nil)
     }
 
-    private var livingPID: Int32? {
+    var livingPID: Int32? {
         if isHanging { return GuestProcess.left(paths) }
         return process.flatMap { $0.isAlive ? $0.pid : nil }
     }

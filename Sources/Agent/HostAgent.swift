@@ -16,7 +16,7 @@ package final class HostAgent: AgentOrders {
     let host: HostContext
     private let probe: HostProbe
     private let lock: ProcessLock
-    private let guests: Mutex<[ServerID: Guest]>
+    let guests: Mutex<[ServerID: Guest]>
     private let patrol = Mutex<Task<Void, Never>?>(nil)
     /// How often it was told that the host is being shut down.
     private let shutdownsTold = Mutex(0)
@@ -50,7 +50,8 @@ package final class HostAgent: AgentOrders {
             configuration: configuration, paths: paths, qemu: try await probe.qemu(), images: DiskImages(qemuImg: configuration.qemuImg),
             peers: try AgentPool(tls: configuration.tls.mutualTLS),
             credentials: try StreamCredentials(folder: paths.credentials, files: configuration.tls),
-            owners: OwnerDesk(host: configuration.name), guardFiles: GuardFiles(paths), logger: logger)
+            owners: OwnerDesk(host: configuration.name), guardFiles: GuardFiles(paths),
+            certificates: try configuration.tls.mutualTLS.ends(), logger: logger)
         let agent = HostAgent(host: host, probe: probe, lock: lock)
         do {
             try await agent.restore()
@@ -164,7 +165,7 @@ package final class HostAgent: AgentOrders {
     }
 
     /// Whoever asks takes a host that does not answer within a few seconds for one that is gone: no storage may take them all.
-    private static let storagePatience = Duration.seconds(2)
+    static let storagePatience = Duration.seconds(2)
 
     package func host() async throws -> HostFacts {
         // Before anything else: what a controller makes of it must not end later here than there.
@@ -208,6 +209,7 @@ package final class HostAgent: AgentOrders {
             // Those before have been written down, or their controllers are gone.
             if times > 2 { try host.guardFiles.noteShutdownTold() }
         }
+        facts.apiVersion = AgentVersion.current
         facts.hasUEFI = host.rules.firmwareFiles != nil
         facts.hasTPM = host.rules.hasTPMEmulator
         return facts

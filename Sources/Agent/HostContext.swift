@@ -17,6 +17,8 @@ struct HostContext: Sendable {
     let credentials: StreamCredentials
     let owners: OwnerDesk
     let guardFiles: GuardFiles
+    /// Ends of the certificates that this process has read.
+    let certificates: [CertificateEnd]
     let logger: Logger
 
     var rules: GuestRules { GuestRules(configuration, qemu) }

@@ -14,8 +14,13 @@ package struct AgentClient: AgentOrders {
     /// The agent's address: `https://10.0.0.1:7070`.
     package let url: String
     private let http: HTTPClient
+    private let version: Int
+    /// Of the certificates that this side shows.
+    private let ends: [CertificateEnd]
 
-    init(url: String, http: HTTPClient) {
+    init(url: String, http: HTTPClient, version: Int, ends: [CertificateEnd]) {
+        self.version = version
+        self.ends = ends
         self.url = url.hasSuffix("/") ? String(url.dropLast()) : url
         self.http = http
     }
@@ -29,6 +34,14 @@ package struct AgentClient: AgentOrders {
 
     package func host() async throws -> HostFacts {
         try await call(.GET, "/v1/host", within: Self.quick)
+    }
+
+    package func inventory() async throws -> Inventory {
+        try await call(.GET, "/v1/inventory", within: Self.quick)
+    }
+
+    package func clear(_ server: ServerID, _ order: ClearOrder) async throws {
+        let _: Nothing = try await call(.POST, path(server, "clear"), order, within: Self.slow)
     }
 
     package func obeyGuard(_ order: GuardOrder) async throws -> GuardReport {
@@ -182,12 +195,14 @@ package struct AgentClient: AgentOrders {
     ) async throws -> Reply {
         var request = HTTPClientRequest(url: url + path)
         request.method = method
+        request.headers.add(name: AgentVersion.header, value: String(version))
         if let order {
             request.headers.add(name: "content-type", value: "application/json")
             request.body = .bytes(ByteBuffer(data: try JSONEncoder().encode(order)))
         }
         let end = NIODeadline.now() + .milliseconds(deadline.inMilliseconds)
-        let (status, body) = try await exchange(request, until: end)
+        let (status, said, body) = try await exchange(request, until: end)
+        try AgentVersion.require(said, of: "the agent at \(url)", own: version)
         if (200..<300).contains(status) {
             do {
                 return try JSONDecoder().decode(Reply.self, from: body)
@@ -200,12 +215,15 @@ package struct AgentClient: AgentOrders {
         throw AgentProblem(.failed, .agentError, "the agent at \(url) answered \(method.rawValue) \(path) with status \(status)")
     }
 
-    private func exchange(_ request: HTTPClientRequest, until end: NIODeadline) async throws -> (status: UInt, body: ByteBuffer) {
+    private func exchange(_ request: HTTPClientRequest, until end: NIODeadline) async throws -> (
+        status: UInt, version: String?, body: ByteBuffer
+    ) {
         var isRepeated = false
         while true {
             do {
                 let response = try await http.execute(request, deadline: end)
-                return (response.status.code, try await response.body.collect(upTo: 16 << 20))
+                let version = response.headers.first(name: AgentVersion.header)
+                return (response.status.code, version, try await response.body.collect(upTo: 16 << 20))
             } catch is CancellationError {
                 throw CancellationError()
             } catch let error as HTTPClientError where error == .cancelled {
@@ -213,8 +231,13 @@ package struct AgentClient: AgentOrders {
             } catch let error as HTTPClientError where error == .remoteConnectionClosed && !isRepeated {
                 isRepeated = true
             } catch {
-                throw AgentProblem(
-                    .unreachable, Self.isUntrusted(error) ? .tlsRefused : "unreachable", "the agent at \(url) \(Self.obstacle(error))")
+                let isUntrusted = Self.isUntrusted(error)
+                var obstacle = Self.obstacle(error)
+                if isUntrusted, let ended = ends.first(where: { $0.end < .now }) {
+                    obstacle =
+                        "does not trust us: the certificate \(ended.path) has ended on \(ended.end); issue it anew with `godwit ca-issue`"
+                }
+                throw AgentProblem(.unreachable, isUntrusted ? .tlsRefused : "unreachable", "the agent at \(url) \(obstacle)")
             }
         }
     }
@@ -246,7 +269,7 @@ package struct AgentClient: AgentOrders {
         case let error as IOError:
             "cannot be reached (\(String(cString: strerror(error.errnoCode)))): see whether the host is up and its godwit-agent runs"
         case let error where isUntrusted(error):
-            "is not trusted, or does not trust us (\(error)): both certificates must come from this fleet's authority, and the agent's must bear that address: issue it anew with `godwit ca-issue`"
+            "is not trusted, or does not trust us (\(error)): both certificates must come from this fleet's authority and not have ended, and the agent's must bear that address: issue it anew with `godwit ca-issue`"
         case is NIOSSLError, is BoringSSLError:
             "broke the connection off (\(error)): see whether its godwit-agent was just started anew, or the network was cut"
         default: "cannot be reached (\(error)): see whether the host is up and its godwit-agent runs"
@@ -257,10 +280,15 @@ package struct AgentClient: AgentOrders {
 /// Clients for all agents over one pool of connections, which are kept and used again: in a switchover no handshake may be waited for.
 package final class AgentPool: AgentDirectory {
     private let http: HTTPClient
+    private let version: Int
+    private let ends: [CertificateEnd]
     static let connectTimeout = Duration.seconds(3)
 
+    /// - Parameter version: of the agents' interface, as this side has it.
     /// - Throws: when a certificate or the key cannot be read.
-    package init(tls: MutualTLS) throws {
+    package init(tls: MutualTLS, version: Int = AgentVersion.current) throws {
+        self.version = version
+        self.ends = try tls.ends()
         var configuration = HTTPClient.Configuration(tlsConfiguration: try tls.client())
         configuration.httpVersion = .http1Only
         configuration.redirectConfiguration = .disallow
@@ -274,7 +302,7 @@ package final class AgentPool: AgentDirectory {
 
     package func agent(of host: Fleet.Host) -> any AgentOrders { agent(at: host.agentURL) }
 
-    package func agent(at url: String) -> AgentClient { AgentClient(url: url, http: http) }
+    package func agent(at url: String) -> AgentClient { AgentClient(url: url, http: http, version: version, ends: ends) }
 
     /// To be called once, when no call is under way and before the last reference goes.
     package func shutdown() async throws {

@@ -6,6 +6,9 @@ package import Fleet
 /// The agent itself implements it, and ``AgentClient`` over HTTPS. All methods throw ``AgentProblem``.
 package protocol AgentOrders: Sendable {
     func host() async throws -> HostFacts
+    /// Everything that stands on the host, for whoever compares it with the store.
+    func inventory() async throws -> Inventory
+    func clear(_ server: ServerID, _ order: ClearOrder) async throws
     /// What the host's guard is told, by its agent. An order that the guard does not obey is answered with why, and is no failure.
     func obeyGuard(_ order: GuardOrder) async throws -> GuardReport
     func guest(_ server: ServerID) async throws -> GuestReport

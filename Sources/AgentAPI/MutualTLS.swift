@@ -1,3 +1,4 @@
+package import Fleet
 import Foundation
 package import NIOSSL
 
@@ -35,5 +36,17 @@ package struct MutualTLS: Sendable {
         configuration.certificateVerification = .fullVerification
         configuration.minimumTLSVersion = .tlsv13
         return configuration
+    }
+
+    /// Until when the process's own certificate is good, and its authority's: of several in a file the one that ends first.
+    package func ends() throws -> [CertificateEnd] {
+        try [(CertificateEnd.Kind.own, certificatePath), (.authority, authorityPath)].compactMap { kind, path in
+            try Self.end(of: path).map { CertificateEnd(kind: kind, path: path, end: $0) }
+        }
+    }
+
+    /// Nil for a file without a certificate.
+    package static func end(of path: String) throws -> Timestamp? {
+        try NIOSSLCertificate.fromPEMFile(path).map { Timestamp(milliseconds: Int64($0.notValidAfter) * 1000) }.min()
     }
 }

@@ -21,7 +21,9 @@ package enum AgentServer {
         let listen = configuration.listen
         return Application(
             router: router(agent),
-            server: try .tls(.http1(), tlsConfiguration: configuration.tls.mutualTLS.server()),
+            // Longer than who asks keeps one that is idle: in a switchover no handshake may be waited for.
+            server: try .tls(
+                .http1(configuration: .init(idleTimeout: .seconds(600))), tlsConfiguration: configuration.tls.mutualTLS.server()),
             configuration: ApplicationConfiguration(address: .hostname(listen.address, port: listen.port), serverName: "godwit-agent"),
             onServerRunning: { channel in
                 let address = AgentConfiguration.Listen(address: listen.address, port: channel.localAddress?.port ?? listen.port)
@@ -94,6 +96,9 @@ package enum AgentServer {
         router.get("/v1/host") { request, context in
             await answer(request, context) { _ in try await agent.host() }
         }
+        router.get("/v1/inventory") { request, context in
+            await obey(request, context) { _ in try await agent.inventory() }
+        }
         router.put("/v1/host/guard") { request, context in
             await obey(request, context, .obeyGuard) { try await agent.obeyGuard($0.order(GuardOrder.self)) }
         }
@@ -143,6 +148,12 @@ package enum AgentServer {
         guest.post("delete") { request, context in
             await obey(request, context, .delete) {
                 try await agent.delete($0.server, $0.order(DeleteOrder.self))
+                return Nothing()
+            }
+        }
+        guest.post("clear") { request, context in
+            await obey(request, context) {
+                try await agent.clear($0.server, $0.order(ClearOrder.self))
                 return Nothing()
             }
         }
@@ -220,6 +231,8 @@ package enum AgentServer {
 
     private struct Nothing: Encodable {}
 
+    private static let versionHeader = HTTPField.Name(AgentVersion.header)
+
     /// An order of a worker or controller.
     ///
     /// - Parameter order: what its failure points are named after; nil where nothing is changed.
@@ -244,6 +257,8 @@ package enum AgentServer {
         _ request: Request, _ context: Context, _ body: (Call) async throws -> Reply
     ) async -> Response {
         do {
+            // Before the certificate, and before anything of the order is read: its meaning may be another's.
+            try AgentVersion.require(versionHeader.flatMap { request.headers[$0] }, of: "whoever asks")
             let call = Call(request: request, context: context, peer: try await context.peer())
             return response(.ok, "application/json", try JSONEncoder().encode(try await body(call)))
         } catch {
@@ -261,6 +276,8 @@ package enum AgentServer {
     }
 
     private static func response(_ status: HTTPResponse.Status, _ type: String, _ body: Data) -> Response {
-        Response(status: status, headers: [.contentType: type], body: ResponseBody(byteBuffer: ByteBuffer(data: body)))
+        var headers: HTTPFields = [.contentType: type]
+        if let versionHeader { headers[versionHeader] = String(AgentVersion.current) }
+        return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(data: body)))
     }
 }

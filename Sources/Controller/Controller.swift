@@ -23,11 +23,17 @@ package struct Controller: Sendable {
         package var operations: Operations.Timing
         package var watch: HostWatch.Timing
         package var down: HostDown.Timing
+        package var doctor: Doctor.Timing
+        /// By which it asks agents; nil in tests that have none.
+        package var identity: MutualTLS?
+        /// File of the API's own certificate, whose end `doctor` tells; nil without one.
+        package var tlsPath: String?
 
         package init(
             name: String, host: String, port: Int, tls: TLSConfiguration?, tokens: BearerTokens,
             operations: Operations.Timing = Operations.Timing(), watch: HostWatch.Timing = HostWatch.Timing(),
-            down: HostDown.Timing = HostDown.Timing()
+            down: HostDown.Timing = HostDown.Timing(), doctor: Doctor.Timing = Doctor.Timing(), identity: MutualTLS? = nil,
+            tlsPath: String? = nil
         ) {
             self.name = name
             self.host = host
@@ -37,6 +43,9 @@ package struct Controller: Sendable {
             self.operations = operations
             self.watch = watch
             self.down = down
+            self.doctor = doctor
+            self.identity = identity
+            self.tlsPath = tlsPath
         }
     }
 
@@ -51,7 +60,10 @@ package struct Controller: Sendable {
         self.operations = Operations(store: store, agents: agents, name: configuration.name, log: log, timing: configuration.operations)
         self.watch = HostWatch(store: store, agents: agents, log: log, timing: configuration.watch)
         self.down = HostDown(store: store, watch: watch, log: log, timing: configuration.down)
-        self.api = API(name: configuration.name, store: store, agents: agents, operations: operations, tokens: configuration.tokens)
+        let doctor = Doctor(
+            store: store, agents: agents, certificates: { try configuration.certificateEnds() }, timing: configuration.doctor)
+        self.api = API(
+            name: configuration.name, store: store, agents: agents, operations: operations, tokens: configuration.tokens, doctor: doctor)
         self.configuration = configuration
         self.log = log
     }
@@ -69,8 +81,10 @@ package struct Controller: Sendable {
             tls.shutdownTimeout = .milliseconds(250)
             return tls
         }
+        // Who asks nothing for so long is gone, or never was anybody. One whose answer is under way, such as events, stays.
+        let http = HTTPServerBuilder.http1(configuration: .init(idleTimeout: .seconds(120)))
         return Application(
-            router: api.router(), server: try tls.map { try .tls(.http1(), tlsConfiguration: $0) } ?? .http1(),
+            router: api.router(), server: try tls.map { try .tls(http, tlsConfiguration: $0) } ?? http,
             configuration: ApplicationConfiguration(address: .hostname(host, port: configuration.port), serverName: "godwit"),
             onServerRunning: { channel in
                 let shown = host.contains(":") ? "[\(host)]" : host
@@ -81,5 +95,16 @@ package struct Controller: Sendable {
     /// Everything that runs, in the order of its start. Stopped in the opposite order: first no request is taken any more.
     package func services(listening: @escaping @Sendable (String) -> Void) throws -> [any Service] {
         [watch, down, operations, try application(listening: listening)]
+    }
+}
+
+extension Controller.Configuration {
+    /// As they stand in their files now: what is renewed there is used from the next start on.
+    fileprivate func certificateEnds() throws -> [CertificateEnd] {
+        var ends = try identity?.ends() ?? []
+        if let tlsPath, !ends.contains(where: { $0.path == tlsPath }), let end = try MutualTLS.end(of: tlsPath) {
+            ends.append(CertificateEnd(kind: .own, path: tlsPath, end: end))
+        }
+        return ends
     }
 }

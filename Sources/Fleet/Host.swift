@@ -120,6 +120,8 @@ package struct HostFacts: Hashable, Sendable, Codable {
     package var guardian: GuardReport?
     /// The host has said that it is being shut down in order. Nil of an agent that does not tell.
     package var isShuttingDown: Bool?
+    /// The version of the agents' interface that it has; nil of an agent that does not tell.
+    package var apiVersion: Int?
 
     package init(
         architecture: String, cpuModel: String, microcode: String, kernel: String, qemuVersion: String, machineTypes: [String],

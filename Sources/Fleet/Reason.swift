@@ -87,6 +87,10 @@ package struct Reason: Hashable, Sendable, Codable, CustomStringConvertible {
         package static let switchoverTimeout: Code = "switchover-timeout"
         /// An order came with an epoch older than one already obeyed.
         package static let staleEpoch: Code = "stale-epoch"
+        /// Two processes' versions of Godwit are too far apart to work together.
+        package static let incompatibleVersion: Code = "incompatible-version"
+        /// Somebody had removed what an attempt had left: told in the history when that was asked.
+        package static let cleanupOrdered: Code = "cleanup-ordered"
         /// An agent answered something that no rule foresees.
         package static let agentError: Code = "agent-error"
         /// QEMU refused a command or died.

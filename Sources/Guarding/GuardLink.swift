@@ -14,7 +14,12 @@ package enum GuardLink {
     /// Asks the guard. Blocks for at most two seconds.
     /// - Returns: nil when there is none, or it does not answer.
     package static func ask(_ path: String, _ order: GuardOrder?) -> GuardReport? {
-        guard let descriptor = try? makeSocket(), let question = try? JSONEncoder().encode(Question(order: order)) else { return nil }
+        guard let question = try? JSONEncoder().encode(Question(order: order)) else { return nil }
+        return ask(path, question)
+    }
+
+    static func ask(_ path: String, _ question: Data) -> GuardReport? {
+        guard let descriptor = try? makeSocket() else { return nil }
         defer { close(descriptor) }
         setDeadline(descriptor, milliseconds: 1000)
         guard withAddress(path, { connect(descriptor, $0, $1) }) == 0, send(descriptor, question), let answer = receive(descriptor) else {
@@ -46,7 +51,10 @@ package enum GuardLink {
         }
 
         /// Waits so long for one who asks, and answers.
-        func serve(withinMS: Int64, _ answer: (GuardOrder?) -> GuardReport) {
+        /// - Parameters:
+        ///   - answer: to a question.
+        ///   - refuse: to what is none: told why, it answers how the guard stands.
+        func serve(withinMS: Int64, _ answer: (GuardOrder?) -> GuardReport, refuse: (String) -> GuardReport) {
             var wait = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
             guard poll(&wait, 1, Int32(max(0, withinMS))) == 1 else { return }
             let peer = accept(descriptor, nil, nil)
@@ -54,8 +62,17 @@ package enum GuardLink {
             defer { close(peer) }
             // Who says nothing holds up nothing.
             setDeadline(peer, milliseconds: 200)
-            guard let bytes = receive(peer), let question = try? JSONDecoder().decode(Question.self, from: bytes) else { return }
-            if let reply = try? JSONEncoder().encode(answer(question.order)) { _ = send(peer, reply) }
+            let report: GuardReport
+            if let bytes = receive(peer) {
+                do {
+                    report = answer(try JSONDecoder().decode(Question.self, from: bytes).order)
+                } catch {
+                    report = refuse("the question is not understood, which an agent of another version may have asked: \(error)")
+                }
+            } else {
+                report = refuse("no whole question came within 200 ms")
+            }
+            if let reply = try? JSONEncoder().encode(report) { _ = send(peer, reply) }
         }
     }
 

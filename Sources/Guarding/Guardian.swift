@@ -78,7 +78,14 @@ package final class Guardian {
             var waitMS = Self.intervalMS
             if case .held(let left) = book.standing(at: now) { waitMS = min(waitMS, left) }
             if overSinceMS != nil, !isEnded { waitMS = 20 }
-            listener.serve(withinMS: waitMS) { answer($0, isLeaving: isLeaving()) }
+            listener.serve(withinMS: waitMS) {
+                answer($0, isLeaving: isLeaving())
+            } refuse: { why in
+                log("a question is refused: \(why)")
+                var report = answer(nil, isLeaving: isLeaving())
+                report.refusal = why
+                return report
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-import AgentAPI
+package import AgentAPI
 import Failpoints
 package import Fleet
 import Foundation
@@ -51,9 +51,11 @@ package struct GuestMark: Hashable, Sendable, Codable {
 package enum MarkedGuests {
     /// Those that are there, each with its guest. They are looked for among all processes of the host: one that is being started has no pid
     /// file yet.
-    package static func living(_ marks: [GuestMark]) -> [(mark: GuestMark, process: KernelProcess)] {
+    /// - Returns: also why there may be more; nil when every process was looked at.
+    package static func living(_ marks: [GuestMark]) -> (living: [(mark: GuestMark, process: KernelProcess)], trouble: AgentProblem?) {
         let owners = Dictionary(marks.flatMap { mark in mark.words.map { ($0, mark) } }) { first, _ in first }
-        return KernelProcess.all(naming: Set(owners.keys)).compactMap { word, process in owners[word].map { ($0, process) } }
+        let findings = KernelProcess.all(naming: Set(owners.keys))
+        return (findings.found.compactMap { word, process in owners[word].map { ($0, process) } }, findings.trouble)
     }
 
     /// Kills them, and waits up to so many milliseconds for them to be gone.
@@ -65,10 +67,11 @@ package enum MarkedGuests {
         var dying: Set<KernelProcess> = []
         while true {
             let (marks, unreadable) = try GuestMark.all(files)
-            let living = living(marks)
+            let (living, trouble) = living(marks)
             dying = dying.filter(\.isAlive)
             if living.isEmpty, dying.isEmpty {
-                // Nobody may count on the end of a guest that is not known.
+                // Nobody may count on the end of a guest that is not known, or not seen.
+                if let trouble { throw trouble }
                 guard unreadable.isEmpty else {
                     throw AgentProblem(.failed, .agentError, "marks of guests cannot be read: \(unreadable.joined(separator: ", "))")
                 }
@@ -83,6 +86,7 @@ package enum MarkedGuests {
                 try? Data("\(Timestamp.now.milliseconds)\n".utf8).write(to: URL(fileURLWithPath: mark.ended))
             }
             if BootClock.milliseconds >= deadline { return (ended, false) }
+            // Their ends are told by nothing that the guard could wait for: they are no children of its. It has a thread of its own.
             usleep(5_000)
         }
     }

@@ -114,6 +114,7 @@ package final class ProcessLock: Sendable {
             do {
                 return try ProcessLock(path, holder: holder)
             } catch let problem as AgentProblem where problem.kind == .conflict && ContinuousClock.now < deadline {
+                // Asked again: flock(2) waits without a deadline only, and would hold a thread.
                 try await Task.sleep(for: .milliseconds(20))
             }
         }

@@ -163,7 +163,7 @@ package struct HostProbe: Sendable {
             do {
                 return try await QMPClient.connect(path: socket, deadline: ContinuousClock.now.duration(to: deadline), logger: logger)
             } catch let error as QMPError where error.code == .couldNotConnect && ContinuousClock.now < deadline {
-                // Nothing tells when QEMU begins to listen.
+                // Looked for again: nothing tells when QEMU begins to listen.
                 try await Task.sleep(for: .milliseconds(5))
             }
         }

@@ -53,7 +53,7 @@ package struct KeptGuests: Sendable {
         try await offloaded {
             try DurableFile.names(in: paths.kept).compactMap { id in
                 guard var kept = try read(id) else { return nil }
-                kept.bytes = kept.folders.reduce(0) { $0 + Self.size(of: $1) }
+                kept.bytes = kept.folders.reduce(0) { $0 + StorageSurvey.size(of: $1) }
                 return kept
             }
         }
@@ -78,16 +78,5 @@ package struct KeptGuests: Sendable {
                 throw AgentProblem(.failed, .agentError, "\(note(id)) is no note of a kept guest: \(error)")
             }
         }
-    }
-
-    /// What the files below take on the disk, in bytes.
-    private static func size(of folder: String) -> Int64 {
-        guard let files = FileManager.default.enumerator(atPath: folder) else { return 0 }
-        var sum: Int64 = 0
-        for case let name as String in files {
-            var status = stat()
-            if lstat("\(folder)/\(name)", &status) == 0 { sum += Int64(status.st_blocks) * 512 }
-        }
-        return sum
     }
 }

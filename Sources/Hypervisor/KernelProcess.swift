@@ -1,4 +1,6 @@
+package import AgentAPI
 import Failpoints
+import Fleet
 import Foundation
 import Glibc
 
@@ -21,27 +23,79 @@ package struct KernelProcess: Hashable, Sendable {
 
     /// When the process with that pid started, in clock ticks since boot; nil when it is gone. A process of which one thread is left is not gone,
     /// whatever the others show: it may still be the one that executes the guest.
-    package static func startTime(of pid: Int32) -> UInt64? {
+    package static func startTime(of pid: Int32) -> UInt64? { (try? look(at: pid)) ?? nil }
+
+    /// The same, told from one that cannot be looked at.
+    private static func look(at pid: Int32, in proc: String = "/proc") throws(AgentProblem) -> UInt64? {
         // The second field of proc(5)'s stat is the name in parentheses and may hold anything.
-        guard let status = FileManager.default.contents(atPath: "/proc/\(pid)/stat"), let end = status.lastIndex(of: UInt8(ascii: ")"))
-        else {
-            return nil
-        }
+        guard let status = try read("\(proc)/\(pid)/stat"), let end = status.lastIndex(of: UInt8(ascii: ")")) else { return nil }
         let fields = String(decoding: status[end...].dropFirst(2), as: UTF8.self).split(separator: " ")
         guard fields.count > 19, let threads = Int(fields[17]), !["Z", "X"].contains(fields[0]) || threads > 1 else { return nil }
         return UInt64(fields[19])
     }
 
-    /// Every process that has one of these words as an argument of its own, with the word. A thread group of which the first thread has ended
-    /// shows no arguments and is not found.
-    package static func all(naming words: Set<String>) -> [(word: String, process: KernelProcess)] {
-        guard !words.isEmpty, let names = try? FileManager.default.contentsOfDirectory(atPath: "/proc") else { return [] }
-        return names.compactMap { name in
-            guard let pid = Int32(name), let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline"),
-                let word = line.split(separator: 0).lazy.map({ String(decoding: $0, as: UTF8.self) }).first(where: words.contains),
-                let start = startTime(of: pid)
-            else { return nil }
-            return (word, KernelProcess(pid: pid, startTime: start))
+    /// What was found among the processes of this host.
+    package struct Findings: Sendable {
+        /// With the first argument that was looked for.
+        package var found: [(word: String, process: KernelProcess)] = []
+        /// Why there may be more: that none was found proves nothing then. Nil when every process was looked at.
+        package var trouble: AgentProblem?
+    }
+
+    /// Every process that has one of these words as an argument of its own. A thread group of which the first thread has ended shows no
+    /// arguments and is not found.
+    /// - Parameter proc: where the kernel shows processes.
+    package static func all(naming words: Set<String>, in proc: String = "/proc") -> Findings {
+        words.isEmpty ? Findings() : all(in: proc) { words.contains($0) }
+    }
+
+    /// Every process with an argument of its own for which this holds.
+    package static func all(in proc: String = "/proc", _ isNamed: (String) -> Bool) -> Findings {
+        var findings = Findings()
+        let names: [String]
+        do {
+            names = try FileManager.default.contentsOfDirectory(atPath: proc)
+        } catch {
+            findings.trouble = AgentProblem(.failed, .agentError, "the processes of this host cannot be listed: \(error)")
+            return findings
+        }
+        for pid in names.compactMap({ Int32($0) }) {
+            do {
+                guard let line = try read("\(proc)/\(pid)/cmdline"),
+                    let word = line.split(separator: 0).lazy.map({ String(decoding: $0, as: UTF8.self) }).first(where: isNamed),
+                    let start = try look(at: pid, in: proc)
+                else { continue }
+                findings.found.append((word, KernelProcess(pid: pid, startTime: start)))
+            } catch {
+                findings.trouble = error
+            }
+        }
+        return findings
+    }
+
+    /// What a file of a process holds; nil when the process is gone.
+    private static func read(_ path: String) throws(AgentProblem) -> Data? {
+        func problem(_ number: Int32) -> AgentProblem {
+            AgentProblem(.failed, .agentError, "\(path) cannot be read: \(systemMessage(number))")
+        }
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else {
+            if errno == ENOENT || errno == ESRCH { return nil }
+            throw problem(errno)
+        }
+        defer { close(file) }
+        var bytes = Data()
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = Glibc.read(file, &buffer, buffer.count)
+            if count == 0 { return bytes }
+            if count > 0 {
+                bytes.append(contentsOf: buffer[..<count])
+            } else if errno == ESRCH {
+                return nil
+            } else if errno != EINTR {
+                throw problem(errno)
+            }
         }
     }
 
@@ -61,7 +115,14 @@ package struct KernelProcess: Hashable, Sendable {
         return process.isAlive ? process : nil
     }
 
-    package var isAlive: Bool { Self.startTime(of: pid) == startTime }
+    /// One that cannot be looked at counts as alive: only what is seen to be gone is gone.
+    package var isAlive: Bool {
+        do {
+            return try Self.look(at: pid) == startTime
+        } catch {
+            return true
+        }
+    }
 
     /// Waits for it to be gone; false when it is not at the deadline, or when the task is cancelled.
     ///
@@ -74,7 +135,8 @@ package struct KernelProcess: Hashable, Sendable {
         return true
     }
 
+    /// Only what is seen to be it is signalled: by now another may have the pid.
     package func signal(_ number: Int32) {
-        if isAlive { kill(pid, number) }
+        if (try? Self.look(at: pid)) == startTime { kill(pid, number) }
     }
 }

@@ -63,11 +63,13 @@ struct GodwitAgent: AsyncParsableCommand {
             guard ContinuousClock.now < deadline else {
                 throw AgentProblem(.failed, .agentError, "no controller was told of the shutdown within 10 s; it is announced all the same")
             }
+            // Looked for: another process writes that file, and the agent that does may end meanwhile.
             try await Task.sleep(for: .milliseconds(100))
         }
     }
 
     private func serve(_ configuration: AgentConfiguration, logger: Logger) async throws {
+        OpenFiles.takeAll()
         let agent = try await HostAgent.open(configuration, logger: logger)
         do {
             let server = try AgentServer.application(agent, configuration: configuration, logger: logger) { address in

@@ -82,6 +82,7 @@ struct ControllerCommand: AsyncParsableCommand {
     }
 
     private func serve() async throws {
+        OpenFiles.takeAll()
         let log = Logger(label: "controller")
         let (host, port) = try address()
         let location = try location()
@@ -89,7 +90,8 @@ struct ControllerCommand: AsyncParsableCommand {
         let tls = try certificate()
         try readable(ca, "authority")
         try readable(cert, "agent certificate")
-        let pool = try AgentPool(tls: MutualTLS(authorityPath: ca, certificatePath: cert, keyPath: key))
+        let identity = MutualTLS(authorityPath: ca, certificatePath: cert, keyPath: key)
+        let pool = try AgentPool(tls: identity)
         do {
             let store = try await Store.open { try await location.open() }
             do {
@@ -97,7 +99,7 @@ struct ControllerCommand: AsyncParsableCommand {
                     store: store, agents: pool,
                     configuration: Controller.Configuration(
                         name: name, host: host, port: port, tls: tls, tokens: tokens, watch: HostWatch.Timing(lease: .seconds(hostLease)),
-                        down: HostDown.Timing(suspiciousPercent: suspiciousShare)), log: log)
+                        down: HostDown.Timing(suspiciousPercent: suspiciousShare), identity: identity, tlsPath: tlsCert), log: log)
                 var configuration = ServiceGroupConfiguration(
                     services: try controller.services { url in
                         FileHandle.standardOutput.write(Data("listening \(url)\n".utf8))

@@ -41,6 +41,7 @@ struct Godwit: AsyncParsableCommand {
             CommandGroup(
                 name: "Migrations",
                 subcommands: [MigrationList.self, MigrationShow.self, MigrationWatch.self, MigrationCancel.self, CleanupList.self]),
+            CommandGroup(name: "Health", subcommands: [DoctorCommand.self]),
             CommandGroup(
                 name: "Batches",
                 subcommands: [

@@ -11,6 +11,8 @@ extension PartialAgent {
     package var unknown: AgentProblem { AgentProblem(.notFound, .invalidRequest, "nothing here") }
 
     package func host() async throws -> HostFacts { throw unknown }
+    package func inventory() async throws -> Inventory { throw unknown }
+    package func clear(_ server: ServerID, _ order: ClearOrder) async throws { throw unknown }
     package func obeyGuard(_ order: GuardOrder) async throws -> GuardReport { throw unknown }
     package func guest(_ server: ServerID) async throws -> GuestReport { throw unknown }
     package func missingBases(_ needs: BaseNeeds) async throws -> BaseNeeds { throw unknown }

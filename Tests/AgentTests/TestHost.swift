@@ -72,23 +72,26 @@ final class TestHost: @unchecked Sendable {
     }
 
     private static func issue(
-        _ authority: CertificateAuthority, _ commonName: String, in folder: String
+        _ authority: CertificateAuthority, _ commonName: String, in folder: String, validFor: Duration = .seconds(3600)
     ) throws -> AgentConfiguration.TLSFiles {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let base = "\(folder)/\(commonName.replacing("/", with: "-"))"
-        let issued = try authority.issue(commonName: commonName, ipAddresses: ["127.0.0.1"], validFor: .seconds(3600))
+        let issued = try authority.issue(commonName: commonName, ipAddresses: ["127.0.0.1"], validFor: validFor)
         try issued.write(certificatePath: base + ".pem", keyPath: base + ".key")
         return .init(authority: "\((folder as NSString).deletingLastPathComponent)/ca.pem", certificate: base + ".pem", key: base + ".key")
     }
 
     /// A certificate of the hosts' authority for somebody.
-    func certificate(_ commonName: String) throws -> AgentConfiguration.TLSFiles {
-        try Self.issue(authority, commonName, in: folder)
+    func certificate(_ commonName: String, validFor: Duration = .seconds(3600)) throws -> AgentConfiguration.TLSFiles {
+        try Self.issue(authority, commonName, in: folder, validFor: validFor)
     }
 
     /// A client that shows a certificate of that name.
-    func client(as commonName: String) throws -> (pool: AgentPool, agent: AgentClient) {
-        let pool = try AgentPool(tls: try Self.issue(authority, commonName, in: folder).mutualTLS)
+    func client(
+        as commonName: String, version: Int = AgentVersion.current, validFor: Duration = .seconds(3600)
+    ) throws -> (pool: AgentPool, agent: AgentClient) {
+        let pool = try AgentPool(
+            tls: try Self.issue(authority, commonName, in: folder, validFor: validFor).mutualTLS, version: version)
         return (pool, pool.agent(at: url))
     }
 

@@ -52,7 +52,8 @@ struct Fixture: Sendable {
             store: store, agents: fleet,
             configuration: Controller.Configuration(
                 name: name, host: "127.0.0.1", port: port, tls: try tls?.server(),
-                tokens: try BearerTokens(text: "# who may ask\nalice \(token)\n\nopen-open-open-open\n"), operations: timing, watch: watch),
+                tokens: try BearerTokens(text: "# who may ask\nalice \(token)\n\nopen-open-open-open\n"), operations: timing, watch: watch,
+                doctor: Doctor.Timing(deadline: .seconds(2), pause: .milliseconds(10))),
             log: quiet)
     }
 

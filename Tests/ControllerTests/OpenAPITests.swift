@@ -1,4 +1,6 @@
+import APIDocument
 import Client
+import Diagnosis
 import Fleet
 import Foundation
 import Hummingbird
@@ -56,7 +58,7 @@ struct OpenAPITests {
         }
         visit(document)
         #expect(Set(operations).count == operations.count)
-        #expect(operations.count == 53)
+        #expect(operations.count == 55)
     }
 
     private func keys<Key: CodingKey & CaseIterable>(_: Key.Type) -> Set<String> { Set(Key.allCases.map(\.stringValue)) }
@@ -80,6 +82,11 @@ struct OpenAPITests {
         #expect(try properties("Flaw") == keys(VerificationView.Flaw.CodingKeys.self))
         #expect(try properties("Kept") == keys(KeptView.CodingKeys.self))
         #expect(try properties("Cleanup") == keys(CleanupView.CodingKeys.self))
+        #expect(try properties("Diagnosis") == keys(DiagnosisView.CodingKeys.self))
+        #expect(try properties("Finding") == keys(FindingView.CodingKeys.self))
+        let kinds = try #require(try schema("Finding")["properties"] as? [String: [String: Any]])
+        #expect(kinds["kind"]?["enum"] as? [String] == Finding.Kind.allCases.map(\.rawValue))
+        #expect(kinds["severity"]?["enum"] as? [String] == Finding.Severity.allCases.map(\.rawValue))
         #expect(try properties("Batch") == keys(BatchView.CodingKeys.self))
         #expect(try properties("SubmitBatch") == keys(BatchRequest.CodingKeys.self))
         #expect(try properties("BatchSelection") == keys(BatchRequest.Selection.CodingKeys.self))

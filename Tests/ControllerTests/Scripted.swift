@@ -116,6 +116,27 @@ actor ScriptedAgent: PartialAgent {
         return facts
     }
 
+    /// What its inventory tells; what its guests are when nil.
+    private var told: Inventory?
+    func tells(_ inventory: Inventory?) { told = inventory }
+
+    func inventory() async throws -> Inventory {
+        if let failure = failures["inventory"] { throw failure }
+        if let told { return told }
+        return Inventory(
+            clock: .now,
+            guests: guests.map { server, guest in
+                let isThere = guest.status == .running || guest.status == .paused
+                return GuestBook(
+                    server: server, epoch: guest.epoch, tenure: .home, isWanted: isThere, pid: isThere ? 1 : nil,
+                    runState: isThere ? guest.status.rawValue : nil)
+            })
+    }
+
+    func clear(_ server: ServerID, _ order: ClearOrder) async throws {
+        try await obey("clear", server, order.epoch)
+    }
+
     func guest(_ server: ServerID) async throws -> GuestReport {
         try await obey("guest")
         return try report(server)

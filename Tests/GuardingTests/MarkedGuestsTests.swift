@@ -1,3 +1,4 @@
+import Fleet
 import Foundation
 import Testing
 
@@ -13,6 +14,52 @@ import Testing
             #expect(throws: (any Error).self) { try MarkedGuests.end(host.files, withinMS: 100) }
             try FileManager.default.removeItem(atPath: mark)
             #expect(try MarkedGuests.end(host.files, withinMS: 100).areGone)
+        }
+    }
+
+    @Test func `a process that cannot be looked at is no proof that there is none`() throws {
+        let proc = FileManager.default.temporaryDirectory.appending(path: "proc-\(UUID().uuidString)").path
+        func make(_ pid: Int, _ arguments: String?, threads: Int = 1) throws {
+            try FileManager.default.createDirectory(atPath: "\(proc)/\(pid)", withIntermediateDirectories: true)
+            guard let arguments else { return }
+            try Data(arguments.utf8).write(to: URL(fileURLWithPath: "\(proc)/\(pid)/cmdline"))
+            let fields = ["S"] + Array(repeating: "0", count: 16) + [String(threads), "0", "4711"]
+            try Data("\(pid) (a b) \(fields.joined(separator: " "))".utf8).write(to: URL(fileURLWithPath: "\(proc)/\(pid)/stat"))
+        }
+        #expect(KernelProcess.all(naming: ["/x/qemu.pid"], in: proc).trouble != nil, "what cannot be listed")
+        try make(10, "qemu\0-pidfile\0/x/qemu.pid\0")
+        try make(11, "qemu\0-pidfile\0/y/qemu.pid\0")
+        // It has ended between the listing and the look.
+        try make(12, nil)
+        defer { try? FileManager.default.removeItem(atPath: proc) }
+        var findings = KernelProcess.all(naming: ["/x/qemu.pid"], in: proc)
+        #expect(findings.found.map(\.process.pid) == [10])
+        #expect(findings.trouble == nil)
+        // It is there, and reading it fails: a folder stands for a process that is out of reach for want of file descriptors.
+        try FileManager.default.createDirectory(atPath: "\(proc)/12/cmdline", withIntermediateDirectories: true)
+        findings = KernelProcess.all(naming: ["/x/qemu.pid"], in: proc)
+        #expect(findings.found.map(\.process.pid) == [10], "what is seen can still be ended")
+        #expect(findings.trouble?.reason.message.contains("12/cmdline") == true)
+    }
+
+    @Test func `a question that is none gets an answer that refuses it`() async throws {
+        try await GuardHost.with { host in
+            let path = "\(host.files.run)/question.sock"
+            let listener = try GuardLink.Listener(path)
+            async let report = offloaded { GuardLink.ask(path, Data("{\"order\":7}".utf8)) }
+            while true {
+                var isServed = false
+                listener.serve(withinMS: 100) { _ in
+                    isServed = true
+                    return GuardReport(state: .serving)
+                } refuse: { why in
+                    isServed = true
+                    return GuardReport(state: .serving, refusal: why)
+                }
+                if isServed { break }
+            }
+            let refusal = try #require(try await report?.refusal)
+            #expect(refusal.contains("not understood"))
         }
     }
 }

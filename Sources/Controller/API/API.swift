@@ -1,3 +1,4 @@
+import APIDocument
 import AgentAPI
 import Client
 import Fleet
@@ -14,6 +15,7 @@ package struct API: Sendable {
     let agents: any AgentDirectory
     let operations: Operations
     let tokens: BearerTokens
+    let doctor: Doctor
 
     /// One route. The table of them is what the router is built of and what the OpenAPI document is tested against.
     package struct Route: Sendable {
@@ -88,6 +90,8 @@ package struct API: Sendable {
             Route(.get, "/v1/history/prunable", listPrunable),
             Route(.post, "/v1/migrations/{migration}/prune-history", pruneHistory),
             Route(.get, "/v1/cleanups", listCleanups),
+            Route(.get, "/v1/diagnosis", diagnose),
+            Route(.post, "/v1/diagnosis/fix", fixDiagnosed),
             Route(.get, "/v1/kept", listKept),
             Route(.delete, "/v1/hosts/{host}/kept/{kept}", deleteKept),
         ]

@@ -14,7 +14,7 @@ package enum OpenAPI {
           "paths": {
         \#(placementPaths)
         \#([controllerPaths, serversPaths, movesPaths, hostsPaths, migrationsPaths].joined(separator: ",\n"))
-        , \#([batchesPaths, historyPaths, keptPaths].joined(separator: ",\n"))
+        , \#([batchesPaths, historyPaths, keptPaths, diagnosisPaths].joined(separator: ",\n"))
           },
           "components": {
             "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
@@ -38,7 +38,7 @@ package enum OpenAPI {
             "schemas": {
         \#(placementSchemas)
         \#([controllerSchemas, serversSchemas, movesSchemas, hostsSchemas, migrationsSchemas].joined(separator: ",\n"))
-        , \#([batchesSchemas, historySchemas, keptSchemas].joined(separator: ",\n"))
+        , \#([batchesSchemas, historySchemas, keptSchemas, diagnosisSchemas].joined(separator: ",\n"))
             }
           }
         }
