@@ -5,6 +5,7 @@ import Foundation
 import Glibc
 import Hypervisor
 import QMP
+import Sharing
 
 /// What is told to whoever compares this host with the store, and what of it may go.
 extension Guest {

@@ -3,6 +3,7 @@ import Attempts
 package import Fleet
 import Foundation
 import Hypervisor
+import Sharing
 import Synchronization
 
 extension HostAgent {

@@ -82,9 +82,11 @@ package struct Controller: Sendable {
             return tls
         }
         // Who asks nothing for so long is gone, or never was anybody. One whose answer is under way, such as events, stays.
-        let http = HTTPServerBuilder.http1(configuration: .init(idleTimeout: .seconds(120)))
+        let idle = TimeAmount.seconds(120)
         return Application(
-            router: api.router(), server: try tls.map { try .tls(http, tlsConfiguration: $0) } ?? http,
+            router: api.router(),
+            server: try tls.map { try .tls(.http1(configuration: .init(idleTimeout: idle)), tlsConfiguration: $0) }
+                ?? .http1(configuration: .init(idleTimeout: idle)),
             configuration: ApplicationConfiguration(address: .hostname(host, port: configuration.port), serverName: "godwit"),
             onServerRunning: { channel in
                 let shown = host.contains(":") ? "[\(host)]" : host

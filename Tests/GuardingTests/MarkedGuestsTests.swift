@@ -1,3 +1,4 @@
+import AgentAPI
 import Fleet
 import Foundation
 import Testing

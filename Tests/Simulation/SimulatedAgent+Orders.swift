@@ -125,7 +125,7 @@ extension SimulatedAgent {
                 keepsFailed: order.keepsFailed)
             try change(server) { $0.expect(begun, order.description) }
             removeFiles(server)
-            host.content[server] = -1
+            if !world.server(server).isShared { host.content[server] = -1 }
             await world.loop.pause(world.dice.within(5000...200_000))
             try crashPoint()
             if world.isFaulty, world.dice.hits(100) {

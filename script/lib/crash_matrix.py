@@ -53,8 +53,8 @@ def main():
     print(
         "What happens when each of Godwit's processes, and each QEMU, dies at each failure point of a migration. Made on real QEMU by\n"
         "`script/test crash-matrix`, which holds whoever reaches the point, kills the victim (SIGKILL), lets go, and starts the victim\n"
-        "again (a QEMU is not started again). `everything` is all of Godwit's processes on all hosts at once; `store` is a store that cannot be written for 6 s. In a rescue the source host has no power;\n"
-        "`source-agent` there is its return at that moment.\n"
+        "again (a QEMU is not started again). `everything` is all of Godwit's processes on all hosts at once; `store` is a store that cannot be\n"
+        "written for 6 s. In a rescue the source host has no power; `source-agent` there is its return at that moment.\n"
     )
     print(
         "After each case it is checked from outside: the migration is finished with a reason if it failed; exactly the guest that the store\n"

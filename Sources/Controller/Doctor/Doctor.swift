@@ -1,8 +1,8 @@
 import AgentAPI
 import Diagnosis
 import Fleet
-package import Logging
-package import Store
+import Logging
+import Store
 
 /// Compares the store with what every host's agent tells, twice, and does what is safe about what both looks find.
 package struct Doctor: Sendable {
