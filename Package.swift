@@ -115,7 +115,8 @@ let package = Package(
         room(
             "Controller",
             [
-                "Fleet", "Placement", "Diagnosis", "Store", "APIDocument", "AgentAPI", "Client", crypto, hummingbird, hummingbirdTLS, nioCore, nioFoundation, nioSSL,
+                "Fleet", "Placement", "Diagnosis", "Store", "APIDocument", "AgentAPI", "Client", crypto, hummingbird, hummingbirdTLS,
+                nioCore, nioFoundation, nioSSL,
                 serviceLifecycle, logging,
             ]),
         room("Engine", path: "workers/Engine", ["Failpoints", "Fleet", "Store", "AgentAPI", logging]),
@@ -198,7 +199,8 @@ let package = Package(
         tests(
             "ControllerTests",
             [
-                "AgentFakes", "Controller", "APIDocument", "Diagnosis", "Client", "Store", "SQL", "SQLite", "Fleet", "AgentAPI", hummingbird, hummingbirdTesting,
+                "AgentFakes", "Controller", "APIDocument", "Diagnosis", "Client", "Store", "SQL", "SQLite", "Fleet", "AgentAPI",
+                hummingbird, hummingbirdTesting,
                 nioCore, nioPosix,
                 nioFoundation, nioSSL, serviceLifecycle, subprocess, logging,
             ]),

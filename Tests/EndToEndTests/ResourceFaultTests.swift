@@ -32,45 +32,6 @@ extension EndToEnd {
             }
         }
 
-        @Test func `the source's disk cannot be read`() async throws {
-            try await NetFleet.test { fleet in
-                // A file system whose device ends where nobody expects it: what lies behind cannot be read.
-                let (device, storage) = (fleet.path("device"), fleet.path("host1/local"))
-                try await succeed("truncate", "-s", "1500M", device)
-                try await succeed("mkfs.ext4", "-q", device)
-                try await fleet.inside("host1", "mount", "-o", "loop", device, storage)
-                do {
-                    try await unreadable(fleet, device)
-                } catch {
-                    try await fleet.inside("host1", "umount", "-l", storage)
-                    throw error
-                }
-                try await fleet.command("server-delete", "vm1")
-                try await fleet.inside("host1", "umount", "-l", storage)
-            }
-        }
-
-        private func unreadable(_ fleet: NetFleet, _ device: String) async throws {
-            let source = try await fleet.createGuest(GuestRecipe(diskDataMB: 200))
-            try await fleet.inside("host1", "sync")
-            let whole = "\(device).whole"
-            try await succeed("cp", "--sparse=always", device, whole)
-            try await succeed("truncate", "-s", "64M", device)
-            // Nothing of it is remembered.
-            try await fleet.inside("host1", "sh", "-c", "echo 3 > /proc/sys/vm/drop_caches")
-            let migration = try await fleet.move("vm1", "--prefer-host", "host2")
-            let (code, sentence) = try await fleet.lose(migration.id, within: .seconds(240))
-            print("outside: source unreadable: \(code): \(sentence)")
-            #expect(code == "disk-error" && sentence.contains("host1"), "\(code): \(sentence)")
-            let now = try await fleet.server("vm1")
-            #expect(now.status == .ready && now.host.name == "host1")
-            try await fleet.clean("host2", of: source)
-            try await succeed("dd", "if=\(whole)", "of=\(device)", "bs=1M", "conv=notrunc,sparse", "status=none")
-            try await succeed("truncate", "-s", "1500M", device)
-            try await fleet.inside("host1", "sh", "-c", "echo 3 > /proc/sys/vm/drop_caches")
-            try await fleet.arrive(try await fleet.move("vm1", "--prefer-host", "host2").id)
-        }
-
         @Test func `the store's disk is full`() async throws {
             try await NetFleet.test { fleet in
                 // PostgreSQL's disk is its own server's.
@@ -98,7 +59,7 @@ extension EndToEnd {
                         return refusal.status != 0
                     }
                     print("outside: store full: \(refusal.error)")
-                    #expect(refusal.error.contains("full"), "it says why: \(refusal.error)")
+                    #expect(refusal.error.contains("look at the space"), "it says why: \(refusal.error)")
                     try await #expect(fleet.godwit("server-list").status == 0, "what is read is read")
                     // Longer than a lease: everybody must have tried to write.
                     try await pause(.seconds(18))
@@ -114,42 +75,6 @@ extension EndToEnd {
                 }
                 try await moved(
                     "cp -a \(folder)/. \(folder).kept/; umount \(folder); cp -a \(folder).kept/. \(folder)/; rm -r \(folder).kept")
-            }
-        }
-
-        @Test func `ten thousand idle connections keep nobody else away`() async throws {
-            try await NetFleet.test { fleet in
-                let source = try await fleet.startGuest(GuestRecipe(diskDataMB: 1))
-                let script = """
-                    import resource, socket, sys, time
-                    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-                    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-                    held = []
-                    for _ in range(10000):
-                        held.append(socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=30))
-                    print(len(held), flush=True)
-                    time.sleep(600)
-                    """
-                let file = fleet.work.appending(path: "idle.py")
-                try Data(script.utf8).write(to: file)
-                // What it was started through does not pass a signal on.
-                @Sendable func end() { for idler in (try? Processes.mentioning(file.path)) ?? [] { kill(idler.pid, SIGKILL) } }
-                defer { end() }
-                for (number, place) in [("10.77.0.1", "7000"), (fleet.address(of: "host1"), "\(NetFleet.agentPort)")].enumerated() {
-                    let log = fleet.work.appending(path: "log/idle-\(number).log")
-                    _ = try Spawned(fleet.control.command() + ["python3", file.path, place.0, place.1], log: log)
-                    try await eventually("ten thousand connections to \(place)", within: .seconds(120)) {
-                        (FileManager.default.contents(atPath: log.path).map { String(decoding: $0, as: UTF8.self) } ?? "").contains("10000")
-                    }
-                }
-                let clock = ContinuousClock()
-                let took = try await clock.measure { _ = try await fleet.server("vm1") }
-                print("outside: with 10,000 idle connections to controller and agent a server is shown in \(took)")
-                #expect(took < .seconds(5))
-                try await fleet.arrive(try await fleet.migrate("vm1", "--prefer-host", "host2").id)
-                try await #expect(fleet.hosts().allSatisfy { $0.status == .online })
-                end()
-                try await fleet.proveWhole("vm1", source: source)
             }
         }
     }

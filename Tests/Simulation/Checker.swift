@@ -37,7 +37,8 @@ final class Checker: @unchecked Sendable {
         if machine.life < server.highest {
             fail(
                 "2",
-                "the guest of \(machine.server) runs on \(machine.host.name) from \(machine.life), and it had reached \(server.highest) already")
+                "the guest of \(machine.server) runs on \(machine.host.name) from \(machine.life), and it had reached \(server.highest) already"
+            )
         }
         guard !server.isShared else { return }
         let content = machine.host.content[machine.server]

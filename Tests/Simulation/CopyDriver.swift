@@ -73,7 +73,9 @@ final class CopyDriver: @unchecked Sendable {
                 if !server.isShared { host.content[server.id] = source.content[server.id] ?? -1 }
                 let report = shown.receipt
                 try agent.change(server.id) { record in
-                    guard var incoming = record.incoming, incoming.key == key, incoming.phase == .prepared else { throw CancellationError() }
+                    guard var incoming = record.incoming, incoming.key == key, incoming.phase == .prepared else {
+                        throw CancellationError()
+                    }
                     incoming.phase = .received
                     incoming.receipt?.report = report
                     record.incoming = incoming

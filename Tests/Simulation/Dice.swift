@@ -18,7 +18,9 @@ struct Dice: RandomNumberGenerator {
     mutating func below(_ bound: Int) -> Int { bound <= 1 ? 0 : Int(next() >> 33) % bound }
 
     /// A number of the range.
-    mutating func within(_ range: ClosedRange<Int64>) -> Int64 { range.lowerBound + Int64(next() >> 2) % (range.upperBound - range.lowerBound + 1) }
+    mutating func within(_ range: ClosedRange<Int64>) -> Int64 {
+        range.lowerBound + Int64(next() >> 2) % (range.upperBound - range.lowerBound + 1)
+    }
 
     /// True with so many chances in 10,000.
     mutating func hits(_ chances: Int) -> Bool { chances > 0 && below(10_000) < chances }

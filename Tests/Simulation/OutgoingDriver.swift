@@ -246,7 +246,10 @@ final class OutgoingDriver: @unchecked Sendable {
         guard world.mutation != .unwrittenHandover else {
             // Only shown and told, and not written down: the target is asked under a record that says nothing of it.
             show(.handedOver)
-            if var record { record.phase = .handedOver; deliver(record) }
+            if var record {
+                record.phase = .handedOver
+                deliver(record)
+            }
             return
         }
         try agent.change(server) {

@@ -22,7 +22,8 @@ extension SimulatedAgent {
             try requireHome(server)
             if let other = record(server).outgoing, !other.isOver {
                 throw AgentProblem(
-                    .conflict, .invalidRequest, "migration \(world.name(other.key)) takes server \(server) away already: abort that one first")
+                    .conflict, .invalidRequest,
+                    "migration \(world.name(other.key)) takes server \(server) away already: abort that one first")
             }
             try requireOwned(server)
             guard let machine = host.machine(server) else {
@@ -73,7 +74,8 @@ extension SimulatedAgent {
                     throw AgentProblem(.conflict, .invalidRequest, "another attempt took server \(server) away")
                 }
                 try change(server) { try $0.abort(order) }
-                return OutgoingReport(epoch: order.epoch, key: order.key, phase: .aborted, version: world.version(), progress: Fleet.Progress())
+                return OutgoingReport(
+                    epoch: order.epoch, key: order.key, phase: .aborted, version: world.version(), progress: Fleet.Progress())
             }
             try change(server) { try $0.abort(order) }
             if outgoing[server] == nil || known.phase == .handedOver, let now = record(server).outgoing {
@@ -171,7 +173,9 @@ extension SimulatedAgent {
 
     func refuse(_ server: ServerID, _ order: RefuseOrder) async throws -> IncomingReport {
         try await obey(server, order.epoch, "refuse") {
-            if let adoption = record(server).adopted ?? record(server).adopting, adoption.key == order.key { try giveBack(server, adoption) }
+            if let adoption = record(server).adopted ?? record(server).adopting, adoption.key == order.key {
+                try giveBack(server, adoption)
+            }
             try change(server) { try $0.refuse(order) }
             if record(server).incoming?.key == order.key {
                 incoming[server]?.stop()
@@ -187,9 +191,10 @@ extension SimulatedAgent {
 
     private func incomingNow(_ server: ServerID, _ key: AttemptKey) throws -> IncomingReport {
         let record = record(server)
-        if var report = [receivers[server].flatMap { $0.key == key ? $0.shown : nil }, incoming[server].flatMap { $0.key == key ? $0.shown : nil }]
-            .compactMap({ $0 }).first
-        {
+        if var report = [
+            receivers[server].flatMap { $0.key == key ? $0.shown : nil }, incoming[server].flatMap { $0.key == key ? $0.shown : nil },
+        ]
+        .compactMap({ $0 }).first {
             report.epoch = record.incoming?.epoch ?? report.epoch
             return report
         }
@@ -293,7 +298,8 @@ extension SimulatedAgent {
             try requireHome(server)
             try requireOwned(server)
             if let loan = record(server).loan, loan.bindsServer {
-                throw AgentProblem(.conflict, .invalidRequest, "a migration copies server \(server) to another host: cancel the migration first")
+                throw AgentProblem(
+                    .conflict, .invalidRequest, "a migration copies server \(server) to another host: cancel the migration first")
             }
             try change(server) {
                 $0.desired = .running

@@ -121,7 +121,9 @@ struct SimulatedLink: PartialAgent {
     func cpuFeatures(_ server: ServerID) async throws -> CPUFeaturesReport {
         try await call("cpu-features") { _ in CPUFeaturesReport(features: []) }
     }
-    func checkCPU(_ order: CPUCheckOrder) async throws -> CPUCheckReport { try await call("check-cpu") { _ in CPUCheckReport(missing: []) } }
+    func checkCPU(_ order: CPUCheckOrder) async throws -> CPUCheckReport {
+        try await call("check-cpu") { _ in CPUCheckReport(missing: []) }
+    }
     func start(_ server: ServerID, _ order: StartOrder) async throws -> GuestReport {
         try await call("start \(server)") { try await $0.start(server, order) }
     }
@@ -162,7 +164,9 @@ struct SimulatedLink: PartialAgent {
         try await call("yield \(world.name(order.key))") { try await $0.yield(server, order) }
     }
     func takeBack(_ server: ServerID, _ order: TakeBackOrder) async throws -> LoanReport {
-        try await call("take-back \(world.name(order.key))\(order.targetRefused ? ", refused" : "")") { try await $0.takeBack(server, order) }
+        try await call("take-back \(world.name(order.key))\(order.targetRefused ? ", refused" : "")") {
+            try await $0.takeBack(server, order)
+        }
     }
     func receive(_ server: ServerID, _ order: ReceiveOrder) async throws -> IncomingReport {
         try await call("receive \(world.name(order.key))") { try await $0.receive(server, order) }

@@ -41,11 +41,15 @@ package final class Simulation {
         let scenario = Scenario(world)
         world.loop.spawn { await scenario.play() }
         var steps = 0
-        world.loop.run(until: { scenario.isOver || world.checker.breach != nil }) {
-            steps += 1
-            if steps % 64 == 0 { world.checker.lookAtWindows() }
+        world.loop.run(
+            until: { scenario.isOver || world.checker.breach != nil },
+            onStep: {
+                steps += 1
+                if steps % 64 == 0 { world.checker.lookAtWindows() }
+            })
+        if !scenario.isOver, world.checker.breach == nil {
+            world.checker.fail("9", "nothing is left to happen, and the scenario is not over")
         }
-        if !scenario.isOver, world.checker.breach == nil { world.checker.fail("9", "nothing is left to happen, and the scenario is not over") }
         let migrations = (try? database.run("SELECT COUNT(*) AS n, COALESCE(SUM(state = 'ready'), 0) AS moved FROM migrations").first)
         let outcome = Outcome(
             seed: seed, breach: world.checker.breach, migrations: Int((try? migrations?.integer("n")) ?? 0),

@@ -48,7 +48,8 @@ struct SimulateCommand: ParsableCommand {
         for line in told.story { say(line) }
         let again = try simulation.run(seed: seed, mutation: broken)
         say(
-            "seed \(seed): \(told.breach ?? "no rule was broken"); \(told.migrations) migrations, \(told.steps) steps, \(Int(told.seconds)) s")
+            "seed \(seed): \(told.breach ?? "no rule was broken"); \(told.migrations) migrations, \(told.steps) steps, \(Int(told.seconds)) s"
+        )
         guard again.fingerprint == told.fingerprint, (again.breach == nil) == (told.breach == nil) else {
             say("seed \(seed) does not replay to the same end: \(again.breach ?? "no rule was broken")")
             throw ExitCode.failure
