@@ -64,9 +64,10 @@ extension EndToEnd {
                 try await fleet.command("batch-pause", "night")
                 try await eventually("what was under way is over", within: .seconds(120)) { try await batch(fleet, "night").running == 0 }
                 let paused = try await batch(fleet, "night")
-                #expect(paused.status == .paused && paused.ready == 1 && paused.states?["pending"] == 3, "\(paused)")
                 let begun = try await migrations(fleet, of: "night").count { $0.attempt > 0 }
-                #expect(begun == 1)
+                // The first may have been through, and the second begun, before the pause was there.
+                #expect((1...2).contains(begun))
+                #expect(paused.status == .paused && paused.ready == begun && paused.states?["pending"] == 4 - begun, "\(paused)")
                 try await fleet.command("batch-resume", "night")
                 let watched = try await fleet.godwit("batch-watch", "night", deadline: .seconds(300))
                 print("outside: batch-watch: exit \(watched.status)\n\(watched.output)\(watched.error)")
