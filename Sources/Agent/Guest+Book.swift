@@ -15,7 +15,7 @@ extension Guest {
         return GuestBook(
             server: server, epoch: record.epoch, tenure: tenure(record), isWanted: record.desired != .stopped, pid: livingPID,
             runState: state,
-            endedByGuard: livingPID == nil && access(paths.ended, F_OK) == 0, ends: ends(record), hasCopies: record.kept != nil,
+            endedByGuard: !mayHaveGuest && access(paths.ended, F_OK) == 0, ends: ends(record), hasCopies: record.kept != nil,
             missingDisks: await missingDisks(record), obstacle: obstacle?.reason.message)
     }
 
@@ -74,7 +74,7 @@ extension Guest {
                     .conflict, .invalidRequest,
                     "server \(server) is not gone from host \(host.configuration.name) by its record: nothing of it is removed")
             }
-            guard livingPID == nil else {
+            guard !mayHaveGuest else {
                 throw AgentProblem(.owned, .invalidRequest, "server \(server) runs here against its record: nothing is removed")
             }
             for storage in order.storages {

@@ -85,9 +85,9 @@ extension Guest {
     /// Ends the daemon, whatever the record says.
     func endLoan() async throws {
         if let loan {
-            await loan.end()
+            try await loan.end()
         } else {
-            await StorageDaemon.find(pidPath: paths.loanPID)?.end()
+            try await StorageDaemon.find(pidPath: paths.loanPID)?.end()
         }
         loan = nil
     }

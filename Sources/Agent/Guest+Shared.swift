@@ -130,7 +130,7 @@ extension Guest {
         release()
         for path in [paths.console, paths.log] { unlink(path) }
         if record.description?.tpm != nil {
-            await TPMEmulator.end(paths)
+            try await TPMEmulator.end(paths)
             try tpm.clear()
         }
         try await ledger.change { $0.lose(to: owner, endedGuest: endedGuest) }

@@ -55,12 +55,19 @@ actor Guest {
     /// Takes up what an earlier agent left: its QEMU, and the migrations under way.
     func restore() async {
         // An agent can die between the end of a loan and that of its daemon.
-        if record.loan?.phase != .lent { await StorageDaemon.find(pidPath: paths.loanPID)?.end() }
+        if record.loan?.phase != .lent {
+            do {
+                try await StorageDaemon.find(pidPath: paths.loanPID)?.end()
+            } catch {
+                // It ends by itself (``StorageDaemon/orphanLimit``), and sooner with the next order about the loan.
+                logger.warning("a storage daemon of an earlier loan is left", metadata: ["problem": "\(error)"])
+            }
+        }
         if await isLost() { return }
         do {
             let found = try await GuestProcess.find(paths, logger: logger)
             // And between the start of a TPM and that of the QEMU which is to connect to it: without one nobody would end it.
-            if found == nil { await TPMEmulator.end(paths) }
+            if found == nil { try await TPMEmulator.end(paths) }
             adopt(found)
         } catch {
             logger.error("a guest cannot be attached to", metadata: ["problem": "\(error)"])
@@ -109,7 +116,15 @@ actor Guest {
                 "whose server \(server) is cannot be read on host \(host.configuration.name): \(ownerTrouble ?? "its shared storage does not answer")"
             )
         }
-        guard isHanging, let pid = GuestProcess.left(paths) else { return nil }
+        let pid: Int32
+        switch whatIsLeft {
+        case .nothing: return nil
+        case .hidden(let problem):
+            return AgentProblem(
+                .unreachable, problem.reason.code,
+                "whether server \(server) has a guest on host \(host.configuration.name) cannot be seen: \(problem.reason.message)")
+        case .guest(let left): pid = left
+        }
         return AgentProblem(
             .unreachable, .qemuError,
             "QEMU of server \(server) (pid \(pid) on host \(host.configuration.name)) is there and its monitor does not answer: wait, or stop the server with --force"
@@ -269,7 +284,7 @@ actor Guest {
     func removeFiles(of guest: GuestDescription, shared: Bool = false) async throws {
         let paths = paths
         if guest.tpm != nil {
-            await TPMEmulator.end(paths)
+            try await TPMEmulator.end(paths)
             try tpm.clear()
         }
         // A file system can take long over a large file.
@@ -386,7 +401,7 @@ actor Guest {
             attachments: host.attachments(of: guest), firmwareCode: guest.firmware == .uefi ? try host.rules.firmware().code : nil,
             firmwareVariables: guest.firmware == .uefi ? try paths.nvram(of: guest) : nil)
         if guest.tpm != nil {
-            await TPMEmulator.end(paths)
+            try await TPMEmulator.end(paths)
             try await TPMEmulator.start(
                 host.configuration.swtpm, state: try tpm.prepare(for: guest, isIncoming: purpose == .incoming), paths: paths)
         }
@@ -405,7 +420,7 @@ actor Guest {
             return process
         } catch {
             // A QEMU that did not come up may never have connected to it.
-            if guest.tpm != nil { await TPMEmulator.end(paths) }
+            if guest.tpm != nil { try await TPMEmulator.end(paths) }
             throw error
         }
     }
@@ -460,20 +475,42 @@ actor Guest {
     func summary() async -> GuestSummary? {
         let record = record
         guard record.tenure != .none else { return nil }
-        let pid = livingPID
-        let wasEnded = pid == nil && access(paths.ended, F_OK) == 0
+        let wasEnded = !mayHaveGuest && access(paths.ended, F_OK) == 0
         return GuestSummary(
-            server: server, status: await status(record), epoch: record.epoch, pid: pid, endedByGuard: wasEnded ? true : nil)
+            server: server, status: await status(record), epoch: record.epoch, pid: livingPID, endedByGuard: wasEnded ? true : nil)
     }
 
+    /// What an earlier agent left that this one is not attached to.
+    private enum Left {
+        case nothing
+        case guest(pid: Int32)
+        case hidden(AgentProblem)
+    }
+
+    private var whatIsLeft: Left {
+        guard isHanging else { return .nothing }
+        do {
+            return try GuestProcess.left(paths).map { .guest(pid: $0) } ?? .nothing
+        } catch {
+            return .hidden(error)
+        }
+    }
+
+    /// The pid of its guest, where one is seen.
     var livingPID: Int32? {
-        if isHanging { return GuestProcess.left(paths) }
+        if case .guest(let pid) = whatIsLeft { return pid }
         return process.flatMap { $0.isAlive ? $0.pid : nil }
+    }
+
+    /// False only when it is seen that there is none.
+    var mayHaveGuest: Bool {
+        if case .hidden = whatIsLeft { return true }
+        return livingPID != nil
     }
 
     private func status(_ record: GuestRecord) async -> GuestSummary.Status {
         if record.tenure == .handedOver { return .handedOver }
-        guard livingPID != nil else { return .stopped }
+        guard mayHaveGuest else { return .stopped }
         if record.tenure == .awaited { return .incoming }
         guard let process else { return record.desired == .paused ? .paused : .running }
         do {

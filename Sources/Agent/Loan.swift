@@ -61,13 +61,13 @@ actor Loan {
     private func ensure() async throws {
         try await turnstile.pass {
             guard let record, record.phase == .lent, daemon?.isAlive != true else { return }
-            if let found = StorageDaemon.find(pidPath: paths.loanPID), record.port != 0 {
+            if let found = try StorageDaemon.find(pidPath: paths.loanPID), record.port != 0 {
                 daemon = found
                 found.renew()
                 return
             }
             // One that was started and never noted down lends nobody knows where.
-            await StorageDaemon.find(pidPath: paths.loanPID)?.end()
+            try await StorageDaemon.find(pidPath: paths.loanPID)?.end()
             let files = record.files.filter { $0.sizeBytes > 0 }
             guard !files.isEmpty else { return }
             let (key, paths) = (key, paths)
@@ -98,10 +98,11 @@ actor Loan {
     }
 
     /// Ends the loan's daemon; whoever reads from it is cut off.
-    func end() async {
+    /// - Throws: ``AgentProblem`` when the daemon is still there.
+    func end() async throws {
         await stop()
-        await turnstile.pass {
-            await (daemon ?? StorageDaemon.find(pidPath: paths.loanPID))?.end()
+        try await turnstile.pass {
+            try await (daemon ?? StorageDaemon.find(pidPath: paths.loanPID))?.end()
             daemon = nil
         }
     }

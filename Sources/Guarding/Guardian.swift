@@ -159,7 +159,7 @@ package final class Guardian {
         lookedAtMS = now.milliseconds
         do {
             if gate == nil { gate = try Gate.take(files.gate, isAlone: true) }
-            if gate == nil, lastMS > Self.agentPatienceMS { endAgent() }
+            if gate == nil, lastMS > Self.agentPatienceMS { try endAgent() }
             // Looked for only once the gate is held: then there is none that this does not see.
             let hadGate = gate != nil
             let (ended, areGone) = try MarkedGuests.end(files, withinMS: 1000)
@@ -179,9 +179,9 @@ package final class Guardian {
     }
 
     /// It may be killed at any time; it is about to start a guest and cannot be waited for.
-    private func endAgent() {
-        guard let agent = KernelProcess.find(agentFile: files.agent) else { return }
+    private func endAgent() throws {
+        guard let agent = try KernelProcess.find(agentFile: files.agent) else { return }
         log("the agent (pid \(agent.pid)) does not let go of the gate, and is killed")
-        agent.signal(SIGKILL)
+        try agent.signal(SIGKILL)
     }
 }

@@ -78,8 +78,9 @@ package enum MarkedGuests {
                 return (ended, true)
             }
             for (_, process) in living {
-                process.signal(SIGKILL)
                 dying.insert(process)
+                // One that could not be signalled is still there, and is tried again with the next look.
+                try? process.signal(SIGKILL)
             }
             // Only now: that it is told does not matter as much as that it is done.
             for (mark, _) in living where ended.insert(mark.server).inserted {

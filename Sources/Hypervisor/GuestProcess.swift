@@ -1,4 +1,4 @@
-import AgentAPI
+package import AgentAPI
 import Failpoints
 import Fleet
 import Foundation
@@ -26,6 +26,8 @@ package final class GuestProcess: Sendable {
     /// Starts QEMU; it waits for `cont` or for a migration.
     /// - Throws: ``AgentProblem`` with what QEMU wrote when it would not start.
     package static func spawn(_ qemu: String, _ arguments: [String], paths: GuestPaths, logger: Logger) async throws -> GuestProcess {
+        // What an earlier start left that failed and could not see to its QEMU.
+        if let process = try KernelProcess.find(pidFile: paths.pid) { try await end(process) }
         for path in [paths.monitor, paths.rescue, paths.pid] { unlink(path) }
         do {
             try await Failpoints.reach(.launch(.before))
@@ -42,7 +44,7 @@ package final class GuestProcess: Sendable {
             }
             return process
         } catch {
-            if let process = KernelProcess.find(pidFile: paths.pid) { await end(process) }
+            if let process = try KernelProcess.find(pidFile: paths.pid) { try await end(process) }
             throw error
         }
     }
@@ -55,9 +57,9 @@ package final class GuestProcess: Sendable {
     private static let patience = Duration.seconds(10)
 
     /// Finds the QEMU that an earlier agent started; nil when it is there no more.
-    /// - Throws: ``AgentProblem`` when it is there and its monitor does not answer.
+    /// - Throws: ``AgentProblem`` when it is there and its monitor does not answer, or when it cannot be seen whether it is there.
     package static func find(_ paths: GuestPaths, logger: Logger) async throws -> GuestProcess? {
-        guard let process = KernelProcess.find(pidFile: paths.pid) else { return nil }
+        guard let process = try KernelProcess.find(pidFile: paths.pid) else { return nil }
         do {
             async let monitor = QMPClient.connect(path: paths.monitor, deadline: Self.patience, logger: logger)
             async let rescue = QMPClient.connect(path: paths.rescue, enableOOB: true, deadline: Self.patience, logger: logger)
@@ -74,8 +76,9 @@ package final class GuestProcess: Sendable {
     package var isAlive: Bool { process.isAlive }
 
     /// The pid of a QEMU that an earlier agent started, whether or not its monitor answers; nil when it is there no more.
-    package static func left(_ paths: GuestPaths) -> Int32? {
-        KernelProcess.find(pidFile: paths.pid)?.pid
+    /// - Throws: ``AgentProblem`` when that cannot be seen.
+    package static func left(_ paths: GuestPaths) throws(AgentProblem) -> Int32? {
+        try KernelProcess.find(pidFile: paths.pid)?.pid
     }
 
     /// Leaves its monitors to another client; the guest does not notice.
@@ -96,10 +99,10 @@ package final class GuestProcess: Sendable {
         } catch let error as QMPError where error.code == .connectionClosed {
             // It ended before it answered, or had ended before.
         } catch is QMPError {
-            await Self.end(process)
+            try await Self.end(process)
         }
         if await waitForEnd(until: .now.advanced(by: .seconds(3))) { return }
-        await Self.end(process)
+        try await Self.end(process)
         guard !isAlive else {
             throw AgentProblem(.failed, .qemuError, "QEMU of server \(paths.server) (pid \(pid)) does not end, not even when killed")
         }
@@ -113,20 +116,20 @@ package final class GuestProcess: Sendable {
 
     /// The same to one that an earlier agent started, whether its monitor answers or not. False when there is none.
     package static func killLeft(_ paths: GuestPaths) async throws -> Bool {
-        guard let process = KernelProcess.find(pidFile: paths.pid) else { return false }
+        guard let process = try KernelProcess.find(pidFile: paths.pid) else { return false }
         try await kill(process, paths)
         return true
     }
 
     private static func kill(_ process: KernelProcess, _ paths: GuestPaths) async throws {
-        await end(process)
+        try await end(process)
         guard !process.isAlive else {
             throw AgentProblem(.failed, .qemuError, "QEMU of server \(paths.server) (pid \(process.pid)) was killed and is still there")
         }
     }
 
-    private static func end(_ process: KernelProcess) async {
-        process.signal(SIGKILL)
+    private static func end(_ process: KernelProcess) async throws(AgentProblem) {
+        try process.signal(SIGKILL)
         _ = await process.waitForEnd(until: .now.advanced(by: .seconds(10)))
     }
 

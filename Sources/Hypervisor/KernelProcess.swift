@@ -11,22 +11,26 @@ package struct KernelProcess: Hashable, Sendable {
     private let startTime: UInt64
 
     /// The process that wrote that pid file; nil when it is gone, or another one has the pid now.
-    package static func find(pidFile path: String) -> KernelProcess? {
-        guard
-            let pid = FileManager.default.contents(atPath: path).flatMap({
-                Int32(String(decoding: $0, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines))
-            }), let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline"),
-            line.split(separator: 0).contains(where: { $0.elementsEqual(path.utf8) }), let start = startTime(of: pid)
+    /// - Parameters:
+    ///   - word: the argument on its command line that tells it from others; the file's path unless told.
+    ///   - proc: where the kernel shows processes.
+    /// - Throws: ``AgentProblem`` when that cannot be seen, which proves nothing.
+    package static func find(pidFile path: String, naming word: String? = nil, in proc: String = "/proc") throws(AgentProblem)
+        -> KernelProcess?
+    {
+        guard let written = try read(path),
+            let pid = Int32(String(decoding: written, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)),
+            let line = try read("\(proc)/\(pid)/cmdline"),
+            line.split(separator: 0).contains(where: { $0.elementsEqual((word ?? path).utf8) }),
+            let start = try startTime(of: pid, in: proc)
         else { return nil }
         return KernelProcess(pid: pid, startTime: start)
     }
 
     /// When the process with that pid started, in clock ticks since boot; nil when it is gone. A process of which one thread is left is not gone,
     /// whatever the others show: it may still be the one that executes the guest.
-    package static func startTime(of pid: Int32) -> UInt64? { (try? look(at: pid)) ?? nil }
-
-    /// The same, told from one that cannot be looked at.
-    private static func look(at pid: Int32, in proc: String = "/proc") throws(AgentProblem) -> UInt64? {
+    /// - Throws: ``AgentProblem`` when it cannot be looked at.
+    package static func startTime(of pid: Int32, in proc: String = "/proc") throws(AgentProblem) -> UInt64? {
         // The second field of proc(5)'s stat is the name in parentheses and may hold anything.
         guard let status = try read("\(proc)/\(pid)/stat"), let end = status.lastIndex(of: UInt8(ascii: ")")) else { return nil }
         let fields = String(decoding: status[end...].dropFirst(2), as: UTF8.self).split(separator: " ")
@@ -63,7 +67,7 @@ package struct KernelProcess: Hashable, Sendable {
             do {
                 guard let line = try read("\(proc)/\(pid)/cmdline"),
                     let word = line.split(separator: 0).lazy.map({ String(decoding: $0, as: UTF8.self) }).first(where: isNamed),
-                    let start = try look(at: pid, in: proc)
+                    let start = try startTime(of: pid, in: proc)
                 else { continue }
                 findings.found.append((word, KernelProcess(pid: pid, startTime: start)))
             } catch {
@@ -73,7 +77,7 @@ package struct KernelProcess: Hashable, Sendable {
         return findings
     }
 
-    /// What a file of a process holds; nil when the process is gone.
+    /// What a file holds that a process wrote or that shows one; nil when it is gone.
     private static func read(_ path: String) throws(AgentProblem) -> Data? {
         func problem(_ number: Int32) -> AgentProblem {
             AgentProblem(.failed, .agentError, "\(path) cannot be read: \(systemMessage(number))")
@@ -102,23 +106,23 @@ package struct KernelProcess: Hashable, Sendable {
     /// Writes down which process this one is, for ``find(agentFile:)``.
     package static func announce(in path: String) throws {
         let pid = getpid()
-        try DurableFile.write(Data("\(pid) \(startTime(of: pid) ?? 0)\n".utf8), to: path, as: .pid)
+        try DurableFile.write(Data("\(pid) \(try startTime(of: pid) ?? 0)\n".utf8), to: path, as: .pid)
     }
 
     /// The process that wrote that file; nil when it is gone.
-    package static func find(agentFile path: String) -> KernelProcess? {
-        let words = FileManager.default.contents(atPath: path).map {
-            String(decoding: $0, as: UTF8.self).split(whereSeparator: \.isWhitespace)
+    /// - Throws: ``AgentProblem`` when that cannot be seen.
+    package static func find(agentFile path: String) throws(AgentProblem) -> KernelProcess? {
+        let words = try read(path).map { String(decoding: $0, as: UTF8.self).split(whereSeparator: \.isWhitespace) }
+        guard let words, words.count == 2, let pid = Int32(words[0]), let start = UInt64(words[1]), try startTime(of: pid) == start else {
+            return nil
         }
-        guard let words, words.count == 2, let pid = Int32(words[0]), let start = UInt64(words[1]) else { return nil }
-        let process = KernelProcess(pid: pid, startTime: start)
-        return process.isAlive ? process : nil
+        return KernelProcess(pid: pid, startTime: start)
     }
 
     /// One that cannot be looked at counts as alive: only what is seen to be gone is gone.
     package var isAlive: Bool {
         do {
-            return try Self.look(at: pid) == startTime
+            return try Self.startTime(of: pid) == startTime
         } catch {
             return true
         }
@@ -136,7 +140,11 @@ package struct KernelProcess: Hashable, Sendable {
     }
 
     /// Only what is seen to be it is signalled: by now another may have the pid.
-    package func signal(_ number: Int32) {
-        if (try? Self.look(at: pid)) == startTime { kill(pid, number) }
+    /// - Throws: ``AgentProblem`` when it cannot be looked at, or may not be signalled.
+    package func signal(_ number: Int32) throws(AgentProblem) {
+        guard try Self.startTime(of: pid) == startTime else { return }
+        guard kill(pid, number) == 0 || errno == ESRCH else {
+            throw AgentProblem(.failed, .agentError, "process \(pid) cannot be sent signal \(number): \(systemMessage(errno))")
+        }
     }
 }

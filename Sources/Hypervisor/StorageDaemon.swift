@@ -1,4 +1,4 @@
-import AgentAPI
+package import AgentAPI
 import Fleet
 import Foundation
 import Glibc
@@ -34,8 +34,9 @@ package final class StorageDaemon: Sendable {
     package static let orphanLimit = Duration.seconds(600)
 
     /// The one that an earlier agent started; nil when it is gone.
-    package static func find(pidPath: String) -> StorageDaemon? {
-        KernelProcess.find(pidFile: pidPath).map { StorageDaemon($0, pidPath: pidPath) }
+    /// - Throws: ``AgentProblem`` when that cannot be seen.
+    package static func find(pidPath: String) throws(AgentProblem) -> StorageDaemon? {
+        try KernelProcess.find(pidFile: pidPath).map { StorageDaemon($0, pidPath: pidPath) }
     }
 
     /// Starts one.
@@ -54,7 +55,7 @@ package final class StorageDaemon: Sendable {
         let arguments = [program] + Self.arguments(exports, certificates: certificates, peer: peer, pidPath: pidPath)
         let status = try await offloaded { try spawn(arguments, listener: listener, logPath: logPath) }
         let told = FileManager.default.contents(atPath: logPath).map { String(decoding: $0.suffix(600), as: UTF8.self) } ?? ""
-        guard status == 0, let daemon = find(pidPath: pidPath) else {
+        guard status == 0, let daemon = try find(pidPath: pidPath) else {
             if certificates != nil, StreamCredentials.isRefusal(told) {
                 throw AgentProblem(.failed, .tlsRefused, "this host's own certificate does not do (\(Self.lastLine(told)))")
             }
@@ -66,7 +67,7 @@ package final class StorageDaemon: Sendable {
         do {
             try await daemon.watch(limit)
         } catch {
-            await daemon.end()
+            try await daemon.end()
             throw error
         }
         return daemon
@@ -169,11 +170,14 @@ package final class StorageDaemon: Sendable {
     }
 
     /// Ends it; its connections end with it.
-    package func end() async {
-        process.signal(SIGTERM)
+    /// - Throws: ``AgentProblem`` when it is still there.
+    package func end() async throws(AgentProblem) {
+        try process.signal(SIGTERM)
         if await !process.waitForEnd(until: .now.advanced(by: .seconds(3))) {
-            process.signal(SIGKILL)
-            _ = await process.waitForEnd(until: .now.advanced(by: .seconds(10)))
+            try process.signal(SIGKILL)
+            guard await process.waitForEnd(until: .now.advanced(by: .seconds(10))) || !isAlive else {
+                throw AgentProblem(.failed, .agentError, "the storage daemon with pid \(pid) was killed and is still there")
+            }
         }
         unlink(pidPath)
     }

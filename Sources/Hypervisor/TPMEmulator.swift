@@ -1,4 +1,4 @@
-import AgentAPI
+package import AgentAPI
 import Fleet
 import Foundation
 import Glibc
@@ -11,7 +11,7 @@ package enum TPMEmulator {
     /// Starts it, in place of one that an earlier QEMU has left.
     /// - Parameter state: the folder of what the TPM keeps, which is there; a new TPM makes itself in it.
     package static func start(_ swtpm: String, state: String, paths: GuestPaths) async throws {
-        await end(paths)
+        try await end(paths)
         for path in [paths.tpmSocket, paths.tpmPID] { unlink(path) }
         _ = try await Program.succeed(
             swtpm,
@@ -22,12 +22,19 @@ package enum TPMEmulator {
     }
 
     /// Has none left. One whose QEMU has just ended is given the time to see that; another is killed: it has nothing that is not on the disk.
-    package static func end(_ paths: GuestPaths) async {
-        guard let pid = pid(paths) else { return }
+    /// - Throws: ``AgentProblem`` when it is still there, or when that cannot be seen.
+    package static func end(_ paths: GuestPaths) async throws(AgentProblem) {
+        guard let process = try find(paths) else { return }
         let deadline = ContinuousClock.now.advanced(by: .seconds(2))
-        while isAlive(pid, paths), ContinuousClock.now < deadline { await pause() }
-        if isAlive(pid, paths) { kill(pid, SIGKILL) }
-        while isAlive(pid, paths), ContinuousClock.now < deadline.advanced(by: .seconds(8)) { await pause() }
+        while process.isAlive, ContinuousClock.now < deadline { await pause() }
+        if process.isAlive { try process.signal(SIGKILL) }
+        while process.isAlive {
+            guard ContinuousClock.now < deadline.advanced(by: .seconds(8)) else {
+                throw AgentProblem(
+                    .failed, .agentError, "the TPM of server \(paths.server) (pid \(process.pid)) was killed and is still there")
+            }
+            await pause()
+        }
     }
 
     /// Without cancellation: what is to end must be gone when others go on.
@@ -37,16 +44,10 @@ package enum TPMEmulator {
 
     private static func pidOption(_ paths: GuestPaths) -> String { "file=\(paths.tpmPID)" }
 
-    /// The process, while there is one; told from others by its command line.
-    package static func pid(_ paths: GuestPaths) -> Int32? {
-        FileManager.default.contents(atPath: paths.tpmPID)
-            .flatMap { Int32(String(decoding: $0, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)) }
-            .flatMap { isAlive($0, paths) ? $0 : nil }
+    private static func find(_ paths: GuestPaths) throws(AgentProblem) -> KernelProcess? {
+        try KernelProcess.find(pidFile: paths.tpmPID, naming: pidOption(paths))
     }
 
-    /// A zombie has no command line.
-    private static func isAlive(_ pid: Int32, _ paths: GuestPaths) -> Bool {
-        guard let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else { return false }
-        return line.split(separator: 0).contains { $0.elementsEqual(pidOption(paths).utf8) }
-    }
+    /// Its pid, while there is one.
+    package static func pid(_ paths: GuestPaths) throws(AgentProblem) -> Int32? { try find(paths)?.pid }
 }

@@ -165,7 +165,7 @@ struct BaseImageTests {
             let order = HandoverOrder(epoch: mover.epoch, key: mover.key, source: "a")
             #expect(try await refusal { _ = try await hosts[1].orders.handOver(server, order) }?.kind == .conflict)
             #expect(try await mover.endLoan().phase == .returned)
-            #expect(StorageDaemon.find(pidPath: HostPaths(hosts[0].configuration).of(server).loanPID) == nil)
+            #expect(try StorageDaemon.find(pidPath: HostPaths(hosts[0].configuration).of(server).loanPID) == nil)
 
             let endpoints = try await mover.prepare()
             #expect(hosts[1].files(under: folder) == bases.map(\.name).sorted())
@@ -196,7 +196,7 @@ struct BaseImageTests {
             #expect(hosts[1].files(under: "\(storage(hosts[1]))/.base").filter { $0.contains(server.value) } == [])
             // The source's end by its cleanup, as when it did not answer in time: the server stays.
             try await hosts[0].orders.discard(server, DiscardOrder(epoch: first.epoch, key: first.key, end: .source))
-            #expect(StorageDaemon.find(pidPath: HostPaths(hosts[0].configuration).of(server).loanPID) == nil)
+            #expect(try StorageDaemon.find(pidPath: HostPaths(hosts[0].configuration).of(server).loanPID) == nil)
             try await MigrationFaultTests.expectTicking(report.consoleLog, boot: TestGuest.tick(report.consoleLog)?["boot"])
 
             // Another content under the name, beyond what the guest has read.

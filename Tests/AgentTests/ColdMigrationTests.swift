@@ -145,7 +145,7 @@ struct ColdMigrationTests {
             let port = try await mover.lend().port
             try await mover.receive(bandwidth: 12 * Self.mebibyte)
             try await mover.incoming { ($0.receipt?.bytesDone ?? 0) > 4 * Self.mebibyte }
-            let daemon = try #require(StorageDaemon.find(pidPath: HostPaths(hosts[0].configuration).of(server).loanPID))
+            let daemon = try #require(try StorageDaemon.find(pidPath: HostPaths(hosts[0].configuration).of(server).loanPID))
             kill(daemon.pid, SIGKILL)
             let report = try await mover.incoming()
             #expect(try await hosts[0].orders.loan(server, mover.key).port != port)
@@ -160,7 +160,7 @@ struct ColdMigrationTests {
             let paths = HostPaths(hosts[0].configuration).of(server)
             let mover = ColdMover(server, from: hosts[0], to: hosts[1])
             try await mover.lend()
-            let daemon = try #require(StorageDaemon.find(pidPath: paths.loanPID))
+            let daemon = try #require(try StorageDaemon.find(pidPath: paths.loanPID))
             // Looked after it stays, however old.
             try Self.age(paths.loanPID)
             try await eventually("the agent looks after it", within: .seconds(5)) {
@@ -191,7 +191,7 @@ struct ColdMigrationTests {
             let paths = HostPaths(hosts[0].configuration).of(server)
             let mover = ColdMover(server, from: hosts[0], to: hosts[0])
             try await mover.lend()
-            let daemon = try #require(StorageDaemon.find(pidPath: paths.loanPID))
+            let daemon = try #require(try StorageDaemon.find(pidPath: paths.loanPID))
             try await hosts[0].stop()
             let ledger = try Ledger(path: paths.record, server: server)
             try await ledger.change { $0.loan?.phase = .returned }

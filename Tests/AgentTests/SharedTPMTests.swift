@@ -81,7 +81,7 @@ struct SharedTPMTests {
             let still = try Self.state(server, on: hosts[0])
             let inode = SharedStorageTests.inode("\(Self.place(server, on: hosts[0]))/tpm2-00.permall")
             try await hosts[0].orders.discard(server, DiscardOrder(epoch: Epoch(11), key: there.key, end: .source))
-            #expect(TPMEmulator.pid(Self.paths(server, on: hosts[0])) == nil)
+            #expect(try TPMEmulator.pid(Self.paths(server, on: hosts[0])) == nil)
             #expect(try Self.state(server, on: hosts[0]) == still)
             #expect(SharedStorageTests.inode("\(Self.place(server, on: hosts[0]))/tpm2-00.permall") == inode)
             _ = try await hosts[1].orders.pause(server, PauseOrder(epoch: Epoch(12), isPaused: false))

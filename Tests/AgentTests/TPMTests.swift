@@ -33,8 +33,8 @@ struct TPMTests {
 
     static func number(_ console: String, _ key: String = "number") -> Int { witness(console)?[key].flatMap { Int($0) } ?? -1 }
 
-    private func emulator(of server: ServerID, on host: TestHost) -> Int32? {
-        TPMEmulator.pid(HostPaths(host.configuration).of(server))
+    private func emulator(of server: ServerID, on host: TestHost) throws -> Int32? {
+        try TPMEmulator.pid(HostPaths(host.configuration).of(server))
     }
 
     @Test func `is ended by an agent that finds no QEMU to it`() async throws {
@@ -46,7 +46,7 @@ struct TPMTests {
             try await host.stop()
             // As one that dies before QEMU is started leaves it.
             try await TPMEmulator.start(host.configuration.swtpm, state: try paths.tpm(of: description), paths: paths)
-            let left = try #require(emulator(of: description.server, on: host))
+            let left = try #require(try emulator(of: description.server, on: host))
             try await host.start()
             #expect(!isAlive(left))
         }
@@ -62,7 +62,7 @@ struct TPMTests {
             #expect(Self.number(report.consoleLog, "found") == 0)
             let folder = "\(host.configuration.storages[0].path)/\(server)/tpm"
             #expect(host.files(under: folder).contains("tpm2-00.permall"))
-            let first = try #require(emulator(of: server, on: host))
+            let first = try #require(try emulator(of: server, on: host))
 
             // It outlives the agent, and ends with QEMU although no agent is there.
             try await host.stop()
@@ -76,7 +76,7 @@ struct TPMTests {
             _ = try await host.orders.start(server, StartOrder(epoch: Epoch(3)))
             try await eventually("it found what it had written") { Self.number(report.consoleLog, "found") >= reached }
             #expect(Self.witness(report.consoleLog)?["tpmerr"] == "0")
-            let second = try #require(emulator(of: server, on: host))
+            let second = try #require(try emulator(of: server, on: host))
             _ = try await host.orders.stop(server, StopOrder(epoch: Epoch(4), graceMS: 0))
             try await eventually("the TPM ends with QEMU", within: .seconds(10)) { !isAlive(second) }
             try await host.orders.delete(server, DeleteOrder(epoch: Epoch(5)))
@@ -106,7 +106,7 @@ struct TPMTests {
             #expect(Self.witness(console)?["found"] == "0")
             #expect(try state(of: description, on: hosts[0]) == left, "the source's TPM writes no more")
 
-            let old = try #require(emulator(of: server, on: hosts[0]))
+            let old = try #require(try emulator(of: server, on: hosts[0]))
             try await hosts[0].orders.discard(server, DiscardOrder(epoch: Epoch(11), key: mover.key, end: .source))
             #expect(!isAlive(old))
             #expect(hosts[0].files(under: hosts[0].configuration.storages[0].path) == [])
@@ -129,7 +129,7 @@ struct TPMTests {
             let report = try await boot(description, on: hosts[0])
             let mover = Mover(server, from: hosts[0], to: hosts[1])
             _ = try await mover.prepare()
-            let waiting = try #require(emulator(of: server, on: hosts[1]))
+            let waiting = try #require(try emulator(of: server, on: hosts[1]))
             _ = try await hosts[1].orders.refuse(server, RefuseOrder(epoch: Epoch(10), key: mover.key))
             try await hosts[1].orders.discard(server, DiscardOrder(epoch: Epoch(10), key: mover.key, end: .target))
             #expect(!isAlive(waiting))
@@ -144,7 +144,7 @@ struct TPMTests {
             _ = try await hosts[1].orders.define(broken.server, DefineOrder(epoch: Epoch(1), description: broken))
             try FileManager.default.removeItem(atPath: kernel)
             await #expect(throws: AgentProblem.self) { try await hosts[1].orders.start(broken.server, StartOrder(epoch: Epoch(2))) }
-            #expect(emulator(of: broken.server, on: hosts[1]) == nil)
+            #expect(try emulator(of: broken.server, on: hosts[1]) == nil)
         }
     }
 }

@@ -19,19 +19,19 @@ final class Lender: Sendable {
         do {
             try await body(lender)
         } catch {
-            await lender.tearDown()
+            try? await lender.tearDown()
             throw error
         }
-        await lender.tearDown()
+        try await lender.tearDown()
     }
 
     private init(_ parent: String) {
         folder = (parent as NSString).appendingPathComponent("copying-\(UUID().uuidString.prefix(8))")
     }
 
-    private func tearDown() async {
-        await daemon.withLock { $0 }?.end()
+    private func tearDown() async throws {
         try? FileManager.default.removeItem(atPath: folder)
+        try await daemon.withLock { $0 }?.end()
     }
 
     func path(_ name: String) -> String { "\(folder)/\(name)" }

@@ -94,7 +94,7 @@ import Testing
             // What stands for the agent holds the gate and says nothing.
             let agent = try host.spawn("flock", ["--no-fork", "--shared", host.files.gate, "sleep", "600"])
             try await eventually("the gate is held") { try Gate.take(host.files.gate, isAlone: true) == nil }
-            let start = try #require(KernelProcess.startTime(of: agent.processIdentifier))
+            let start = try #require(try KernelProcess.startTime(of: agent.processIdentifier))
             try Data("\(agent.processIdentifier) \(start)\n".utf8).write(to: URL(filePath: host.files.agent))
             let guest = try host.guest("g")
             try await host.startGuard()

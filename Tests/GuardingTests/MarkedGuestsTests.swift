@@ -18,20 +18,40 @@ import Testing
         }
     }
 
+    /// Shows a process as proc(5) does.
+    private func make(_ pid: Int, _ arguments: String?, in proc: String) throws {
+        try FileManager.default.createDirectory(atPath: "\(proc)/\(pid)", withIntermediateDirectories: true)
+        guard let arguments else { return }
+        try Data(arguments.utf8).write(to: URL(fileURLWithPath: "\(proc)/\(pid)/cmdline"))
+        let fields = ["S"] + Array(repeating: "0", count: 16) + ["1", "0", "4711"]
+        try Data("\(pid) (a b) \(fields.joined(separator: " "))".utf8).write(to: URL(fileURLWithPath: "\(proc)/\(pid)/stat"))
+    }
+
+    @Test(arguments: ["qemu.pid", "10/cmdline", "10/stat"])
+    func `a process of which something cannot be read is not gone`(unreadable: String) throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "proc-\(UUID().uuidString)").path
+        let pidFile = "\(folder)/qemu.pid"
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        #expect(try KernelProcess.find(pidFile: pidFile, in: folder) == nil, "it never was")
+        try make(10, "qemu\0-pidfile\0\(pidFile)\0", in: folder)
+        try Data("10\n".utf8).write(to: URL(fileURLWithPath: pidFile))
+        #expect(try KernelProcess.find(pidFile: pidFile, in: folder)?.pid == 10)
+        // A folder in a file's place cannot be read, as nothing can that wants a file descriptor where all are taken.
+        try FileManager.default.removeItem(atPath: "\(folder)/\(unreadable)")
+        try FileManager.default.createDirectory(atPath: "\(folder)/\(unreadable)", withIntermediateDirectories: false)
+        let problem = #expect(throws: AgentProblem.self) { try KernelProcess.find(pidFile: pidFile, in: folder) }
+        #expect(problem?.reason.message.contains(unreadable) == true)
+        try FileManager.default.removeItem(atPath: "\(folder)/\(unreadable)")
+        #expect(try KernelProcess.find(pidFile: pidFile, in: folder) == nil, "it has ended")
+    }
+
     @Test func `a process that cannot be looked at is no proof that there is none`() throws {
         let proc = FileManager.default.temporaryDirectory.appending(path: "proc-\(UUID().uuidString)").path
-        func make(_ pid: Int, _ arguments: String?, threads: Int = 1) throws {
-            try FileManager.default.createDirectory(atPath: "\(proc)/\(pid)", withIntermediateDirectories: true)
-            guard let arguments else { return }
-            try Data(arguments.utf8).write(to: URL(fileURLWithPath: "\(proc)/\(pid)/cmdline"))
-            let fields = ["S"] + Array(repeating: "0", count: 16) + [String(threads), "0", "4711"]
-            try Data("\(pid) (a b) \(fields.joined(separator: " "))".utf8).write(to: URL(fileURLWithPath: "\(proc)/\(pid)/stat"))
-        }
         #expect(KernelProcess.all(naming: ["/x/qemu.pid"], in: proc).trouble != nil, "what cannot be listed")
-        try make(10, "qemu\0-pidfile\0/x/qemu.pid\0")
-        try make(11, "qemu\0-pidfile\0/y/qemu.pid\0")
+        try make(10, "qemu\0-pidfile\0/x/qemu.pid\0", in: proc)
+        try make(11, "qemu\0-pidfile\0/y/qemu.pid\0", in: proc)
         // It has ended between the listing and the look.
-        try make(12, nil)
+        try make(12, nil, in: proc)
         defer { try? FileManager.default.removeItem(atPath: proc) }
         var findings = KernelProcess.all(naming: ["/x/qemu.pid"], in: proc)
         #expect(findings.found.map(\.process.pid) == [10])
