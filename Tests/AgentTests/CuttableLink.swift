@@ -2,7 +2,7 @@ import Dispatch
 import Glibc
 import Synchronization
 
-/// A way between two hosts that can be cut and mended: what comes to its port goes to another one.
+/// A way between two hosts that can be cut, mended and narrowed: what comes to its port goes to another one.
 final class CuttableLink: Sendable {
     let port: Int
     private let listener: Int32
@@ -11,12 +11,20 @@ final class CuttableLink: Sendable {
         var isCut = false
         var isOver = false
         var open: [Int32] = []
+        var bytesPerSecond: Int?
     }
+    /// What a narrow way takes at once, so that little of it waits between the two ends.
+    private static let portion = 65536
     private let state = Mutex(State())
 
-    init(to destination: Int) throws {
+    /// - Parameter bytesPerSecond: how much goes to the destination; nil for all that comes.
+    init(to destination: Int, bytesPerSecond: Int? = nil) throws {
         self.destination = destination
+        state.withLock { $0.bytesPerSecond = bytesPerSecond }
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        // Accepted connections inherit it.
+        var buffered = Int32(Self.portion)
+        setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &buffered, socklen_t(MemoryLayout<Int32>.size))
         var address = Self.address(0)
         let size = socklen_t(MemoryLayout<sockaddr_in>.size)
         let bound = withUnsafeMutablePointer(to: &address) {
@@ -63,11 +71,14 @@ final class CuttableLink: Sendable {
             return
         }
         for (from, to) in [(near, far), (far, near)] {
-            Thread.detach {
-                var buffer = [UInt8](repeating: 0, count: 65536)
+            Thread.detach { [self] in
+                var buffer = [UInt8](repeating: 0, count: Self.portion)
                 while true {
                     let count = recv(from, &buffer, buffer.count, 0)
                     guard count > 0 else { break }
+                    if from == near, let rate = state.withLock({ $0.bytesPerSecond }) {
+                        usleep(UInt32(count * 1_000_000 / rate))  // The pace of the way itself; nobody waits for it.
+                    }
                     var sent = 0
                     while sent < count {
                         let written = buffer[sent..<count].withUnsafeBytes { send(to, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
@@ -89,6 +100,9 @@ final class CuttableLink: Sendable {
             for descriptor in state.open { shutdown(descriptor, Int32(SHUT_RDWR)) }
         }
     }
+
+    /// - Parameter bytesPerSecond: how much goes to the destination from now on; nil for all that comes.
+    func narrow(to bytesPerSecond: Int?) { state.withLock { $0.bytesPerSecond = bytesPerSecond } }
 
     func mend() { state.withLock { $0.isCut = false } }
 
