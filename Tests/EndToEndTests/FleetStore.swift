@@ -3,13 +3,19 @@ import Foundation
 
 /// The store of a fleet: SQLite, or PostgreSQL where `GODWIT_TEST_STORE` is `postgres`.
 struct FleetStore: Sendable {
+    enum Kind: String, Codable, Sendable {
+        case sqlite, postgres
+
+        static var chosen: Kind { ProcessInfo.processInfo.environment["GODWIT_TEST_STORE"] == "postgres" ? .postgres : .sqlite }
+    }
+
     /// For `--store`.
     let location: String
     private let schema: String?
 
     /// - Parameter folder: where a file can be.
     init(in folder: String) async throws {
-        guard ProcessInfo.processInfo.environment["GODWIT_TEST_STORE"] == "postgres" else {
+        guard Kind.chosen == .postgres else {
             location = folder + "/store.sqlite"
             schema = nil
             return

@@ -20,6 +20,7 @@ WAYS = {
     "cold-cancelled": "cold, cancelled while files are copied",
     "rescue": "rescue",
 }
+STORES = {"sqlite": "", "postgres": " (PostgreSQL)"}
 VICTIMS = ["controller", "worker", "source-agent", "target-agent", "source-qemu", "target-qemu", "everything", "store"]
 
 
@@ -45,7 +46,7 @@ def main():
             for line in lines:
                 outcome = json.loads(line)
                 crash = outcome["crash"]
-                outcomes[crash["way"], crash["point"], crash["victim"]] = outcome
+                outcomes[crash["way"], crash["store"], crash["point"], crash["victim"]] = outcome
     happened = [outcome for outcome in outcomes.values() if outcome.get("end") is not None]
     flawed = [outcome for outcome in happened if outcome["flaws"]]
     points = json.load(open(arguments.points, encoding="utf-8")) if arguments.points else []
@@ -53,8 +54,9 @@ def main():
     print(
         "What happens when each of Godwit's processes, and each QEMU, dies at each failure point of a migration. Made on real QEMU by\n"
         "`script/test crash-matrix`, which holds whoever reaches the point, kills the victim (SIGKILL), lets go, and starts the victim\n"
-        "again (a QEMU is not started again). `everything` is all of Godwit's processes on all hosts at once; `store` is a store that cannot be\n"
-        "written for 6 s. In a rescue the source host has no power; `source-agent` there is its return at that moment.\n"
+        "again (a QEMU is not started again). `everything` is all of Godwit's processes on all hosts at once; `store` is the end of all of\n"
+        "PostgreSQL's connections, and a SQLite store that cannot be written for 6 s. The tables are of SQLite where they do not say PostgreSQL.\n"
+        "In a rescue the source host has no power; `source-agent` there is its return at that moment.\n"
     )
     print(
         "After each case it is checked from outside: the migration is finished with a reason if it failed; exactly the guest that the store\n"
@@ -68,29 +70,29 @@ def main():
     seconds = sorted(outcome["milliseconds"] / 1000 for outcome in happened)
     print(f"**{len(happened)} cases, {len(flawed)} with a flaw.** Written on {datetime.date.today().isoformat()}", end="")
     print(f"; a case took {statistics.median(seconds):.0f} s in the middle, {seconds[-1]:.0f} s at most.\n" if seconds else ".\n")
-    ends = collections.Counter((o["crash"]["way"], o["end"] if o["end"] == "ready" else o.get("reason") or o["end"]) for o in happened)
+    ends = collections.Counter((o["crash"]["way"], o["crash"]["store"], o["end"] if o["end"] == "ready" else o.get("reason") or o["end"]) for o in happened)
     print("| way | end | cases |\n|---|---|---|")
-    for (way, end), count in sorted(ends.items()):
-        print(f"| {WAYS.get(way, way)} | {end} | {count} |")
-    for way, title in WAYS.items():
-        reached = sorted({point for (w, point, _), outcome in outcomes.items() if w == way})
+    for (way, store, end), count in sorted(ends.items()):
+        print(f"| {WAYS.get(way, way)}{STORES[store]} | {end} | {count} |")
+    for way, store in ((way, store) for way in WAYS for store in STORES):
+        reached = sorted({key[2] for key in outcomes if key[:2] == (way, store)})
         if not reached:
             continue
-        victims = [victim for victim in VICTIMS if any(key[0] == way and key[2] == victim for key in outcomes)]
-        print(f"\n## {title[0].upper()}{title[1:]}\n")
+        victims = [victim for victim in VICTIMS if any(key[:2] == (way, store) and key[3] == victim for key in outcomes)]
+        print(f"\n## {WAYS[way][0].upper()}{WAYS[way][1:]}{STORES[store]}\n")
         print("| point | " + " | ".join(victims) + " |")
         print("|---|" + "---|" * len(victims))
         for point in reached:
-            cells = [cell(outcomes.get((way, point, victim))) for victim in victims]
+            cells = [cell(outcomes.get((way, store, point, victim))) for victim in victims]
             if any(text not in ("", "–") for text in cells):
                 print(f"| `{point}` | " + " | ".join(cells) + " |")
     if flawed:
         print("\n## Flaws\n")
         for outcome in flawed:
             crash = outcome["crash"]
-            print(f"- {crash['way']} at `{crash['point']}`, {crash['victim']}: " + "; ".join(outcome["flaws"]))
+            print(f"- {crash['way']}{STORES[crash['store']]} at `{crash['point']}`, {crash['victim']}: " + "; ".join(outcome["flaws"]))
     if points:
-        reached = {point for (_, point, _) in outcomes}
+        reached = {key[2] for key in outcomes}
         missing = [point for point in points if point not in reached]
         print(f"\n## Not reached\n\nBy none of these ways, or not yet, of {len(points)} failure points: {len(missing)}.\n")
         print(", ".join(f"`{point}`" for point in missing) + ("." if missing else ""))

@@ -26,7 +26,7 @@ enum CrashVictim: String, CaseIterable, Codable, Sendable {
     case targetQEMU = "target-qemu"
     /// Every process of Godwit on all hosts, guards too; QEMUs run on.
     case everything
-    /// The store's connections; SQLite, which has none, is kept from writing for some seconds.
+    /// All connections of the store at once; SQLite, which has none, is kept from writing for some seconds.
     case store
 
     /// Whether there is such a thing on that way. In a rescue the source is a host without power: it comes back instead.
@@ -38,16 +38,17 @@ enum CrashVictim: String, CaseIterable, Codable, Sendable {
     }
 }
 
-/// One death at one place on one way.
+/// One death at one place on one way, with one kind of store.
 struct CrashCase: Hashable, Codable, Sendable, CustomStringConvertible {
     var way: CrashWay
     var point: String
     var victim: CrashVictim
+    var store = FleetStore.Kind.chosen
 
     /// Whether the guest may not be the one that it was before.
     var mayEndGuest: Bool { victim == .sourceQEMU || victim == .targetQEMU || way == .rescue }
 
-    var description: String { "\(way.rawValue) at \(point): \(victim.rawValue) dies" }
+    var description: String { "\(way.rawValue) at \(point): \(victim.rawValue) dies (\(store.rawValue))" }
 }
 
 /// How a case ended, seen from outside.
