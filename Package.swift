@@ -81,6 +81,7 @@ let package = Package(
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         room("PostgreSQL", path: "Sources/SQL/PostgreSQL", ["SQL", "CLibPQ"]),
         room("Databases", path: "Sources/SQL/Databases", ["SQL", "SQLite", "PostgreSQL"]),
+        room("Recording", path: "Sources/SQL/Recording", ["SQL"]),
         .target(name: "CSchema", path: "schema", exclude: ["sqlite", "postgres"]),
         room("Store", ["Failpoints", "Fleet", "SQL", "CSchema", crypto, logging]),
         room("StoreCopy", ["SQL", "Store", crypto]),
@@ -153,7 +154,7 @@ let package = Package(
                 logging,
             ]),
         program("placement-bench", ["Fleet", "Placement"]),
-        program("store-bench", ["Fleet", "SQL", "Databases", "Store", "CLibPQ", grdbSQLite, argumentParser]),
+        program("store-bench", ["Fleet", "SQL", "Databases", "Recording", "Store", "CLibPQ", grdbSQLite, argumentParser]),
 
         // What several rooms of tests stand on.
         room("Backends", path: "Tests/Backends", ["SQL", "SQLite", "PostgreSQL"]),
@@ -177,7 +178,7 @@ let package = Package(
         tests("ConvergenceTests", ["Convergence", "Fleet"]),
         tests("QMPTests", ["QMP", subprocess]),
         tests("SQLTests", ["Backends", "Databases", "SQL", "SQLite", "PostgreSQL"]),
-        tests("StoreTests", ["Backends", "Store", "StoreCopy", "SQL", "Fleet"]),
+        tests("StoreTests", ["Backends", "Recording", "Store", "StoreCopy", "SQL", "Fleet"]),
         tests("IdentityTests", ["Identity", x509, crypto, swiftASN1, nioCore, nioSSL, subprocess]),
         tests("GuardingTests", ["Guarding", "Hypervisor", "AgentAPI", "Fleet"]),
         tests("CopyingTests", ["Copying", "Hypervisor", "AgentAPI", "Fleet", subprocess]),

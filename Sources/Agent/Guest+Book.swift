@@ -55,8 +55,8 @@ extension Guest {
         guard record.tenure == .home, let disks = record.description?.disks else { return [] }
         var missing: [String] = []
         for disk in disks where !paths.isShared(disk.storage) {
+            // Of a storage that is not configured any more, or does not answer, it is not known: no disk counts as missing for that.
             guard let path = try? paths.disk(disk) else { continue }
-            // A storage that does not answer is told of as such.
             let isThere = try? await host.owners.answer(of: disk.storage, within: HostAgent.storagePatience) { access(path, F_OK) == 0 }
             if isThere == false { missing.append(disk.name) }
         }

@@ -280,7 +280,7 @@ extension Guest {
     func refuse(_ order: RefuseOrder) async throws -> IncomingReport {
         try await obey(order.epoch) {
             if let adoption = record.adopted ?? record.adopting, adoption.key == order.key { try await giveBack(adoption) }
-            if !order.isFinal, record.incoming?.key == order.key, let incoming, await incoming.holdsOnlyCopy() {
+            if !order.isFinal, record.incoming?.key == order.key, let incoming, try await incoming.holdsOnlyCopy() {
                 throw AgentProblem(
                     .conflict, .invalidRequest, "post-copy has begun: the guest can run here alone, and waits for the handover")
             }

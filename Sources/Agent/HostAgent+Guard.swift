@@ -12,9 +12,15 @@ extension HostAgent {
     package func obeyGuard(_ order: GuardOrder) async throws -> GuardReport {
         let files = host.guardFiles
         return try await offloaded {
-            if let report = GuardLink.ask(files.socket, order) { return report }
+            let why: String
+            do {
+                if let report = try GuardLink.ask(files.socket, order) { return report }
+                why = "there is no guard"
+            } catch let problem as AgentProblem {
+                why = problem.reason.message
+            }
             let (now, book) = (try BootClock.now(), try files.readBook())
-            guard order.untilMS == nil else { return book.report(.absent, at: now, refusal: "there is no guard") }
+            guard order.untilMS == nil else { return book.report(.absent, at: now, refusal: why) }
             // What nobody counts on any more binds nobody, whether or not there is a guard to be told.
             var next = book
             let refusal = next.obey(order, at: now, isLeaving: false)
@@ -23,12 +29,17 @@ extension HostAgent {
         }
     }
 
-    /// How the guard stands; of one that is not there, what it left.
-    func guardReport() async throws -> GuardReport {
+    /// How the guard stands; of one that is not there, what it left. Of one that is there and does not answer also why.
+    func guardReport() async throws -> (report: GuardReport, trouble: AgentProblem?) {
         let files = host.guardFiles
         return try await offloaded {
-            if let report = GuardLink.ask(files.socket, nil) { return report }
-            return try files.readBook().report(.absent, at: BootClock.now())
+            var trouble: AgentProblem?
+            do {
+                if let report = try GuardLink.ask(files.socket, nil) { return (report, nil) }
+            } catch let problem as AgentProblem {
+                trouble = problem
+            }
+            return (try files.readBook().report(.absent, at: BootClock.now()), trouble)
         }
     }
 
@@ -38,7 +49,8 @@ extension HostAgent {
         while !Task.isCancelled {
             do {
                 try await Task.sleep(for: .seconds(1))
-                let ended = try await offloaded { try Self.endForgotten(files) }
+                guard let (ended, untold, _) = try await offloaded({ try Self.endForgotten(files) }) else { continue }
+                if let untold { logger.error("\(untold.reason.message)") }
                 if !ended.isEmpty {
                     logger.critical(
                         "the host's lease is over and its guard did nothing: guests were ended",
@@ -52,12 +64,15 @@ extension HostAgent {
         }
     }
 
-    private static func endForgotten(_ files: GuardFiles) throws -> Set<ServerID> {
+    /// Nil while there is none to be ended.
+    private static func endForgotten(
+        _ files: GuardFiles
+    ) throws -> (ended: Set<ServerID>, untold: AgentProblem?, areGone: Bool)? {
         guard case .over(let sinceMS) = try files.readBook().standing(at: BootClock.now()), sinceMS ?? .max >= GuardTiming.secondLineMS
         else {
-            return []
+            return nil
         }
-        return try MarkedGuests.end(files, withinMS: 2000).ended
+        return try MarkedGuests.end(files, withinMS: 2000)
     }
 }
 

@@ -70,7 +70,15 @@ package final class HostAgent: AgentOrders {
     }
 
     private func restore() async throws {
-        let standing = try? host.guardFiles.readBook().standing(at: BootClock.now())
+        var standing: LeaseBook.Standing?
+        do {
+            standing = try host.guardFiles.readBook().standing(at: BootClock.now())
+        } catch {
+            // Until it can be read no marked guest is started at all.
+            host.logger.error(
+                "whether the lease of before the host was started is over cannot be read: its guests are not started again unasked",
+                metadata: ["problem": "\(error)"])
+        }
         for name in try FileManager.default.contentsOfDirectory(atPath: host.paths.guests).sorted() {
             let guest = try Guest(ServerID(name), host: host)
             guests.withLock { $0[guest.server] = guest }
@@ -195,12 +203,20 @@ package final class HostAgent: AgentOrders {
         }
         facts.boot = boot
         do {
-            facts.guardian = try await guardian
+            let (report, trouble) = try await guardian
+            facts.guardian = report
+            if let trouble { troubles.append(trouble.reason.message) }
         } catch {
             troubles.append("how the host's guard stands cannot be read: \(error)")
         }
+        var isShuttingDown = false
+        do {
+            isShuttingDown = try host.guardFiles.isShuttingDown()
+        } catch {
+            troubles.append("whether the host is being shut down cannot be read: \(error)")
+        }
         facts.warnings += troubles
-        if host.guardFiles.isShuttingDown {
+        if isShuttingDown {
             facts.isShuttingDown = true
             let times = shutdownsTold.withLock { times in
                 times += 1

@@ -10,11 +10,18 @@ import QMP
 /// Post-copy at the target: the guest runs here and fetches what it lacks from the source.
 extension Incoming {
     /// Whether the guest can run here and, by post-copy, nowhere else any more.
-    func holdsOnlyCopy() async -> Bool {
-        guard let record, record.phase == .prepared || record.phase == .received, record.streams?.isPostCopyAllowed == true,
-            let sight = try? await look(record)
-        else { return false }
-        return sight.isAlive && (sight.memory == .postCopy || sight.memory == .interrupted)
+    /// - Throws: ``AgentProblem`` of kind `conflict` when QEMU does not say: then it may.
+    func holdsOnlyCopy() async throws -> Bool {
+        guard let record, record.phase == .prepared || record.phase == .received, record.streams?.isPostCopyAllowed == true else {
+            return false
+        }
+        do {
+            let sight = try await look(record)
+            return sight.isAlive && (sight.memory == .postCopy || sight.memory == .interrupted)
+        } catch let error as QMPError {
+            throw AgentProblem(
+                .conflict, .qemuError, "QEMU does not say whether post-copy has begun: the guest may be able to run here alone (\(error))")
+        }
     }
 
     func notePostCopy(_ state: PostCopy) async throws {

@@ -270,6 +270,7 @@ package enum AgentServer {
                 metadata: [
                     "path": .string(request.uri.path), "kind": .string(problem.kind.rawValue), "reason": .stringConvertible(problem.reason),
                 ])
+            // Strings and numbers, which can always be written; the status alone would say the kind.
             let document = (try? problem.document()) ?? Data()
             return response(HTTPResponse.Status(code: problem.status), "application/problem+json", document)
         }

@@ -58,6 +58,7 @@ package final class HostWatch: Service {
                             self.asked.withLock { _ = $0.remove(host.id) }
                         }
                     }
+                    // Agents call nobody: they are asked.
                     try await Task.sleep(for: timing.interval)
                 }
             }

@@ -276,6 +276,7 @@ package struct Operations: Service {
     /// Throws ``StoreError`` `superseded` when it is lost.
     private func keepHolding(_ server: Server) async throws {
         while true {
+            // Two renewals may fail before it is lost.
             try await Task.sleep(for: timing.lease / 3)
             do {
                 try await store.renewOperation(server.id, epoch: server.epoch, leaseMS: leaseMS)
@@ -292,6 +293,7 @@ package struct Operations: Service {
         try await untilShutdown {
             while true {
                 await takeOver()
+                // Looked for: nothing tells that a lease ends unrenewed.
                 try await Task.sleep(for: timing.interval)
             }
         }

@@ -9,6 +9,7 @@ func within<T: Sendable>(_ deadline: Duration, _ body: @escaping @Sendable () as
     try await withThrowingTaskGroup(of: T.self) { group in
         group.addTask { try await body() }
         group.addTask {
+            // The deadline itself: the body's end cancels it.
             try await Task.sleep(for: deadline)
             throw AgentProblem(.unreachable, "unreachable", "The agent gave no answer within \(deadline).")
         }

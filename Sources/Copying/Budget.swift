@@ -37,6 +37,7 @@ package actor Budget {
             fill()
             guard let rate, tokens < 0 else { return }
             let wait = min(0.2, -tokens / Double(max(1, rate)))
+            // A rate is a wait by the clock; who cancels ends the loop.
             try? await Task.sleep(for: .seconds(wait))
         }
     }

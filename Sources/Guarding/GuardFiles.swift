@@ -75,9 +75,10 @@ package struct GuardFiles: Hashable, Sendable {
         try DurableFile.write(Data(try BootClock.now().bootID.utf8), to: shutdown, as: .shutdownNote)
     }
 
-    package var isShuttingDown: Bool {
-        guard let bytes = FileManager.default.contents(atPath: shutdown), let now = try? BootClock.now() else { return false }
-        return bytes == Data(now.bootID.utf8)
+    /// - Throws: ``AgentProblem`` when it cannot be read.
+    package func isShuttingDown() throws -> Bool {
+        guard let bytes = try DurableFile.read(shutdown) else { return false }
+        return bytes == Data(try BootClock.now().bootID.utf8)
     }
 
     /// Controllers were told of the shutdown.

@@ -12,20 +12,29 @@ package enum GuardLink {
     }
 
     /// Asks the guard. Blocks for at most two seconds.
-    /// - Returns: nil when there is none, or it does not answer.
-    package static func ask(_ path: String, _ order: GuardOrder?) -> GuardReport? {
-        guard let question = try? JSONEncoder().encode(Question(order: order)) else { return nil }
-        return ask(path, question)
+    /// - Returns: nil when there is none: nobody listens there.
+    /// - Throws: ``AgentProblem`` when there is one that does not answer, or when it could not be asked.
+    package static func ask(_ path: String, _ order: GuardOrder?) throws -> GuardReport? {
+        try ask(path, try JSONEncoder().encode(Question(order: order)))
     }
 
-    static func ask(_ path: String, _ question: Data) -> GuardReport? {
-        guard let descriptor = try? makeSocket() else { return nil }
+    static func ask(_ path: String, _ question: Data) throws -> GuardReport? {
+        let descriptor = try makeSocket()
         defer { close(descriptor) }
         setDeadline(descriptor, milliseconds: 1000)
-        guard withAddress(path, { connect(descriptor, $0, $1) }) == 0, send(descriptor, question), let answer = receive(descriptor) else {
-            return nil
+        guard withAddress(path, { connect(descriptor, $0, $1) }) == 0 else {
+            let problem = errno
+            if problem == ENOENT || problem == ECONNREFUSED { return nil }
+            throw AgentProblem(.failed, .agentError, "the guard cannot be asked at \(path): \(systemMessage(problem))")
         }
-        return try? JSONDecoder().decode(GuardReport.self, from: answer)
+        guard send(descriptor, question), let answer = receive(descriptor) else {
+            throw AgentProblem(.failed, .agentError, "the guard listens at \(path) and does not answer")
+        }
+        do {
+            return try JSONDecoder().decode(GuardReport.self, from: answer)
+        } catch {
+            throw AgentProblem(.failed, .agentError, "the guard's answer is not understood, which may be of another version: \(error)")
+        }
     }
 
     /// The guard's end.
@@ -72,6 +81,7 @@ package enum GuardLink {
             } else {
                 report = refuse("no whole question came within 200 ms")
             }
+            // An answer that does not arrive is one that nobody counts on: whoever asked asks again.
             if let reply = try? JSONEncoder().encode(report) { _ = send(peer, reply) }
         }
     }

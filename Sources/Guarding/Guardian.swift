@@ -79,10 +79,10 @@ package final class Guardian {
             if case .held(let left) = book.standing(at: now) { waitMS = min(waitMS, left) }
             if overSinceMS != nil, !isEnded { waitMS = 20 }
             listener.serve(withinMS: waitMS) {
-                answer($0, isLeaving: isLeaving())
+                answer($0, bootID: now.bootID, isLeaving: isLeaving())
             } refuse: { why in
                 log("a question is refused: \(why)")
-                var report = answer(nil, isLeaving: isLeaving())
+                var report = answer(nil, bootID: now.bootID, isLeaving: isLeaving())
                 report.refusal = why
                 return report
             }
@@ -110,10 +110,11 @@ package final class Guardian {
 
     /// Told to end while the host is being shut down: the guests will not outlive that, and what is left of the lease is not waited for.
     private func endLeaseOfShutdown(_ now: BootTime) {
-        guard case .held = book.standing(at: now), files.isShuttingDown else { return }
+        guard case .held = book.standing(at: now) else { return }
         var ended = book
         ended.lease?.untilMS = now.milliseconds
         do {
+            guard try files.isShuttingDown() else { return }
             try files.write(ended, over: book, writer: "guard")
             book = ended
         } catch {
@@ -127,9 +128,9 @@ package final class Guardian {
         lastTrouble = trouble
     }
 
-    private func answer(_ order: GuardOrder?, isLeaving: Bool) -> GuardReport {
+    private func answer(_ order: GuardOrder?, bootID: String, isLeaving: Bool) -> GuardReport {
         let state: GuardReport.State = isLeaving ? .leaving : .serving
-        guard let now = try? BootClock.now() else { return GuardReport(state: .absent) }
+        let now = BootTime(bootID: bootID, milliseconds: BootClock.milliseconds)
         // An order that waited while this process stood still may be older than what the agent has written meanwhile.
         adoptNewer()
         guard let order else { return book.report(state, at: now, hasWatchdog: watchdog != nil) }
@@ -162,8 +163,9 @@ package final class Guardian {
             if gate == nil, lastMS > Self.agentPatienceMS { try endAgent() }
             // Looked for only once the gate is held: then there is none that this does not see.
             let hadGate = gate != nil
-            let (ended, areGone) = try MarkedGuests.end(files, withinMS: 1000)
+            let (ended, untold, areGone) = try MarkedGuests.end(files, withinMS: 1000)
             for server in ended.sorted(by: { $0.value < $1.value }) { log("ended the guest of server \(server)") }
+            if let untold { log(untold.reason.message) }
             let wasEnded = isEnded
             isEnded = hadGate && areGone
             if isEnded, !wasEnded { log("no marked guest is left, \(BootClock.milliseconds - since) ms after the lease was over") }

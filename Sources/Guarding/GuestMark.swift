@@ -59,10 +59,13 @@ package enum MarkedGuests {
     }
 
     /// Kills them, and waits up to so many milliseconds for them to be gone.
-    /// - Returns: servers of which one was there; and whether none is any more.
-    package static func end(_ files: GuardFiles, withinMS: Int64) throws -> (ended: Set<ServerID>, areGone: Bool) {
+    /// - Returns: servers of which one was there; why that is not written down of one of them; and whether none is any more.
+    package static func end(
+        _ files: GuardFiles, withinMS: Int64
+    ) throws -> (ended: Set<ServerID>, untold: AgentProblem?, areGone: Bool) {
         let deadline = BootClock.milliseconds + withinMS
         var ended: Set<ServerID> = []
+        var untold: AgentProblem?
         // One that is on its way out shows no arguments any more, and may still have a write under way.
         var dying: Set<KernelProcess> = []
         while true {
@@ -75,7 +78,7 @@ package enum MarkedGuests {
                 guard unreadable.isEmpty else {
                     throw AgentProblem(.failed, .agentError, "marks of guests cannot be read: \(unreadable.joined(separator: ", "))")
                 }
-                return (ended, true)
+                return (ended, untold, true)
             }
             for (_, process) in living {
                 dying.insert(process)
@@ -84,9 +87,16 @@ package enum MarkedGuests {
             }
             // Only now: that it is told does not matter as much as that it is done.
             for (mark, _) in living where ended.insert(mark.server).inserted {
-                try? Data("\(Timestamp.now.milliseconds)\n".utf8).write(to: URL(fileURLWithPath: mark.ended))
+                do {
+                    try Data("\(Timestamp.now.milliseconds)\n".utf8).write(to: URL(fileURLWithPath: mark.ended))
+                } catch {
+                    untold = AgentProblem(
+                        .failed, .agentError,
+                        "it cannot be written down that the guest of server \(mark.server) was ended, so that nobody starts it again unasked: \(error.localizedDescription)"
+                    )
+                }
             }
-            if BootClock.milliseconds >= deadline { return (ended, false) }
+            if BootClock.milliseconds >= deadline { return (ended, untold, false) }
             // Their ends are told by nothing that the guard could wait for: they are no children of its. It has a thread of its own.
             usleep(5_000)
         }

@@ -53,6 +53,7 @@ package struct HostProbe: Sendable {
         }
         let paths = HostPaths(configuration)
         let key = try cacheKey()
+        // One that is not understood, such as another version's, is measured anew.
         if let bytes = try DurableFile.read(paths.probe), let cached = try? JSONDecoder().decode(Cached.self, from: bytes),
             cached.key == key
         {

@@ -35,6 +35,7 @@ package enum Program {
                 }
             }
             group.addTask {
+                // The deadline itself: the program's end cancels it.
                 try await Task.sleep(for: deadline)
                 return nil
             }

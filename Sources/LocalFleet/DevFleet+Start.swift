@@ -77,6 +77,7 @@ extension DevFleet {
 
     /// Ends daemons that outlived a supervisor's sudden end.
     func endLeftovers() async {
+        // A list that cannot be read ends nobody: an agent or a guard that is left holds its lock, and its successor says so.
         guard let data = FileManager.default.contents(atPath: layout.processes),
             let left = try? JSONDecoder().decode([String: ProcessTable.Identity].self, from: data)
         else { return }

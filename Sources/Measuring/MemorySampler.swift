@@ -34,6 +34,7 @@ package struct MemorySampler: Sendable {
         let begun = ContinuousClock.now
         var dirtied: [DirtyWindow] = []
         for span in spans.sorted() {
+            // The span is what is measured over.
             try await Task.sleep(until: begun + span)
             let share = try await offloaded { try look.changedShare() }
             // Each page was compared some milliseconds after it was read first: the middle of the pass stands for all.

@@ -50,13 +50,13 @@ struct GodwitGuard: AsyncParsableCommand {
             return source
         }
         defer { for source in sources { source.cancel() } }
-        insist()
+        let denied = insist()
         let watchdog = try path.map { try Watchdog($0) }
-        let guardian = try Guardian(
-            files, watchdog: watchdog, isLeaving: { isTold.load(ordering: .relaxed) },
-            log: { line in
-                FileHandle.standardError.write(Data("\(Date().formatted(.iso8601)) godwit.guard: \(line)\n".utf8))
-            })
+        let log: (String) -> Void = { line in
+            FileHandle.standardError.write(Data("\(Date().formatted(.iso8601)) godwit.guard: \(line)\n".utf8))
+        }
+        if !denied.isEmpty { log("a host that is short of memory or processors may hold the guard up: \(denied.joined(separator: "; "))") }
+        let guardian = try Guardian(files, watchdog: watchdog, isLeaving: { isTold.load(ordering: .relaxed) }, log: log)
         print("ready \(name)")
         fflush(nil)
         try guardian.run()
@@ -64,11 +64,18 @@ struct GodwitGuard: AsyncParsableCommand {
 
     /// Has the kernel prefer it to everything else: memory that is not written out, a processor before others, and never the victim of a lack of
     /// memory. Where that is not allowed it does without.
-    private static func insist() {
-        mlockall(Int32(MCL_CURRENT | MCL_FUTURE))
+    /// - Returns: what is not allowed.
+    private static func insist() -> [String] {
+        var denied: [String] = []
+        if mlockall(Int32(MCL_CURRENT | MCL_FUTURE)) != 0 { denied.append("its memory is not locked (\(systemMessage(errno)))") }
         var priority = sched_param()
         priority.sched_priority = 1
-        sched_setscheduler(0, SCHED_RR, &priority)
-        try? Data("-1000".utf8).write(to: URL(fileURLWithPath: "/proc/self/oom_score_adj"))
+        if sched_setscheduler(0, SCHED_RR, &priority) != 0 { denied.append("it has no real-time priority (\(systemMessage(errno)))") }
+        do {
+            try Data("-1000".utf8).write(to: URL(fileURLWithPath: "/proc/self/oom_score_adj"))
+        } catch {
+            denied.append("it may be killed for want of memory (\(error.localizedDescription))")
+        }
+        return denied
     }
 }

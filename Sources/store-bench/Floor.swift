@@ -1,6 +1,7 @@
 import ArgumentParser
 import Databases
 import Fleet
+import Recording
 import SQL
 import Store
 

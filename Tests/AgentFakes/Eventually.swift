@@ -19,3 +19,8 @@ package struct TooLate: Error, CustomStringConvertible {
 
     package var description: String { "it did not come to pass in time that \(what)" }
 }
+
+/// Stands for what hangs: it ends only by being cancelled, and, should a test forget that, after an hour.
+package func hangUntilCancelled() async throws {
+    try await Task.sleep(for: .seconds(3600))
+}

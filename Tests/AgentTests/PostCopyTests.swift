@@ -210,6 +210,26 @@ struct PostCopyTests {
         }
     }
 
+    @Test func `a target that does not say whether post-copy has begun may hold the only copy, and is kept`() async throws {
+        try await withHosts("a", "b") { hosts in
+            let server = ServerID.unique()
+            _ = try await boot(TestGuest.description(server), on: hosts[0])
+            var mover = Mover(server, from: hosts[0], to: hosts[1])
+            mover.streams = StreamOptions(isPostCopyAllowed: true)
+            _ = try await mover.prepare()
+            let pid = try #require(try await hosts[1].orders.host().guests.first?.pid)
+            kill(pid, SIGSTOP)
+            defer { kill(pid, SIGCONT) }
+            let order = RefuseOrder(epoch: mover.epoch, key: mover.key, isFinal: false)
+            let problem = try await refusal { _ = try await hosts[1].orders.refuse(server, order) }
+            #expect(problem?.kind == .conflict && problem?.reason.message.contains("does not say") == true)
+            #expect(isAlive(pid))
+            kill(pid, SIGCONT)
+            #expect(try await hosts[1].orders.refuse(server, order).phase == .refused)
+            #expect(!isAlive(pid))
+        }
+    }
+
     @Test func `says that memory is lost when the target's QEMU ends too soon`() async throws {
         try await withHosts("a", "b") { hosts in
             let (mover, link, _, _) = try await Self.begin(hosts)

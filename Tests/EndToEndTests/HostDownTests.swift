@@ -18,6 +18,14 @@ extension EndToEnd {
             }
         }
 
+        /// A guest on host1, which is to be started on host2, and on none other, when host1 dies.
+        private func startGuarded(_ fleet: NetFleet) async throws -> ServerView {
+            let server = try await fleet.startGuest(Self.shared)
+            try await enable(fleet, "host1")
+            _ = try await fleet.godwit("host-disable", "host3")
+            return server
+        }
+
         private final class Looks: Sendable {
             let seen = Mutex((count: 0, last: [String: UInt64](), most: 0))
         }
@@ -61,9 +69,7 @@ extension EndToEnd {
 
         @Test func `a host that is cut off ends its guest, and only then another starts the server`() async throws {
             try await NetFleet.test { fleet in
-                let source = try await fleet.startGuest(Self.shared)
-                try await enable(fleet, "host1")
-                _ = try await fleet.godwit("host-disable", "host3")
+                let source = try await startGuarded(fleet)
                 try await never(two: source.id, fleet) {
                     try await fleet.cut("host1")
                     try await running(fleet, on: "host2")
@@ -113,9 +119,7 @@ extension EndToEnd {
 
         @Test func `a guard that dies with the network is made up for by the agent`() async throws {
             try await NetFleet.test { fleet in
-                let source = try await fleet.startGuest(Self.shared)
-                try await enable(fleet, "host1")
-                _ = try await fleet.godwit("host-disable", "host3")
+                let source = try await startGuarded(fleet)
                 try await never(two: source.id, fleet) {
                     try await fleet.cut("host1")
                     try await fleet.slay("guard-host1")
@@ -127,9 +131,7 @@ extension EndToEnd {
 
         @Test func `a host whose agent died ends its guest too, and the next agent starts nothing that is elsewhere`() async throws {
             try await NetFleet.test { fleet in
-                let source = try await fleet.startGuest(Self.shared)
-                try await enable(fleet, "host1")
-                _ = try await fleet.godwit("host-disable", "host3")
+                let source = try await startGuarded(fleet)
                 try await never(two: source.id, fleet) {
                     try await fleet.slay("host1")
                     try await running(fleet, on: "host2")

@@ -12,7 +12,7 @@ import Testing
     private static func hang(_ begun: Latch) -> @Sendable (StepContext) async throws -> StepResult {
         { _ in
             begun.set()
-            try await Task.sleep(for: .seconds(60))
+            try await hangUntilCancelled()
             return StepResult()
         }
     }

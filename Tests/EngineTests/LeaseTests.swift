@@ -13,7 +13,7 @@ import Testing
         { _ in
             begun.set()
             defer { cancelled.set() }
-            try await Task.sleep(for: .seconds(60))
+            try await hangUntilCancelled()
             return StepResult()
         }
     }
@@ -47,7 +47,7 @@ import Testing
             script.copy = Self.hanging(begun, cancelled)
             ground.database.onWrite { _, moment in
                 // From the step on nothing answers.
-                if begun.isSet, moment == .before { try await Task.sleep(for: .seconds(60)) }
+                if begun.isSet, moment == .before { try await hangUntilCancelled() }
             }
             let clock = ManualClock()
             var settings = EngineSettings.quick

@@ -1,7 +1,10 @@
 import AgentFakes
 import Fleet
+import Logging
+import SQL
 import Staging
 import Store
+import Synchronization
 import Testing
 
 @testable import Engine
@@ -64,6 +67,27 @@ struct ProgressDeskTests {
         }
     }
 
+    @Test func `an outage is told once, with its end, however many reports fall into it`() async throws {
+        try await withDesk { ground, _, migration in
+            let heard = Heard()
+            let desk = ProgressDesk(store: ground.store, clock: SystemClock(), log: Logger(label: "test") { _ in heard })
+            ground.database.onWrite { number, moment in
+                if number <= 3, moment == .before { throw SQLError(.connection, "away") }
+            }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { await desk.run() }
+                try await eventually("it is written") {
+                    try await desk.tell(report(migration, 7))
+                    return try await ground.store.migration(migration.id.value).progress?.diskDone == 7
+                }
+                try await eventually("that is told") { heard.lines.contains { $0.level == .notice } }
+                group.cancelAll()
+            }
+            #expect(heard.lines.filter { $0.level >= .notice }.map(\.level) == [.warning, .notice])
+            #expect(heard.lines.filter { $0.message.contains("not written") }.count == 3)
+        }
+    }
+
     @Test func `whoever was superseded is told so at its next report`() async throws {
         try await withDesk { ground, desk, migration in
             let zombie = try ProgressReport(migration.id, epoch: Epoch(migration.epoch.value - 1), Progress())
@@ -79,5 +103,31 @@ struct ProgressDeskTests {
                 group.cancelAll()
             }
         }
+    }
+}
+
+/// Keeps what is logged.
+private final class Heard: LogHandler, Sendable {
+    private let kept = Mutex<[(level: Logger.Level, message: String)]>([])
+
+    var lines: [(level: Logger.Level, message: String)] { kept.withLock { $0 } }
+
+    func log(event: LogEvent) { kept.withLock { $0.append((event.level, "\(event.message)")) } }
+
+    subscript(metadataKey _: String) -> Logger.Metadata.Value? {
+        get { nil }
+        set {}
+    }
+    var metadata: Logger.Metadata {
+        get { [:] }
+        set {}
+    }
+    var metadataProvider: Logger.MetadataProvider? {
+        get { nil }
+        set {}
+    }
+    var logLevel: Logger.Level {
+        get { .trace }
+        set {}
     }
 }

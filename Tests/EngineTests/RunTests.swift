@@ -274,7 +274,7 @@ import Testing
             let recorder = Recorder()
             let hang: @Sendable (StepContext) async throws -> StepResult = { _ in
                 begun.set()
-                try await Task.sleep(for: .seconds(60))
+                try await hangUntilCancelled()
                 return StepResult()
             }
             var script = Script(target: ground.target.id)
@@ -318,7 +318,7 @@ import Testing
             var script = Script(target: ground.target.id)
             script.memory = { _ in
                 begun.set()
-                try await Task.sleep(for: .seconds(60))
+                try await hangUntilCancelled()
                 return StepResult()
             }
             script.undoMemory = { _ in

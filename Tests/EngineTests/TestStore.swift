@@ -15,6 +15,7 @@ final class HookedDatabase: SQLDatabase {
     private let base: any SQLDatabase
     private let hook = Mutex<(@Sendable (Int, Moment) async throws -> Void)?>(nil)
     private let count = Mutex(0)
+    private let readCount = Mutex(0)
 
     init(_ base: any SQLDatabase) { self.base = base }
 
@@ -26,10 +27,14 @@ final class HookedDatabase: SQLDatabase {
 
     var writes: Int { count.withLock { $0 } }
 
+    /// Since it was opened.
+    var reads: Int { readCount.withLock { $0 } }
+
     var dialect: SQLDialect { base.dialect }
 
     func read<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T {
-        try await base.read(body)
+        readCount.withLock { $0 += 1 }
+        return try await base.read(body)
     }
 
     func write<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T {

@@ -108,7 +108,7 @@ import Testing
     @Test func `runs no more at once than it may`() async throws {
         try await withGround { ground in
             let inside = Mutex((now: 0, most: 0))
-            let isFull = Latch()
+            let (isFull, haveLooked) = (Latch(), Latch())
             var script = Script(target: ground.target.id)
             script.copy = { _ in
                 let now = inside.withLock {
@@ -117,16 +117,20 @@ import Testing
                     return $0.now
                 }
                 if now == 3 { isFull.set() }
-                await isFull.wait()
-                // Time for a fourth to come, which nothing would tell of.
-                try await Task.sleep(for: .milliseconds(20))
+                await haveLooked.wait()
                 inside.withLock { $0.now -= 1 }
                 return StepResult(event: .disksSynced)
             }
             var settings = EngineSettings.quick
             settings.concurrency = 3
+            // Nobody but the worker itself, which looks for more, reads the store while all three wait.
+            settings.control = .seconds(3600)
             for number in 0..<9 { _ = try await ground.submit("vm\(number)") }
             try await Self.withWorkers(ground, script.plan(Recorder()), settings: settings) {
+                await isFull.wait()
+                let reads = ground.database.reads
+                try await eventually("it has looked for more") { ground.database.reads >= reads + 3 }
+                haveLooked.set()
                 try await eventually("all are ready") { try await Self.areAllReady(ground, 9) }
             }
             #expect(inside.withLock { $0.most } == 3)

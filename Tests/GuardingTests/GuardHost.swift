@@ -83,10 +83,11 @@ final class GuardHost: Sendable {
         return try spawn("tail", ["-f", paths.pid])
     }
 
-    func ask() -> GuardReport? { GuardLink.ask(files.socket, nil) }
+    /// Nil while none answers.
+    func ask() -> GuardReport? { try? GuardLink.ask(files.socket, nil) }
 
     func order(_ number: Int64, until: Int64?) throws -> GuardReport? {
-        GuardLink.ask(files.socket, GuardOrder(number: number, bootID: try BootClock.now().bootID, untilMS: until))
+        try GuardLink.ask(files.socket, GuardOrder(number: number, bootID: try BootClock.now().bootID, untilMS: until))
     }
 
     private func end() async throws {

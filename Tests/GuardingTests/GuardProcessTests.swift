@@ -82,7 +82,7 @@ import Testing
             #expect(try host.order(1, until: BootClock.milliseconds + 1000)?.confirms == true)
             kill(first.processIdentifier, SIGKILL)
             try await eventually("it is gone") { !first.isRunning }
-            try await Task.sleep(for: .milliseconds(1200))
+            try await eventually("the lease is over") { try host.files.readBook().standing(at: BootClock.now()).isOver }
             #expect(guest.isRunning && host.ask() == nil)
             try await host.startGuard()
             try await eventually("the guest ends") { !guest.isRunning }

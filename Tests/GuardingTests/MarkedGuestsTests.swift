@@ -45,6 +45,40 @@ import Testing
         #expect(try KernelProcess.find(pidFile: pidFile, in: folder) == nil, "it has ended")
     }
 
+    @Test func `a guest is ended whether or not that can be written down, and what could not be is told`() async throws {
+        try await GuardHost.with { host in
+            let guest = try host.guest("g")
+            // A folder stands for a place that cannot be written.
+            try FileManager.default.createDirectory(atPath: host.paths("g").ended, withIntermediateDirectories: true)
+            let (ended, untold, areGone) = try MarkedGuests.end(host.files, withinMS: 5000)
+            #expect(ended == ["g"] && areGone)
+            #expect(untold?.reason.message.contains("server g") == true)
+            try await eventually("it is gone") { !guest.isRunning }
+        }
+    }
+
+    @Test func `a guard that does not answer is told from one that is not there`() async throws {
+        try await GuardHost.with { host in
+            let path = "\(host.files.run)/mute.sock"
+            #expect(try GuardLink.ask(path, nil) == nil)
+            let listener = try GuardLink.Listener(path)
+            defer { withExtendedLifetime(listener) {} }
+            let problem = await #expect(throws: AgentProblem.self) { try await offloaded { try GuardLink.ask(path, nil) } }
+            #expect(problem?.reason.message.contains("does not answer") == true)
+        }
+    }
+
+    @Test func `an announcement of a shutdown that cannot be read is none, and an error`() async throws {
+        try await GuardHost.with { host in
+            #expect(try !host.files.isShuttingDown())
+            try host.files.announceShutdown()
+            #expect(try host.files.isShuttingDown())
+            try FileManager.default.removeItem(atPath: "\(host.files.run)/shutdown")
+            try FileManager.default.createDirectory(atPath: "\(host.files.run)/shutdown", withIntermediateDirectories: true)
+            #expect(throws: AgentProblem.self) { try host.files.isShuttingDown() }
+        }
+    }
+
     @Test func `a process that cannot be looked at is no proof that there is none`() throws {
         let proc = FileManager.default.temporaryDirectory.appending(path: "proc-\(UUID().uuidString)").path
         #expect(KernelProcess.all(naming: ["/x/qemu.pid"], in: proc).trouble != nil, "what cannot be listed")
@@ -67,7 +101,7 @@ import Testing
         try await GuardHost.with { host in
             let path = "\(host.files.run)/question.sock"
             let listener = try GuardLink.Listener(path)
-            async let report = offloaded { GuardLink.ask(path, Data("{\"order\":7}".utf8)) }
+            async let report = offloaded { try GuardLink.ask(path, Data("{\"order\":7}".utf8)) }
             while true {
                 var isServed = false
                 listener.serve(withinMS: 100) { _ in

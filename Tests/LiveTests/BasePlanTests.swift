@@ -147,7 +147,7 @@ import Testing
             let isDead = Mutex(false)
             stage.fleet.onCall { number, _ in
                 if number == call { isDead.withLock { $0 = true } }
-                if isDead.withLock({ $0 }) { try await Task.sleep(for: .seconds(60)) }
+                if isDead.withLock({ $0 }) { try await hangUntilCancelled() }
             }
             let first = Task { [worker = stage.worker("w1")] in await worker.run(until: Latch()) }
             try await stage.eventually("the worker is at that call") { isDead.withLock { $0 } }

@@ -179,7 +179,7 @@ extension Stage {
         fleet.onCall { call, _ in
             guard call == number else { return }
             reached.set()
-            try await Task.sleep(for: .seconds(3600))
+            try await hangUntilCancelled()
         }
         let worker = worker("doomed")
         let doomed = Task { await worker.run(until: Latch()) }

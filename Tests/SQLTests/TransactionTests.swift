@@ -28,6 +28,7 @@ import Testing
                 try await database.write { transaction in
                     try await transaction.execute("INSERT INTO t VALUES (1, 1)")
                     await inside.open()
+                    // Stands for what hangs: the cancellation ends it.
                     try await Task.sleep(for: .seconds(60))
                 }
             }

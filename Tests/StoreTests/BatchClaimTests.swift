@@ -52,6 +52,7 @@ import Testing
                                 try await store.endEarly(begun, worker: worker)
                                 now.end()
                             }
+                            // Others have all that may be under way: they end it without telling.
                             if claimed.isEmpty { try await Task.sleep(for: .milliseconds(2)) }
                         }
                     }

@@ -1,8 +1,8 @@
 import Backends
 import Fleet
+import Recording
 import SQL
 import Store
-import Synchronization
 import Testing
 
 /// How the engines go about the questions that are asked often, or of years of history.
@@ -29,14 +29,14 @@ import Testing
             _ = try await store.migrations(MigrationFilter(states: [.pending]))
             _ = try await store.migrations(MigrationFilter(byEnd: true))
             _ = try await store.nextDueInMS()
-            let statements = asked.all
+            let statements = asked.all.flatMap(\.statements)
             #expect(statements.count >= 10)
             for statement in statements { try await expectIndexes(for: statement, of: store, backend) }
 
             // What a claim asks, its row locks too, before it has taken anything.
             asked.forget()
             #expect(try await store.claimMigrations(worker: "w2", leaseMS: 60_000, limit: 5).count == 1)
-            for statement in asked.all { try await expectIndexes(for: statement, of: store, backend) }
+            for statement in asked.all.flatMap(\.statements) { try await expectIndexes(for: statement, of: store, backend) }
         }
     }
 
@@ -60,7 +60,7 @@ import Testing
             byActor.actor = "ada"
             #expect(try await store.historyStatistics(by: [.day, .reason], byActor) == counted)
 
-            let plan = try await self.plan(of: try #require(asked.all.first), in: store, backend).joined(separator: "\n")
+            let plan = try await self.plan(of: try #require(asked.all.first?.statements.first), in: store, backend).joined(separator: "\n")
             switch backend.dialect {
             case .sqlite: #expect(plan.contains("USING COVERING INDEX migrations_failures (finished_at>? AND finished_at<?)"), "\(plan)")
             case .postgres: #expect(plan.contains("Index Only Scan using migrations_failures"), "\(plan)")
@@ -101,71 +101,9 @@ import Testing
 }
 
 /// Runs the body with a new store, and with what its database is asked.
-private func withAsked(_ backend: Backend, _ body: (Store, Asked) async throws -> Void) async throws {
+private func withAsked(_ backend: Backend, _ body: (Store, Recorder) async throws -> Void) async throws {
     try await backend.withDatabases(1) { databases in
-        let asked = Asked()
-        try await body(try await Store(AskedDatabase(databases[0], asked)), asked)
+        let asked = Recorder()
+        try await body(try await Store(RecordingDatabase(databases[0], asked)), asked)
     }
-}
-
-private final class Asked: Sendable {
-    private let statements = Mutex<[SQLStatement]>([])
-
-    func add(_ statement: SQLStatement) { statements.withLock { $0.append(statement) } }
-
-    func forget() { statements.withLock { $0 = [] } }
-
-    var all: [SQLStatement] { statements.withLock { $0 } }
-}
-
-/// Keeps what a database is asked, and passes it on.
-private struct AskedDatabase: SQLDatabase {
-    private let database: any SQLDatabase
-    private let asked: Asked
-
-    init(_ database: any SQLDatabase, _ asked: Asked) {
-        self.database = database
-        self.asked = asked
-    }
-
-    var dialect: SQLDialect { database.dialect }
-
-    func read<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T {
-        try await database.read { try await body(AskedTransaction(transaction: $0, asked: asked)) }
-    }
-
-    func write<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T {
-        try await database.write { try await body(AskedTransaction(transaction: $0, asked: asked)) }
-    }
-
-    func changes() -> AsyncStream<Void> { database.changes() }
-
-    func close() async { await database.close() }
-}
-
-private struct AskedTransaction: SQLTransaction {
-    let transaction: any SQLTransaction
-    let asked: Asked
-
-    func query(_ statement: SQLStatement) async throws -> [SQLRow] {
-        asked.add(statement)
-        return try await transaction.query(statement)
-    }
-
-    func queries(_ statements: [SQLStatement]) async throws -> [[SQLRow]] {
-        for statement in statements { asked.add(statement) }
-        return try await transaction.queries(statements)
-    }
-
-    func execute(_ statement: SQLStatement) async throws -> Int {
-        asked.add(statement)
-        return try await transaction.execute(statement)
-    }
-
-    func post(_ statement: SQLStatement) async throws {
-        asked.add(statement)
-        try await transaction.post(statement)
-    }
-
-    func script(_ text: String) async throws { try await transaction.script(text) }
 }

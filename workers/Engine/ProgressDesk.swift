@@ -16,6 +16,8 @@ actor ProgressDesk {
     private var underWay: Set<MigrationID> = []
     private var superseded: Set<MigrationID> = []
     private var waiters: [CheckedContinuation<Void, Never>] = []
+    /// Writings that failed since the last that did not.
+    private var failures = 0
 
     static let rowsPerSecond = 500
 
@@ -54,9 +56,16 @@ actor ProgressDesk {
             underWay = Set(reports.map(\.migration))
             do {
                 superseded.formUnion(try await store.recordProgress(reports))
+                if failures > 0 { log.notice("progress is written again", metadata: ["failures": "\(failures)"]) }
+                failures = 0
+            } catch is CancellationError {
+                // The worker ends, which is no failure of the store's.
             } catch {
-                // The next report says more.
-                log.debug("progress was not written", metadata: ["error": "\(error)"])
+                // The next report says more, so that nothing is lost but what is shown meanwhile; told once, not at every report.
+                failures += 1
+                log.log(
+                    level: failures == 1 ? .warning : .debug, "progress is not written: what is shown of migrations stands still",
+                    metadata: ["error": "\(error)", "migrations": "\(reports.count)"])
             }
             underWay = []
             for waiter in waiters { waiter.resume() }

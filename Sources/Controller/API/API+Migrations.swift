@@ -73,7 +73,7 @@ extension API {
 // MARK: events
 
 extension API {
-    /// How often a migration is looked at while somebody watches: progress is written without a signal.
+    /// How often a migration is looked at while somebody watches.
     private static let watchInterval = Duration.milliseconds(250)
     /// Something is said at least this often, so that both sides notice when the other is gone.
     private static let keepAlive = Duration.seconds(5)
@@ -91,6 +91,7 @@ extension API {
                 }
                 group.addTask {
                     while true {
+                        // Progress is written without a signal.
                         try await Task.sleep(for: Self.watchInterval)
                         signal.yield()
                     }

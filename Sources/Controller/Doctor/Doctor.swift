@@ -36,6 +36,7 @@ package struct Doctor: Sendable {
     func examine() async throws -> (findings: [Finding], books: StoreBooks) {
         let (first, books) = try await look()
         guard !first.isEmpty else { return ([], books) }
+        // What the watch over hosts settles meanwhile is no finding, and it tells nothing of what it does not.
         try await Task.sleep(for: timing.pause)
         let (second, later) = try await look()
         return (Diagnosis.confirmed(first, by: second), later)

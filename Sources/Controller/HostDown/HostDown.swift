@@ -56,6 +56,7 @@ package final class HostDown: Service {
                 } catch {
                     log.error("hosts that are down cannot be seen to", metadata: ["error": "\(error)"])
                 }
+                // Looked for: that a host says nothing any more is no event.
                 try await Task.sleep(for: timing.interval)
             }
         }

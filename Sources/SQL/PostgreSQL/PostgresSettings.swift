@@ -6,17 +6,17 @@ import SQL
 struct PostgresSettings: Sendable {
     /// URI or `keyword=value` pairs, as in libpq's manual.
     let text: String
+    /// What it sets.
+    private let options: [String: String]
 
     /// - Throws: ``SQLError`` `connection` where libpq does not understand it.
     init(_ text: String) throws(SQLError) {
         self.text = text
-        _ = try Self.options(of: text)
+        options = try Self.options(of: text)
     }
 
     /// Without anything secret, for messages.
     var shown: String {
-        // That libpq understands it was seen at the beginning.
-        let options = (try? Self.options(of: text)) ?? [:]
         func list(_ keyword: String) -> [String] {
             (options[keyword] ?? "").split(separator: ",", omittingEmptySubsequences: false).map(String.init)
         }
@@ -47,8 +47,7 @@ struct PostgresSettings: Sendable {
     /// Opens a session and puts it into the non-blocking pipeline mode. Waits for names to be looked up and for the server, so that it is
     /// called on a thread that may wait.
     func connect() throws(SQLError) -> sending OpaquePointer {
-        let given = try Self.options(of: text)
-        let isService = given["service"] != nil || getenv("PGSERVICE") != nil
+        let isService = options["service"] != nil || getenv("PGSERVICE") != nil
         // A later keyword beats an earlier one: what the string says beats the defaults, and nothing beats the encoding.
         var pairs: [(String, String)] = []
         for (keyword, variable, value) in Self.defaults where !isService && variable.map({ getenv($0) == nil }) ?? true {

@@ -71,6 +71,7 @@ package final class SQLiteDatabase: SQLDatabase {
             do {
                 return try await body()
             } catch let error as SQLError where error.code == .conflict {
+                // At random, so that those that lost against each other do not meet again; SQLite tells of no end of another's.
                 try await Task.sleep(for: .milliseconds(Int.random(in: 1...10) * attempt))
             }
         }

@@ -7,12 +7,7 @@ struct CancelWaitOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp("With --wait: no longer than this (90, 90s, 5m).", valueName: "time"),
-        transform: { text in
-            guard let span = TimeSpan.duration(text), span > .zero else {
-                throw ValidationError("write a time like 90, 90s or 5m.")
-            }
-            return span
-        })
+        transform: { try TimeSpan.positive($0, like: "90, 90s or 5m") })
     var waitTimeout: Duration?
 
     func validate() throws {

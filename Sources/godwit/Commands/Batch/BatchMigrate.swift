@@ -192,6 +192,7 @@ struct BatchMigrate: ControllerCommand {
                 return try await client.submitBatch(request)
             } catch let error as ClientError where tries < 4 && (error.code == .unreachable || error.code == .deadline) {
                 tries += 1
+                // Nothing tells when a controller answers again.
                 try await Task.sleep(for: .milliseconds(250 * tries))
             }
         }

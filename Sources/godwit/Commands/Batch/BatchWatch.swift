@@ -15,12 +15,7 @@ struct BatchWatch: ControllerCommand {
 
     func run(_ client: GodwitClient) async throws {
         let watch = BatchWatching(client: client, batch: batch, patience: nil)
-        let display: MigrationWatching.Display
-        switch output.output {
-        case .table: display = Terminal.output.isInteractive ? .bar(.output) : .lines(.output)
-        case .json, .yaml: display = Terminal.error.isInteractive ? .bar(.error) : .nothing
-        }
-        let ended = try await watch.follow(on: display)
+        let ended = try await watch.follow(on: output.display)
         if output.output != .table { try output.output.print(ended, table: "") }
         try BatchWatching.requireReady(ended)
     }

@@ -16,12 +16,7 @@ struct MigrationWatch: ControllerCommand {
 
     func run(_ client: GodwitClient) async throws {
         let watch = MigrationWatching(client: client, migration: migration, patience: nil)
-        let display: MigrationWatching.Display
-        switch output.output {
-        case .table: display = Terminal.output.isInteractive ? .bar(.output) : .lines(.output)
-        case .json, .yaml: display = Terminal.error.isInteractive ? .bar(.error) : .nothing
-        }
-        let ended = try await watch.follow(on: display)
+        let ended = try await watch.follow(on: output.display)
         if output.output != .table { try output.output.print(ended, table: "") }
         try MigrationWatching.requireReady(ended)
     }

@@ -94,3 +94,13 @@ struct MigrationWatching {
         throw CommandFailure.failed("Migration \(migration.id) of \(migration.server.name) failed\(why)")
     }
 }
+
+extension OutputOptions {
+    /// Where something that is followed shows how far it is: what is printed at its end as JSON or YAML stays alone on the output.
+    var display: MigrationWatching.Display {
+        switch output {
+        case .table: Terminal.output.isInteractive ? .bar(.output) : .lines(.output)
+        case .json, .yaml: Terminal.error.isInteractive ? .bar(.error) : .nothing
+        }
+    }
+}

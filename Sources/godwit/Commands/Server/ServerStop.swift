@@ -14,10 +14,7 @@ struct ServerStop: ControllerCommand {
 
     @Option(
         help: ArgumentHelp("How long it may take until its power is cut (60, 60s, 5m; at most 10m). 15s when left out.", valueName: "time"),
-        transform: { text in
-            guard let span = TimeSpan.duration(text), span > .zero else { throw ValidationError("write a time like 60, 60s or 5m.") }
-            return span
-        })
+        transform: { try TimeSpan.positive($0, like: "60, 60s or 5m") })
     var timeout: Duration?
 
     @OptionGroup var output: OutputOptions

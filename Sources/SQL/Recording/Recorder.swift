@@ -1,36 +1,38 @@
-import Foundation
-import SQL
+package import SQL
 import Synchronization
 
-/// What a database was asked, transaction by transaction in the order of their ends.
-final class Recorder: Sendable {
-    struct Transaction: Sendable {
-        var isWrite: Bool
-        var statements: [SQLStatement] = []
+/// What a database was asked, transaction by transaction in the order of their ends. One that failed does not count.
+package final class Recorder: Sendable {
+    package struct Transaction: Sendable {
+        package var isWrite: Bool
+        package var statements: [SQLStatement] = []
     }
 
     private let transactions = Mutex<[Transaction]>([])
 
+    package init() {}
+
     func add(_ transaction: Transaction) { transactions.withLock { $0.append(transaction) } }
 
-    func forget() { transactions.withLock { $0 = [] } }
+    /// Begins anew.
+    package func forget() { transactions.withLock { $0 = [] } }
 
-    var all: [Transaction] { transactions.withLock { $0 } }
+    package var all: [Transaction] { transactions.withLock { $0 } }
 }
 
 /// A database that keeps what it is asked and passes it on.
-final class RecordingDatabase: SQLDatabase {
+package final class RecordingDatabase: SQLDatabase {
     private let database: any SQLDatabase
     private let recorder: Recorder
 
-    init(_ database: any SQLDatabase, _ recorder: Recorder) {
+    package init(_ database: any SQLDatabase, _ recorder: Recorder) {
         self.database = database
         self.recorder = recorder
     }
 
-    var dialect: SQLDialect { database.dialect }
+    package var dialect: SQLDialect { database.dialect }
 
-    func read<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T {
+    package func read<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T {
         let kept = Mutex(Recorder.Transaction(isWrite: false))
         let value = try await database.read { transaction in
             try await body(RecordingTransaction(transaction) { statement in kept.withLock { $0.statements.append(statement) } })
@@ -39,7 +41,7 @@ final class RecordingDatabase: SQLDatabase {
         return value
     }
 
-    func write<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T {
+    package func write<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T {
         let kept = Mutex(Recorder.Transaction(isWrite: true))
         let value = try await database.write { transaction in
             try await body(RecordingTransaction(transaction) { statement in kept.withLock { $0.statements.append(statement) } })
@@ -48,12 +50,12 @@ final class RecordingDatabase: SQLDatabase {
         return value
     }
 
-    func changes() -> AsyncStream<Void> { database.changes() }
+    package func changes() -> AsyncStream<Void> { database.changes() }
 
-    func close() async { await database.close() }
+    package func close() async { await database.close() }
 }
 
-struct RecordingTransaction: SQLTransaction {
+private struct RecordingTransaction: SQLTransaction {
     private let transaction: any SQLTransaction
     private let keep: @Sendable (SQLStatement) -> Void
 
