@@ -205,6 +205,13 @@ struct DecisionTests {
         #expect(record.takenBack == [other] && record.tenure == .home && record.loan == nil && record.outgoing == nil)
         try record.admit(Epoch(5))
         #expect(throws: AgentProblem.self) { try record.requireNotAborted(Self.key) }
+        // What is cleaned up where nothing of it is begins neither way any more.
+        let third = AttemptKey(migration: "m", attempt: 3)
+        record.callOff(third)
+        record.callOff(third)
+        #expect(throws: AgentProblem.self) { try record.requireNotAborted(third) }
+        #expect(throws: AgentProblem.self) { try record.requireNotTakenBack(third) }
+        #expect(record.takenBack == [other, third] && record.tenure == .home)
         // From here on the epoch keeps those orders out.
         try record.admit(Epoch(6))
         #expect(record.aborted == nil && record.takenBack == nil)
