@@ -369,7 +369,11 @@ extension Guest {
             // Base images alone were lent: the server itself went, if it did, by its streams.
             guard known.isOfBases, record.outgoing?.key == order.key, record.tenure == .handedOver else { return }
         }
-        guard let known = record.outgoing, known.key == order.key else { return }
+        guard let known = record.outgoing, known.key == order.key else {
+            // What was to begin the attempt may come yet, and must not bind a server that nobody would free again.
+            if record.tenure == .home { try await ledger.change { $0.callOff(order.key) } }
+            return
+        }
         guard known.phase == .confirmed || known.phase == .handedOver else {
             throw AgentProblem(.owned, .invalidRequest, "server \(server) was not handed over: it runs here, or may")
         }

@@ -27,6 +27,12 @@ extension GuestRecord {
         if takenBack?.contains(key) == true { throw Self.isOver(key) }
     }
 
+    /// An attempt that left nothing here, and shall not begin any more: its orders may be on their way still.
+    package mutating func callOff(_ key: AttemptKey) {
+        if aborted?.contains(key) != true { aborted = (aborted ?? []) + [key] }
+        if takenBack?.contains(key) != true { takenBack = (takenBack ?? []) + [key] }
+    }
+
     private static func isOver(_ key: AttemptKey) -> AgentProblem {
         AgentProblem(.conflict, .invalidRequest, "attempt \(key.attempt) of migration \(key.migration) is over here")
     }

@@ -101,9 +101,12 @@ extension GuestRecord {
         adopted = adoption
     }
 
-    /// Somebody newer owns the server: what this host had is kept for the case that this is taken back.
+    /// Somebody newer owns the server: what this host had is kept for the case that this is taken back. From here on orders from before that
+    /// are refused, also where the host was away for all that came since.
     package mutating func lose(to owner: OwnerRecord, endedGuest: Bool) {
-        lost = Lost(owner: owner, endedGuest: endedGuest, description: description, ownedSince: ownedSince ?? epoch)
+        let before = epoch
+        epoch = max(epoch, owner.epoch)
+        lost = Lost(owner: owner, endedGuest: endedGuest, description: description, ownedSince: ownedSince ?? before)
         forget()
     }
 }

@@ -1,5 +1,3 @@
-import Foundation
-
 /// The identity of one thing in the fleet, typed by what it names, so that a host's can never stand where a server's belongs.
 ///
 /// On the wire and in the store it is a plain string.
@@ -25,7 +23,23 @@ package struct Identifier<Subject>: Hashable, Sendable, Codable, CustomStringCon
 
     /// A new identity that no other place has given out: a random UUID (RFC 9562), in lower case.
     package static func unique() -> Self {
-        Self(UUID().uuidString.lowercased())
+        var chance = Chance()
+        return Self(
+            high: chance.next() & 0xffff_ffff_ffff_0fff | 0x4000, low: chance.next() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000)
+    }
+
+    /// The 128 bits of a UUID as they are written, in lower case.
+    package init(high: UInt64, low: UInt64) {
+        func hexadecimal(_ value: UInt64) -> String {
+            let digits = String(value, radix: 16)
+            return String(repeating: "0", count: 16 - digits.count) + digits
+        }
+        var text = ""
+        for (index, digit) in (hexadecimal(high) + hexadecimal(low)).enumerated() {
+            if [8, 12, 16, 20].contains(index) { text.append("-") }
+            text.append(digit)
+        }
+        self.init(text)
     }
 
     package var description: String { value }

@@ -82,7 +82,7 @@ extension Store {
             return try rows.first.map { row in
                 MigrationControl(
                     isCancelRequested: try row.flag("cancel_requested"),
-                    options: try JSON.value(MigrationOptions.self, try row.text("options")),
+                    options: try JSON.options(try row.text("options")),
                     deadlineInMS: try row.optionalInteger("deadline"))
             }
         }

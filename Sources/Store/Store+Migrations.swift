@@ -75,7 +75,7 @@ extension Store {
         try await requireNoMigration(of: server, named: name, in: transaction)
         try Self.require(status, allows: mode, of: name)
         if mode == .rescue { try await requireRescuable(server, options, in: transaction) }
-        let id: MigrationID = OrderedID.make(at: try row.time("now"))
+        let id: MigrationID = ids.make(at: try row.time("now"))
         do {
             let migration = try Migration(
                 only(
@@ -180,7 +180,7 @@ extension MigrationFilter {
         // An id is made in the transaction of its submit, before the row: none of those that come after is looked at.
         if let since {
             let early = Timestamp(milliseconds: since.milliseconds - Self.longestSubmitMS)
-            conditions.append("id >= \(OrderedID.first(at: early)) AND created_at >= \(since.milliseconds)")
+            conditions.append("id >= \(OrderedIDs.first(at: early)) AND created_at >= \(since.milliseconds)")
         }
         if let until { conditions.append("created_at < \(until.milliseconds)") }
         if byEnd { conditions.append("finished_at IS NOT NULL") }

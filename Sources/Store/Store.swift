@@ -6,16 +6,19 @@ package import SQL
 package struct Store: Sendable {
     package let database: any SQLDatabase
     let dialect: Dialect
+    let ids: OrderedIDs
 
     /// Opens the store: creates the schema in an empty database, brings an older one up to date in one transaction.
     ///
+    /// - Parameter ids: makes those of migrations.
     /// - Throws: ``StoreError`` `incompatible` for a database of a newer version or of something else.
-    package init(_ database: any SQLDatabase) async throws {
-        try await self.init(database, schema: SchemaStep.all(for: database.dialect))
+    package init(_ database: any SQLDatabase, ids: OrderedIDs = .ofProcess) async throws {
+        try await self.init(database, schema: SchemaStep.all(for: database.dialect), ids: ids)
     }
 
     /// With another schema than the one that this Godwit carries.
-    package init(_ database: any SQLDatabase, schema: [SchemaStep]) async throws {
+    package init(_ database: any SQLDatabase, schema: [SchemaStep], ids: OrderedIDs = .ofProcess) async throws {
+        self.ids = ids
         self.database = database
         self.dialect = Dialect(database.dialect)
         let upgrade = SchemaUpgrade(steps: schema, dialect: dialect)

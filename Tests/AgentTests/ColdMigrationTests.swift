@@ -281,6 +281,16 @@ struct ColdMigrationTests {
         }
     }
 
+    @Test func `an order to lend that comes after the attempt was cleaned up binds nothing`() async throws {
+        try await withHosts("h1", "h2") { hosts in
+            let server = try await define(on: hosts[0])
+            let mover = ColdMover(server, from: hosts[0], to: hosts[1])
+            _ = try await hosts[0].orders.discard(server, DiscardOrder(epoch: mover.epoch, key: mover.key, end: .source))
+            await #expect { try await mover.lend() } throws: { ($0 as? AgentProblem)?.kind == .conflict }
+            #expect(try await hosts[0].orders.start(server, StartOrder(epoch: mover.epoch)).summary.status == .running)
+        }
+    }
+
     @Test func `a server that runs is not lent, and one that is lent is not deleted`() async throws {
         try await withHosts("h1", "h2") { hosts in
             let server = try await define(on: hosts[0])

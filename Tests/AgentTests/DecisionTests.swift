@@ -2,6 +2,7 @@ import AgentAPI
 import Attempts
 import Fleet
 import Foundation
+import Sharing
 import Testing
 
 @testable import Agent
@@ -205,9 +206,30 @@ struct DecisionTests {
         #expect(record.takenBack == [other] && record.tenure == .home && record.loan == nil && record.outgoing == nil)
         try record.admit(Epoch(5))
         #expect(throws: AgentProblem.self) { try record.requireNotAborted(Self.key) }
+        // What is cleaned up where nothing of it is begins neither way any more.
+        let third = AttemptKey(migration: "m", attempt: 3)
+        record.callOff(third)
+        record.callOff(third)
+        #expect(throws: AgentProblem.self) { try record.requireNotAborted(third) }
+        #expect(throws: AgentProblem.self) { try record.requireNotTakenBack(third) }
+        #expect(record.takenBack == [other, third] && record.tenure == .home)
         // From here on the epoch keeps those orders out.
         try record.admit(Epoch(6))
         #expect(record.aborted == nil && record.takenBack == nil)
+    }
+
+    @Test func `an owner record that is newer keeps out the orders from before it`() throws {
+        var record = GuestRecord(server: "s")
+        try record.admit(Epoch(5))
+        record.own(under: Epoch(5))
+        record.lose(to: OwnerRecord(server: "s", epoch: Epoch(8), host: "other"), endedGuest: false)
+        #expect(throws: AgentProblem.self) { try record.admit(Epoch(7)) }
+        try record.admit(Epoch(8))
+        // What it was the owner of since is what it has again should the other one give way.
+        #expect(record.tenure == .none && record.lost?.ownedSince == Epoch(5))
+        record.own(under: Epoch(8))
+        record.lose(to: OwnerRecord(server: "s", epoch: Epoch(3), host: "other"), endedGuest: false)
+        #expect(record.epoch == Epoch(8))
     }
 
     @Test func `refuses an older epoch and keeps a newer one`() throws {

@@ -7,6 +7,12 @@ struct Faults {
     /// Of orders, and of answers.
     var losses = 0
     var duplicates = 0
+    /// Of orders that the network holds up, with all that comes after them on that way, and brings when they are not expected any more.
+    var heldOrders = 0
+    /// Of writes that are on their way to the store for longer than a lease, whatever becomes of who sent them.
+    var heldWrites = 0
+    /// Of moments at which much hangs on what comes next: see ``World/Moment``.
+    var moments = 0
     /// Of the answers to commits.
     var lostCommits = 0
     var networkStall: Int64 = 20_000
@@ -33,6 +39,9 @@ struct Faults {
         powerFailures = some(&dice, [0, 0, 0, 1, 2])
         storeOutages = some(&dice, [0, 0, 1, 3])
         cancellations = some(&dice, [0, 500, 2500])
+        heldOrders = some(&dice, [0, 50, 200, 600])
+        heldWrites = some(&dice, [0, 0, 20, 80])
+        moments = some(&dice, [0, 500, 2000, 5000])
         healAt = dice.within(15_000_000...45_000_000)
     }
 }

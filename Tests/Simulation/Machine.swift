@@ -185,6 +185,7 @@ final class Machine: @unchecked Sendable {
                 stop()
                 memory = .preSwitchover
                 world.tell("the guest of \(server) stands still on \(host.name) for the last pass")
+                if let key = host.records[server]?.outgoing?.key { world.meet(.stoodStill, of: key, on: host) }
             } else {
                 sendOn(round, cutSince: nil)
             }

@@ -44,10 +44,12 @@ final class Scenario: @unchecked Sendable {
             if mutation == .secondMigration { try? world.database.script("DROP INDEX migrations_unfinished") }
         }
         for number in 1...workers { startWorker("worker\(number)") }
+        world.cancel = { [unowned self] migration in world.loop.spawn { await self.cancel(migration) } }
         world.beginFaults((1...workers).map { "worker\($0)" } + ["user"])
         let users = world.knownServers.map { server in Task { await self.use(server) } }
         for user in users { await user.value }
         await settle()
+        world.checker.lookAtAllOfTheStore()
         if world.checker.breach == nil { checkEnd() }
         isOver = true
     }
@@ -65,7 +67,9 @@ final class Scenario: @unchecked Sendable {
 
     // MARK: what there is
 
-    private func store(_ process: Process) async throws -> Store { try await Store(SimulatedStore(world: world, process: process)) }
+    private func store(_ process: Process) async throws -> Store {
+        try await Store(SimulatedStore(world: world, process: process), ids: world.ids)
+    }
 
     private func setUp() async throws {
         let process = Process(name: "user", world: world, isMortal: false)
@@ -105,7 +109,7 @@ final class Scenario: @unchecked Sendable {
         } catch let error as StoreError where error.code == .overbooked {
             return
         }
-        let isRunning = world.dice.hits(7500)
+        let isRunning = world.dice.hits(6000)
         try await store.finishOperation(id, epoch: created.epoch, status: isRunning ? .running : .ready, note: nil)
         var record = GuestRecord(server: id)
         record.epoch = created.epoch
@@ -122,16 +126,16 @@ final class Scenario: @unchecked Sendable {
     private func startWorker(_ name: String) {
         guard !isEnding else { return }
         incarnations += 1
-        let process = Process(name: name, world: world)
+        let number = incarnations
+        let process = Process(name: name, holder: "\(name).\(number)", world: world)
         processes[name] = process
         let clock = SimulatedClock(
             loop: world.loop, drift: world.dice.within(-2000...2000), skewMS: world.dice.within(-3000...3000))
         world.tell("\(name) starts")
-        let number = incarnations
         let task = Task { [self] in
             await Timestamp.$clock.withValue(clock.wall) {
                 await Chance.$source.withValue(Chance.Source { [world] in world.dice.next() }) {
-                    await work(process, clock, "\(name).\(number)")
+                    await work(process, clock)
                 }
             }
         }
@@ -142,7 +146,7 @@ final class Scenario: @unchecked Sendable {
         }
     }
 
-    private func work(_ process: Process, _ clock: SimulatedClock, _ name: String) async {
+    private func work(_ process: Process, _ clock: SimulatedClock) async {
         var settings = EngineSettings()
         settings.leaseMS = 8000
         settings.patience = .seconds(10)
@@ -159,7 +163,7 @@ final class Scenario: @unchecked Sendable {
                     RescuePlan.plan(store: store, agents: agents),
                 ])
                 let worker = Worker(
-                    store: store, plans: plans, agents: agents, name: name, settings: settings, clock: clock,
+                    store: store, plans: plans, agents: agents, name: process.holder, settings: settings, clock: clock,
                     log: Logger(label: "", factory: { _ in SwiftLogNoOpLogHandler() }))
                 await worker.run(until: stop)
                 return
@@ -186,6 +190,12 @@ final class Scenario: @unchecked Sendable {
                 return
             }
         }
+    }
+
+    private func cancel(_ migration: MigrationID) async {
+        guard !isEnding, let process = processes["user"] else { return }
+        world.tell("\(world.name(migration)) is to be cancelled")
+        _ = try? await patiently { try await self.store(process).requestCancel(migration, actor: "user") }
     }
 
     /// Asks again as long as the store does not answer.
@@ -267,8 +277,7 @@ final class Scenario: @unchecked Sendable {
         }
         if world.dice.hits(world.faults.cancellations) {
             await world.loop.pause(world.dice.within(0...8_000_000))
-            world.tell("\(world.name(submitted.id)) is to be cancelled")
-            _ = try? await patiently { try await store.requestCancel(submitted.id, actor: "user") }
+            await cancel(submitted.id)
         }
         while !isEnding, world.checker.breach == nil, try !isFinished(submitted.id), !isTooLate { await world.loop.pause(1_000_000) }
     }
@@ -351,6 +360,10 @@ final class Scenario: @unchecked Sendable {
             if tenure != .none { world.checker.fail("7", "\(host.name) still has \(id), which is on \(name): \(tenure.rawValue)") }
             if host.machine(id) != nil { world.checker.fail("7", "\(host.name) still has a QEMU of \(id), which is on \(name)") }
             if host.content[id] != nil { world.checker.fail("7", "\(host.name) still has disks of \(id), which is on \(name)") }
+        }
+        if record.loan?.bindsServer == true { world.checker.fail("9", "\(name) lends \(id) to nobody, and keeps it from starting") }
+        if let outgoing = record.outgoing, !outgoing.isOver {
+            world.checker.fail("9", "\(name) sends \(id) away in \(world.name(outgoing.key)), and nothing is under way")
         }
         let machine = home.machine(id)
         if let machine {

@@ -248,7 +248,10 @@ extension SimulatedAgent {
             try discardLent(known, server)
             return
         }
-        guard let known = record(server).outgoing, known.key == order.key else { return }
+        guard let known = record(server).outgoing, known.key == order.key else {
+            if record(server).tenure == .home { try change(server) { $0.callOff(order.key) } }
+            return
+        }
         guard known.phase == .confirmed || known.phase == .handedOver else {
             throw AgentProblem(.owned, .invalidRequest, "server \(server) was not handed over: it runs here, or may")
         }

@@ -83,6 +83,7 @@ final class SimulatedAgent: @unchecked Sendable {
         record.sequence += 1
         host.records[server] = record
         world.checker.changed(before, record, on: host)
+        world.meet(before, record, on: host)
         try crashPoint()
         return result
     }
@@ -195,12 +196,26 @@ final class SimulatedAgent: @unchecked Sendable {
         try change(server) { $0.lose(to: owner, endedGuest: machine != nil) }
     }
 
+    /// Takes up again what was given up to a rescue that was then taken back (`Guest.regain`).
+    private func regain(_ server: ServerID) throws {
+        let known = record(server)
+        guard known.tenure == .none, let lost = known.lost, let guest = lost.description, !passing.contains(server),
+            world.server(server).owner?.host == host.name
+        else { return }
+        world.tell("\(host.name) takes \(server) up again, for its rescue was taken back")
+        try change(server) { record in
+            record.own(under: lost.ownedSince ?? .none)
+            record.description = guest
+        }
+    }
+
     /// Every few seconds, as the real agent does for all of its servers.
     private func lookForOwners() {
         world.loop.after(world.dice.within(1_000_000...4_000_000)) { [self] in
             guard !isDead else { return }
             for server in host.records.keys.sorted(by: { $0.value < $1.value }) {
                 do {
+                    try regain(server)
                     switch verdict(server) {
                     case nil, .mine: break
                     case .write: if !passing.contains(server) { world.server(server).owner = owner(server) }

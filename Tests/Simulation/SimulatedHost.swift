@@ -51,13 +51,15 @@ final class SimulatedHost: @unchecked Sendable {
     }
 
     /// The agent's process dies; QEMUs run on.
-    func crashAgent() {
+    /// - Parameter soon: The next one is there before anybody has waited for it.
+    func crashAgent(soon: Bool = false) {
         guard let dying = agent else { return }
         agent = nil
         world.tell("the agent of \(name) dies")
         dying.die()
         guard isOn else { return }
-        world.loop.after(world.dice.within(200_000...(world.dice.hits(1500) ? 90_000_000 : 4_000_000))) { [self] in startAgent() }
+        let time: ClosedRange<Int64> = soon ? 20_000...400_000 : 200_000...(world.dice.hits(1500) ? 90_000_000 : 4_000_000)
+        world.loop.after(world.dice.within(time)) { [self] in startAgent() }
     }
 
     /// Power fails and comes back after a while.

@@ -13,7 +13,39 @@ final class MemoryDatabase: @unchecked Sendable {
         let columns: [String]
     }
 
+    /// Rows of the tables that the checker follows.
+    struct Touched {
+        var migrations: Set<Int64> = []
+        var reservations: Set<Int64> = []
+        var servers: Set<Int64> = []
+        var steps: Set<Int64> = []
+        var transitions: Set<Int64> = []
+        var hosts: Set<Int64> = []
+
+        fileprivate mutating func note(_ table: UnsafePointer<CChar>, _ row: Int64) {
+            func isNamed(_ name: StaticString) -> Bool {
+                name.withUTF8Buffer { name in
+                    name.enumerated().allSatisfy { UInt8(bitPattern: table[$0.offset]) == $0.element } && table[name.count] == 0
+                }
+            }
+            if isNamed("migrations") {
+                migrations.insert(row)
+            } else if isNamed("steps") {
+                steps.insert(row)
+            } else if isNamed("transitions") {
+                transitions.insert(row)
+            } else if isNamed("servers") {
+                servers.insert(row)
+            } else if isNamed("reservations") {
+                reservations.insert(row)
+            } else if isNamed("hosts") {
+                hosts.insert(row)
+            }
+        }
+    }
+
     private let connection: OpaquePointer
+    private var touched = Touched()
     private var kept: [String: Compiled] = [:]
     /// Milliseconds since 1970.
     var now: () -> Int64 = { SimulatedClock.beginning }
@@ -34,7 +66,19 @@ final class MemoryDatabase: @unchecked Sendable {
                 let milliseconds = Unmanaged<MemoryDatabase>.fromOpaque(user).takeUnretainedValue().now()
                 sqlite3_result_double(context, Double(milliseconds) / 86_400_000 + 2_440_587.5)
             }, nil, nil, nil)
+        sqlite3_update_hook(
+            connection,
+            { user, _, _, table, row in
+                guard let user, let table else { return }
+                Unmanaged<MemoryDatabase>.fromOpaque(user).takeUnretainedValue().touched.note(table, row)
+            }, Unmanaged.passUnretained(self).toOpaque())
         try script("PRAGMA foreign_keys = ON; PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY")
+    }
+
+    /// What was written since this was asked before. What was rolled back since is among it.
+    func takeTouched() -> Touched {
+        defer { touched = Touched() }
+        return touched
     }
 
     deinit {
@@ -160,6 +204,7 @@ struct SimulatedStore: SQLDatabase {
     func read<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T {
         try await process.gate()
         try await arrive()
+        if world.isStoreDown { throw SQLError(.connection, "no connection to the store") }
         let value = try await world.alone { try await body(MemoryTransaction(database: world.database)) }
         try await process.gate()
         return value
@@ -168,20 +213,28 @@ struct SimulatedStore: SQLDatabase {
     @discardableResult
     func write<T: Sendable>(_ body: @Sendable (any SQLTransaction) async throws -> T) async throws -> T {
         try await process.gate()
-        try await arrive()
+        if world.isFaulty, world.dice.hits(world.faults.heldWrites) {
+            // All of it is on the wire already: neither the death of the process nor a change of its mind calls it back.
+            if process.isMortal, world.dice.hits(5000) { process.die() }
+            await world.loop.pause(world.dice.within(5_000_000...25_000_000))
+        } else {
+            try await arrive()
+        }
+        if world.isStoreDown { throw SQLError(.connection, "no connection to the store") }
         let value = try await world.alone {
             let database = world.database
-            try database.script("SAVEPOINT change")
+            _ = try database.run("SAVEPOINT change")
             do {
                 let value = try await body(MemoryTransaction(database: database))
-                try database.script("RELEASE change")
+                _ = try database.run("RELEASE change")
                 return value
             } catch {
-                try database.script("ROLLBACK TO change; RELEASE change")
+                _ = try database.run("ROLLBACK TO change")
+                _ = try database.run("RELEASE change")
                 throw error
             }
         }
-        world.committed()
+        world.committed(by: process)
         if world.isFaulty, world.dice.hits(world.faults.lostCommits) {
             world.tell("the answer to a commit of \(process.name) is lost")
             throw SQLError(.connection, "the connection broke before the answer")
@@ -194,7 +247,6 @@ struct SimulatedStore: SQLDatabase {
     private func arrive() async throws {
         try await world.loop.sleep(world.dice.within(100...(world.isFaulty && world.dice.hits(200) ? world.faults.storeStall : 1500)))
         try process.requireAlive()
-        if world.isStoreDown { throw SQLError(.connection, "no connection to the store") }
     }
 
     func changes() -> AsyncStream<Void> {

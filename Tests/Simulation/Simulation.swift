@@ -1,4 +1,5 @@
 import CSimulationLoop
+import Fleet
 import SQL
 import Store
 
@@ -23,6 +24,9 @@ package struct Outcome: Sendable {
 package final class Simulation {
     private let database: MemoryDatabase
 
+    /// For a process that does nothing else: before it has a database or a second thread.
+    package static func haveProcessAlone() { simulation_loop_plain_sqlite() }
+
     /// - Throws: when there is no database in memory.
     package init() throws {
         database = try MemoryDatabase()
@@ -38,8 +42,11 @@ package final class Simulation {
         let world = World(seed: seed, database: database, mutation: mutation, keepsStory: keepsStory)
         database.now = { [unowned world] in SimulatedClock.beginning + world.loop.now / 1000 }
         database.twist = nil
+        _ = database.takeTouched()
         let scenario = Scenario(world)
-        world.loop.spawn { await scenario.play() }
+        world.loop.spawn {
+            await Chance.$source.withValue(Chance.Source { [world] in world.dice.next() }) { await scenario.play() }
+        }
         var steps = 0
         world.loop.run(
             until: { scenario.isOver || world.checker.breach != nil },

@@ -1,5 +1,6 @@
 import AgentAPI
 import AgentFakes
+import Attempts
 import Engine
 import Fleet
 import SQL
@@ -44,12 +45,21 @@ final class World: @unchecked Sendable {
     private var servers: [ServerID: KnownServer] = [:]
     var machineCount = 0
     var nonce = ""
+    /// Of migrations: of this world's time alone.
+    let ids = OrderedIDs()
     /// Faults happen.
     private(set) var isFaulty = false
     private(set) var isStoreDown = false
     private var cuts: [String: Int] = [:]
+    /// The names of the control plane's processes.
+    private var processes: [String] = []
+    /// What was ordered of an attempt, by host and attempt: what the network may bring once more.
+    private var orders: [String: [(name: String, from: String, body: @Sendable (SimulatedAgent) async -> Void)]] = [:]
+    /// Has a user ask for the end of a migration.
+    var cancel: (MigrationID) -> Void = { _ in }
     private var listeners: [(process: Process, continuation: AsyncStream<Void>.Continuation)] = []
     private var isBusy = false
+    private var isTelling = false
     private var lastVersion: Int64 = 0
     private var names: [MigrationID: String] = [:]
     private let keepsStory: Bool
@@ -143,9 +153,15 @@ final class World: @unchecked Sendable {
         listeners.append((process, continuation))
     }
 
-    func committed() {
-        checker.lookAtStore()
-        for listener in listeners where listener.process.isAlive { listener.continuation.yield() }
+    func committed(by process: Process) {
+        checker.lookAtStore(after: process)
+        guard !isTelling else { return }
+        isTelling = true
+        // Whoever listens hears of it a little later, and once of what was committed meanwhile.
+        loop.after(dice.within(500...100_000)) { [self] in
+            isTelling = false
+            for listener in listeners where listener.process.isAlive { listener.continuation.yield() }
+        }
     }
 
     /// One transaction at a time, as SQLite has them.
@@ -160,6 +176,7 @@ final class World: @unchecked Sendable {
 
     /// - Parameter processes: that cuts may keep from the hosts.
     func beginFaults(_ processes: [String]) {
+        self.processes = processes
         isFaulty = true
         let time = faults.healAt
         func sometime(_ body: @escaping () -> Void) {
@@ -194,6 +211,104 @@ final class World: @unchecked Sendable {
             cuts = [:]
             tell("all is healed")
         }
+    }
+
+    /// At which much hangs on what comes next.
+    enum Moment {
+        /// The guest stands still on the source for the last pass.
+        case stoodStill
+        /// The source has written that it handed over.
+        case handedOver
+        /// The target has written that it owns.
+        case owned
+        /// An attempt was called off at this end.
+        case calledOff
+    }
+
+    /// What a record says anew is a moment of those.
+    func meet(_ before: GuestRecord, _ after: GuestRecord, on host: SimulatedHost) {
+        guard isFaulty else { return }
+        if before.tenure != after.tenure, after.tenure == .handedOver, let key = after.outgoing?.key ?? after.loan?.key {
+            meet(.handedOver, of: key, on: host)
+        }
+        if let now = after.incoming, now.phase == .owned, before.incoming?.phase != .owned { meet(.owned, of: now.key, on: host) }
+        func look(_ then: [AttemptKey]?, _ now: [AttemptKey]?) {
+            if let key = now?.last, now?.count ?? 0 > then?.count ?? 0 { meet(.calledOff, of: key, on: host) }
+        }
+        look(before.refused, after.refused)
+        look(before.aborted, after.aborted)
+        look(before.takenBack, after.takenBack)
+    }
+
+    func meet(_ moment: Moment, of key: AttemptKey, on host: SimulatedHost) {
+        guard isFaulty, dice.hits(faults.moments) else { return }
+        let others = hosts.map(\.name).filter { $0 != host.name }
+        if moment == .calledOff {
+            bringAgain(key, to: host)
+            if dice.hits(5000) { restart(host) }
+        }
+        switch dice.below(6) {
+        case 0:
+            // Its answers get nowhere.
+            let time = dice.within(1_000_000...25_000_000)
+            for process in processes { cut(host.name, process, for: time) }
+        case 1:
+            let time = dice.within(1_000_000...25_000_000)
+            for other in others {
+                cut(host.name, other, for: time)
+                cut(other, host.name, for: time)
+            }
+        case 2: restart(host)
+        case 3: loop.after(dice.within(0...300_000)) { host.crash(for: self.dice.within(2_000_000...30_000_000)) }
+        case 4: loop.after(dice.within(0...300_000)) { self.cancel(key.migration) }
+        default: cut(processes[dice.below(processes.count)], host.name, for: dice.within(1_000_000...25_000_000))
+        }
+    }
+
+    private func restart(_ host: SimulatedHost) {
+        loop.after(dice.within(0...300_000)) { if host.isOn { host.crashAgent(soon: true) } }
+    }
+
+    // MARK: late orders
+
+    func sent(
+        _ name: String, of key: AttemptKey, from: String, to host: SimulatedHost, _ body: @escaping @Sendable (SimulatedAgent) async -> Void
+    ) {
+        guard isFaulty else { return }
+        var known = orders["\(host.name) \(key.migration)/\(key.attempt)", default: []]
+        guard !known.contains(where: { $0.name == name }) else { return }
+        known.append((name, from, body))
+        orders["\(host.name) \(key.migration)/\(key.attempt)"] = known
+    }
+
+    /// An order of an attempt that the network has twice, or held up.
+    func bring(
+        _ name: String, from: String, to host: SimulatedHost, in time: Int64, _ body: @escaping @Sendable (SimulatedAgent) async -> Void
+    ) {
+        loop.after(time) { [self] in
+            guard let agent = host.agent, canReach(from, host.name) else { return }
+            tell("\(name) of \(from) comes to \(host.name) late")
+            loop.spawn { await body(agent) }
+        }
+    }
+
+    /// The orders that this host had of an attempt come once more, in any order.
+    private func bringAgain(_ key: AttemptKey, to host: SimulatedHost) {
+        for order in orders["\(host.name) \(key.migration)/\(key.attempt)"] ?? [] {
+            bring(order.name, from: order.from, to: host, in: dice.within(1000...(dice.hits(5000) ? 1_000_000 : 20_000_000)), order.body)
+        }
+    }
+
+    /// The network holds an order up, and whatever else goes that way: it comes when its sender may think of something else.
+    func holdUp(
+        _ name: String, of key: AttemptKey, from: String, to host: SimulatedHost, _ body: @escaping @Sendable (SimulatedAgent) async -> Void
+    ) {
+        tell("\(name) of \(from) is held up on its way to \(host.name)")
+        // Some for no longer than whoever asks has patience for.
+        let time = dice.within(300_000...(dice.hits(5000) ? 2_500_000 : 14_000_000))
+        cut(from, host.name, for: time)
+        if dice.hits(5000) { loop.after(dice.within(0...500_000)) { self.cancel(key.migration) } }
+        bring(name, from: from, to: host, in: time + dice.within(1000...(dice.hits(5000) ? 1_000_000 : 20_000_000)), body)
     }
 
     func endFaults() {

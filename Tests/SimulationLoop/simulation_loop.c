@@ -1,5 +1,6 @@
 #include "simulation_loop.h"
 
+#include <sqlite3.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -52,3 +53,5 @@ void simulation_loop_run(uint32_t place) {
     loop.count--;
     swift_job_run(job, NULL, 0);
 }
+
+void simulation_loop_plain_sqlite(void) { sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); }

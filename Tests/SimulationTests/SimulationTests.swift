@@ -46,6 +46,14 @@ struct SimulationTests {
         #expect(told.story.contains { $0.contains(rule) })
     }
 
+    @Test func idsAreOfTheSeed() async throws {
+        let once = try await outcomes(1...1, .missingHistory)
+        let again = try await outcomes(1...1, .missingHistory)
+        // The breach names a migration.
+        let breach = try #require(once.first?.breach)
+        #expect(breach.contains("the history of 0") && again.first?.breach == breach)
+    }
+
     @Test(arguments: [Mutation.earlyCleanup, .ranWithoutHandover, .missingHistory])
     func theCheckerBites(_ mutation: Mutation) async throws {
         let outcomes = try await outcomes(1...2, mutation)

@@ -33,6 +33,7 @@ struct SimulateCommand: ParsableCommand {
     }
 
     func run() throws {
+        Simulation.haveProcessAlone()
         if let story { return try tell(story) }
         switch mutation {
         case "none": try runSeeds()

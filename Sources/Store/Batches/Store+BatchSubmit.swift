@@ -73,8 +73,9 @@ extension Store {
             throw BatchRefusal(flaws: flaws, lines: draft.servers.count)
         }
         // Ids with one beginning, in the order of the lines.
-        let stem: MigrationID = OrderedID.make(at: now)
-        let first = Int64.random(in: 0..<(1 << 47))
+        let stem: MigrationID = ids.make(at: now)
+        var chance = Chance()
+        let first = Int64.random(in: 0..<(1 << 47), using: &chance)
         let total = try await transaction.execute(
             """
             INSERT INTO migrations (id, server_id, mode, options, state, direction, priority, epoch, attempt, max_attempts, source_id,

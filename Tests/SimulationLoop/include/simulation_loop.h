@@ -16,4 +16,7 @@ uint32_t simulation_loop_count(void);
 /// Runs one of the jobs that wait, to its next suspension.
 void simulation_loop_run(uint32_t place);
 
+/// SQLite does not count its memory from here on, which takes a lock that all threads share. Nobody else may call SQLite meanwhile.
+void simulation_loop_plain_sqlite(void);
+
 #endif
