@@ -159,8 +159,12 @@ package final class Guardian {
         if isEnded, now.milliseconds - lookedAtMS < Self.lookIntervalMS { return }
         lookedAtMS = now.milliseconds
         do {
-            if gate == nil { gate = try Gate.take(files.gate, isAlone: true) }
-            if gate == nil, lastMS > Self.agentPatienceMS { try endAgent() }
+            try takeGate(lastMS)
+        } catch {
+            // Guests are ended all the same.
+            tell("the gate cannot be taken: \(error)")
+        }
+        do {
             // Looked for only once the gate is held: then there is none that this does not see.
             let hadGate = gate != nil
             let (ended, untold, areGone) = try MarkedGuests.end(files, withinMS: 1000)
@@ -180,9 +184,10 @@ package final class Guardian {
         }
     }
 
-    /// It may be killed at any time; it is about to start a guest and cannot be waited for.
-    private func endAgent() throws {
-        guard let agent = try KernelProcess.find(agentFile: files.agent) else { return }
+    /// Has nobody start a guest any more. An agent that is about to start one may be killed at any time, and is not waited for long.
+    private func takeGate(_ lastMS: Int64) throws {
+        if gate == nil { gate = try Gate.take(files.gate, isAlone: true) }
+        guard gate == nil, lastMS > Self.agentPatienceMS, let agent = try KernelProcess.find(agentFile: files.agent) else { return }
         log("the agent (pid \(agent.pid)) does not let go of the gate, and is killed")
         try agent.signal(SIGKILL)
     }
