@@ -75,12 +75,15 @@ final class GuardHost: Sendable {
     }
 
     /// A process that has a guest's words on its command line.
-    func guest(_ server: String, isMarked: Bool = true) throws -> Child {
+    func guest(_ server: String, isMarked: Bool = true) async throws -> Child {
         let paths = paths(server)
         try FileManager.default.createDirectory(atPath: paths.folder, withIntermediateDirectories: true)
         try Data().write(to: URL(filePath: paths.pid))
         try GuestMark.set(isMarked, paths)
-        return try spawn("tail", ["-f", paths.pid])
+        let child = try spawn("tail", ["-f", paths.pid])
+        // posix_spawn returns a moment before the kernel shows the new program's arguments.
+        try await eventually("its command line is shown") { !KernelProcess.all(naming: [paths.pid]).found.isEmpty }
+        return child
     }
 
     /// Nil while none answers.

@@ -10,7 +10,7 @@ import Testing
 @Suite(.serialized) struct GuardProcessTests {
     @Test func `marked guests end with the lease, unmarked ones do not, and the gate stays closed until it is renewed`() async throws {
         try await GuardHost.with { host in
-            let (marked, other) = (try host.guest("marked"), try host.guest("other", isMarked: false))
+            let (marked, other) = (try await host.guest("marked"), try await host.guest("other", isMarked: false))
             try await host.startGuard()
             #expect(host.ask()?.state == .serving && host.ask()?.isArmed == false)
             let until = BootClock.milliseconds + 1500
@@ -24,11 +24,11 @@ import Testing
             #expect(FileManager.default.fileExists(atPath: host.paths("marked").ended))
             try await eventually("the gate is closed") { try Gate.take(host.files.gate, isAlone: false) == nil }
             // One that an agent was about to start when it was killed.
-            let straggler = try host.guest("straggler")
+            let straggler = try await host.guest("straggler")
             try await eventually("what comes late ends too") { !straggler.isRunning }
             #expect(try host.order(2, until: BootClock.milliseconds + 60_000)?.confirms == true)
             try await eventually("the gate is open") { try Gate.take(host.files.gate, isAlone: false) != nil }
-            let next = try host.guest("next")
+            let next = try await host.guest("next")
             try await Task.sleep(for: .milliseconds(1500))
             #expect(next.isRunning, "a lease that is held ends nobody")
         }
@@ -36,7 +36,7 @@ import Testing
 
     @Test func `a guard that is told to end stays until it is released`() async throws {
         try await GuardHost.with { host in
-            let guest = try host.guest("g")
+            let guest = try await host.guest("g")
             let guardian = try await host.startGuard()
             #expect(try host.order(1, until: BootClock.milliseconds + 60_000)?.confirms == true)
             kill(guardian.processIdentifier, SIGTERM)
@@ -51,7 +51,7 @@ import Testing
 
     @Test func `a guard that is told to end and not released ends the guests first`() async throws {
         try await GuardHost.with { host in
-            let guest = try host.guest("g")
+            let guest = try await host.guest("g")
             let guardian = try await host.startGuard()
             #expect(try host.order(1, until: BootClock.milliseconds + 1500)?.confirms == true)
             kill(guardian.processIdentifier, SIGTERM)
@@ -62,7 +62,7 @@ import Testing
 
     @Test func `told to end while the host is being shut down it ends the guests at once`() async throws {
         try await GuardHost.with { host in
-            let guest = try host.guest("g")
+            let guest = try await host.guest("g")
             let guardian = try await host.startGuard()
             #expect(try host.order(1, until: BootClock.milliseconds + 60_000)?.confirms == true)
             try host.files.announceShutdown()
@@ -77,7 +77,7 @@ import Testing
 
     @Test func `one that was killed is followed by one that keeps its promise`() async throws {
         try await GuardHost.with { host in
-            let guest = try host.guest("g")
+            let guest = try await host.guest("g")
             let first = try await host.startGuard()
             #expect(try host.order(1, until: BootClock.milliseconds + 1000)?.confirms == true)
             kill(first.processIdentifier, SIGKILL)
@@ -96,7 +96,7 @@ import Testing
             try await eventually("the gate is held") { try Gate.take(host.files.gate, isAlone: true) == nil }
             let start = try #require(try KernelProcess.startTime(of: agent.processIdentifier))
             try Data("\(agent.processIdentifier) \(start)\n".utf8).write(to: URL(filePath: host.files.agent))
-            let guest = try host.guest("g")
+            let guest = try await host.guest("g")
             try await host.startGuard()
             #expect(try host.order(1, until: BootClock.milliseconds + 500)?.confirms == true)
             try await eventually("the guest ends") { !guest.isRunning }

@@ -47,7 +47,7 @@ import Testing
 
     @Test func `a guest is ended whether or not that can be written down, and what could not be is told`() async throws {
         try await GuardHost.with { host in
-            let guest = try host.guest("g")
+            let guest = try await host.guest("g")
             // A folder stands for a place that cannot be written.
             try FileManager.default.createDirectory(atPath: host.paths("g").ended, withIntermediateDirectories: true)
             let (ended, untold, areGone) = try MarkedGuests.end(host.files, withinMS: 5000)

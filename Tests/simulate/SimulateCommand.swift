@@ -33,6 +33,7 @@ struct SimulateCommand: ParsableCommand {
     }
 
     func run() throws {
+        try repeatHashes()
         Simulation.haveProcessAlone()
         if let story { return try tell(story) }
         switch mutation {
@@ -40,6 +41,18 @@ struct SimulateCommand: ParsableCommand {
         case "all": try findMutations(Mutation.allCases)
         default: try findMutations(Mutation(rawValue: mutation).map { [$0] } ?? [])
         }
+    }
+
+    /// Begins anew with hashes that are the same in every process: the order of a set's elements, which the product leaves to chance, is of the
+    /// seed then.
+    private func repeatHashes() throws {
+        let name = "SWIFT_DETERMINISTIC_HASHING"
+        guard ProcessInfo.processInfo.environment[name] == nil else { return }
+        setenv(name, "1", 1)
+        let words = CommandLine.arguments.map { strdup($0) } + [nil]
+        defer { for word in words { free(word) } }
+        execv("/proc/self/exe", words)
+        throw ValidationError("the simulation cannot be started with \(name)=1: \(String(cString: strerror(errno))). Set it yourself.")
     }
 
     private func tell(_ seed: UInt64) throws {
