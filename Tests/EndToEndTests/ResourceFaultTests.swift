@@ -32,45 +32,6 @@ extension EndToEnd {
             }
         }
 
-        /// Opens so many connections that say nothing, tells how many are open in a file, and keeps them while that is there.
-        private static let idler = """
-            import os, resource, socket, sys, time
-            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-            address, port = sys.argv[1].removeprefix("https://").split(":")
-            kept = [socket.create_connection((address, int(port)), timeout=30) for _ in range(int(sys.argv[2]))]
-            print("open", len(kept), flush=True)
-            while os.path.exists(sys.argv[3]): time.sleep(0.2)
-            """
-
-        @Test func `ten thousand connections that say nothing keep nobody out`() async throws {
-            try await NetFleet.test { fleet in
-                let source = try await fleet.startGuest(GuestRecipe(diskDataMB: 1))
-                let log = URL(filePath: fleet.path("idle.log"))
-                let url = try #require(fleet.environment["GODWIT_URL"])
-                let idler = try Spawned(fleet.control.command() + ["python3", "-c", Self.idler, url, "10000", log.path], log: log)
-                defer { try? FileManager.default.removeItem(at: log) }
-                func told() -> String { String(decoding: FileManager.default.contents(atPath: log.path) ?? Data(), as: UTF8.self) }
-                try await eventually("they are open", within: .seconds(180)) {
-                    guard idler.isRunning else { throw Failure("no connections: \(told())") }
-                    return told().contains("open 10000")
-                }
-                let start = ContinuousClock.now
-                try await #expect(fleet.godwit("host-list").status == 0)
-                let took = (ContinuousClock.now - start).milliseconds
-                print("outside: a request beside 10000 idle connections took \(took) ms")
-                #expect(took < 10_000)
-                try await fleet.arrive(try await fleet.migrate("vm1", "--prefer-host", "host2").id)
-                try await fleet.proveWhole("vm1", source: source)
-                #expect(idler.isRunning)
-                // All end at once, which has a debug build busy for seconds.
-                try FileManager.default.removeItem(at: log)
-                try await eventually("the controller has let go of them", within: .seconds(60)) {
-                    try await fleet.godwit("host-list").status == 0
-                }
-            }
-        }
-
         @Test func `the store's disk is full`() async throws {
             try await NetFleet.test { fleet in
                 // PostgreSQL's disk is its own server's.
